@@ -1,0 +1,57 @@
+// swift-tools-version: 6.1
+// The targets are the architecture: each may import only what is listed here,
+// bottom up. Ofproto imports no provider, no provider imports Ofproto, and
+// vswitchd alone links the providers together. See docs/architecture.md.
+import PackageDescription
+
+let checked: [SwiftSetting] = [.swiftLanguageMode(.v6)]
+/// For targets that hold per-packet code.
+let hot: [SwiftSetting] = checked + [.unsafeFlags(["-Ounchecked"], .when(configuration: .release))]
+
+func module(_ name: String, _ dependencies: [Target.Dependency] = [], _ settings: [SwiftSetting] = checked) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: settings)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies, swiftSettings: checked)
+}
+
+let nio: [Target.Dependency] = [
+    .product(name: "NIOCore", package: "swift-nio"),
+    .product(name: "NIOPosix", package: "swift-nio"),
+]
+
+let package = Package(
+    name: "vswitch",
+    products: [.executable(name: "vswitchd", targets: ["vswitchd"])],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    ],
+    targets: [
+        .target(name: "CLinux"),
+        module("Packet"),
+        module("Flow", ["Packet"]),
+        module("Classifier", ["Flow", .product(name: "HashTreeCollections", package: "swift-collections")]),
+        module("Dpif", ["Flow", "Packet"]),
+        module("Datapath", ["Dpif"]),
+        module("Netdev", ["Packet", "CLinux"]),
+        module("DpifNetlink", ["Dpif"]),
+        module("DpifNetdev", ["Dpif", "Datapath", "Netdev"]),
+        module("DpifDummy", ["Dpif", "Datapath", "Netdev"]),
+        module("OpenFlow", ["Flow"]),
+        module("Ofproto", ["Dpif", "Classifier", "OpenFlow"]),
+        module("OVSDB", nio + [.product(name: "Logging", package: "swift-log")]),
+        module("Unixctl", ["OVSDB"] + nio),
+        module("Bridge", ["Ofproto", "OVSDB", "Netdev", "Unixctl"]),
+        .executableTarget(
+            name: "vswitchd",
+            dependencies: [
+                "Bridge", "DpifNetlink", "DpifNetdev", "DpifDummy", "Unixctl",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: checked),
+    ]
+)
