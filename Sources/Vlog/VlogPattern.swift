@@ -115,12 +115,11 @@ enum VlogPattern {
     /// The calling thread's name; nil in the main thread. The kernel's /proc is asked because glibc's
     /// own calls for it are not visible without its GNU extensions.
     private static func subprogramName() -> String? {
-        var link = [UInt8](repeating: 0, count: 64)
-        let length = link.withUnsafeMutableBytes { buffer in
-            readlink("/proc/thread-self", buffer.baseAddress?.assumingMemoryBound(to: CChar.self), buffer.count)
-        }
+        var link = [CChar](repeating: 0, count: 64)
+        let length = readlink("/proc/thread-self", &link, link.count)
         guard length > 0 else { return nil }
-        let parts = String(decoding: link.prefix(length), as: UTF8.self).split(separator: "/")
+        let target = String(decoding: link.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let parts = target.split(separator: "/")
         guard let process = parts.first, let thread = parts.last, process != thread else { return nil }
         let descriptor = open("/proc/thread-self/comm", O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
