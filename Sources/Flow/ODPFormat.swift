@@ -156,9 +156,6 @@ public struct ODPFormatter {
             return AddressText.ipv4(UInt32(value)) + (exact ? "" : "/\(AddressText.ipv4(UInt32(m)))")
         case .ipv6:
             if exact { return AddressText.ipv6(value) }
-            if let length = AddressText.prefixLength(m, width: 128), length > 0 {
-                return "\(AddressText.ipv6(value))/\(length)"
-            }
             return "\(AddressText.ipv6(value))/\(AddressText.ipv6(m))"
         case .fragment:
             switch UInt8(value) & IPFragment.mask {

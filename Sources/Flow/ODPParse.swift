@@ -15,7 +15,7 @@ public struct ODPFlow {
     public enum Fit: Sendable { case perfect, tooMuch, tooLittle, error }
 
     /// The flow to compose a packet from: as `key`, with what the attributes imply.
-    public init(parsing text: String, port: (String) -> UInt32? = { _ in nil }) throws(ODPSyntaxError) {
+    public init(parsing text: String, port: @escaping (String) -> UInt32? = { _ in nil }) throws(ODPSyntaxError) {
         key.inPort = .max
         var parser = ODPParser(text: Array(text.utf8), flow: self, port: port)
         try parser.parse()
@@ -59,9 +59,6 @@ private struct ODPParser {
         self.text = text
         self.flow = flow
         self.port = port
-    }
-    init(text: [UInt8], flow: ODPFlow, port: (String) -> UInt32?) {
-        self = withoutActuallyEscaping(port) { ODPParser(text: text, flow: flow, port: $0) }
     }
 
     func fail(_ position: Int) -> ODPSyntaxError {
@@ -191,12 +188,6 @@ private struct ODPParser {
         let parts = text.split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count <= 2, let value = scalar(parts[0], format) else { return nil }
         guard parts.count == 2 else { return (value, ones) }
-        if format == .ipv6, let length = Int(parts[1]), (0...128).contains(length) {
-            return (value, AddressText.prefixMask(length, width: 128))
-        }
-        if format == .ipv4, let length = Int(parts[1]), (0...32).contains(length) {
-            return (value, AddressText.prefixMask(length, width: 32))
-        }
         guard let mask = scalar(parts[1], format) else { return nil }
         return (value, mask)
     }
