@@ -10,6 +10,8 @@ public enum Location {
     public static let tunIPv6Dst = FieldLocation(3, 0, 128)
     public static let tunID = FieldLocation(5, 0, 64)
     public static let tunFlags = FieldLocation(6, 48, 16)
+    /// The one tunnel flag that flows see.
+    public static let tunOAM = FieldLocation(6, 48, 1)
     public static let tunTOS = FieldLocation(6, 40, 8)
     public static let tunTTL = FieldLocation(6, 32, 8)
     public static let tunTpSrc = FieldLocation(6, 16, 16)
@@ -53,6 +55,8 @@ public enum Location {
     /// The tag control information with bit 0x1000 saying that a tag is there, as in vlan_tci of ovs-fields(7).
     public static let vlanTCI = FieldLocation(61, 32, 16)
     public static let vlanVID = FieldLocation(61, 32, 12)
+    /// The VLAN ID with the bit that says that a tag is there, as OXM matches it.
+    public static let vlanVIDAndPresent = FieldLocation(61, 32, 13)
     public static let vlanPresent = FieldLocation(61, 44, 1)
     public static let vlanPCP = FieldLocation(61, 45, 3)
     public static let innerVLANTPID = FieldLocation(61, 16, 16)

@@ -1,0 +1,161 @@
+// Reading, setting and matching a field of a key by its `FieldID`, where a few fields need more than moving bits:
+// the VLAN fields keep the present bit right, nw_tos leaves the ECN bits alone, and 32-bit ports map to 16.
+
+extension FieldID {
+    /// The field's value in a key. Tunnel options read as 0: use `TunnelOptionMap`.
+    public func value(in key: FlowKey) -> UInt128 {
+        guard let location else { return 0 }
+        let v = key[location]
+        switch self {
+        case .ipDSCP: return v & 0xfc
+        case .inPortOXM, .actsetOutput: return v >= 0xff00 && v <= 0xffff ? v | 0xffff_0000 : v
+        case .icmpv4Type, .icmpv4Code, .icmpv6Type, .icmpv6Code: return v & 0xff
+        default: return v
+        }
+    }
+
+    /// Sets the field in a key, as an action does. Bits beyond the field's width are dropped.
+    public func set(_ value: UInt128, in key: inout FlowKey) {
+        guard let location else { return }
+        switch self {
+        case .dlVLAN:
+            if value == 0xffff {
+                key.vlanTCI = 0
+            } else {
+                key.vlanTCI = key.vlanTCI & 0xe000 | 0x1000 | UInt16(truncatingIfNeeded: value) & 0xfff
+            }
+        case .dlVLANPCP, .vlanPCP:
+            key.vlanTCI = key.vlanTCI & 0x1fff | 0x1000 | UInt16(truncatingIfNeeded: value & 7) << 13
+        case .ipDSCP: key.nwTOS = key.nwTOS & 3 | UInt8(truncatingIfNeeded: value) & 0xfc
+        case .inPortOXM, .actsetOutput: key[location] = value & 0xffff
+        default: key[location] = value
+        }
+    }
+
+    /// Changes the bits of `mask` of the field in a key.
+    @inlinable
+    public func set(_ bits: UInt128, mask: UInt128, in key: inout FlowKey) {
+        set(value(in: key) & ~mask | bits & mask, in: &key)
+    }
+
+    /// The bits of the field that a mask matches.
+    public func value(in mask: FlowMask) -> UInt128 {
+        guard let location else { return 0 }
+        let v = mask.bits[location]
+        switch self {
+        case .ipDSCP: return v & 0xfc
+        case .icmpv4Type, .icmpv4Code, .icmpv6Type, .icmpv6Code: return v & 0xff
+        default: return v
+        }
+    }
+
+    /// Makes a mask match the given bits of the field, beside what it matches already.
+    public func match(_ bits: UInt128, in mask: inout FlowMask) {
+        guard let location else { return }
+        switch self {
+        case .dlVLAN: mask.bits.vlanTCI |= 0x1000 | UInt16(truncatingIfNeeded: bits & 0xfff)
+        case .dlVLANPCP, .vlanPCP: mask.bits.vlanTCI |= 0x1000 | UInt16(truncatingIfNeeded: bits & 7) << 13
+        case .ipDSCP: mask.bits.nwTOS |= UInt8(truncatingIfNeeded: bits) & 0xfc
+        default: mask.bits[location] |= bits & location.allOnes
+        }
+    }
+
+    /// Makes a mask match the whole field.
+    public func matchAll(in mask: inout FlowMask) {
+        guard let location else { return }
+        match(location.allOnes, in: &mask)
+    }
+
+    /// Makes a match require `value` in the bits of `mask` of the field, in place of what it required of it.
+    public func set(_ value: UInt128, mask: UInt128? = nil, in match: inout Match) {
+        guard let location else { return }
+        let full = location.allOnes
+        let m = (mask ?? full) & full
+        switch self {
+        case .dlVLAN:
+            // 0xffff stands for a packet without tag.
+            if value == 0xffff {
+                match.set(Location.vlanTCI, 0)
+            } else {
+                match.set(Location.vlanVIDAndPresent, value & 0xfff | 0x1000)
+            }
+        case .dlVLANPCP, .vlanPCP:
+            match.set(Location.vlanPCP, value)
+            match.set(Location.vlanPresent, 1)
+        case .vlanVID: match.set(location, value & m, mask: m)
+        case .ipDSCP: match.set(Location.nwDSCP, value >> 2)
+        case .inPortOXM, .actsetOutput: match.set(location, value & 0xffff)
+        case .icmpv4Type, .icmpv4Code, .icmpv6Type, .icmpv6Code: match.set(location, value & 0xff)
+        default: match.set(location, value, mask: m)
+        }
+    }
+
+    /// True when the key is of a packet that has the field.
+    public func prerequisitesHold(_ key: FlowKey) -> Bool { row.prerequisite.holds(key, mask: nil) }
+
+    /// True when every packet that agrees with the match has the field.
+    public func prerequisitesHold(_ match: Match) -> Bool { row.prerequisite.holds(match.key, mask: match.mask) }
+
+    /// True when a value has no bits beyond the field's width. A VLAN ID may have its present bit.
+    public func isValid(_ value: UInt128) -> Bool {
+        switch self {
+        case .ipDSCP: value & ~0xfc == 0
+        case .vlanVID: value & ~0x1fff == 0
+        case .arpOp: value & ~0xff == 0
+        case .inPortOXM, .actsetOutput: value < 0xff00 || (value >= 0xffff_ff00 && value <= 0xffff_ffff)
+        case .tunFlags: value & ~1 == 0
+        default: value & ~row.allOnes == 0
+        }
+    }
+}
+
+extension FieldPrerequisite {
+    /// Whether the prerequisite holds of a key, or, with a mask, of everything that agrees with the match.
+    public func holds(_ key: FlowKey, mask: FlowMask?) -> Bool {
+        let later = key.nwFrag & IPFragment.later != 0
+        let type = key.ethType
+        let isIP = type == 0x0800 || type == 0x86dd
+        func icmpv6() -> Bool { type == 0x86dd && key.nwProto == 58 && !later }
+        func nd(_ kinds: ClosedRange<UInt16>) -> Bool { icmpv6() && key.tpDst == 0 && kinds.contains(key.tpSrc) }
+        switch self {
+        case .none: return true
+        case .ethernet: return key.packetType == 0
+        case .arp: return type == 0x0806 || type == 0x8035
+        case .vlanVID: return key.vlanTCI & 0x1000 != 0
+        case .ipv4: return type == 0x0800
+        case .ipv6: return type == 0x86dd
+        case .ip: return isIP
+        case .nsh: return type == 0x894f
+        case .mpls: return type == 0x8847 || type == 0x8848
+        case .tcp: return isIP && key.nwProto == 6 && !later
+        case .udp: return isIP && key.nwProto == 17 && !later
+        case .sctp: return isIP && key.nwProto == 132 && !later
+        case .icmpv4: return type == 0x0800 && key.nwProto == 1 && !later
+        case .icmpv6: return icmpv6()
+        case .nd: return nd(135...136)
+        case .ndSolicit: return nd(135...135)
+        case .ndAdvert: return nd(136...136)
+        case .ct:
+            guard let mask else { return key.ctState & (CTState.new | CTState.established | CTState.reply) != 0 }
+            let known = CTState.new | CTState.established | CTState.related | CTState.reply | CTState.sourceNAT
+                | CTState.destinationNAT
+            return key.ctState & known != 0
+                || (key.ctState & CTState.tracked != 0 && mask.bits.ctState & CTState.invalid != 0
+                    && key.ctState & CTState.invalid == 0)
+        }
+    }
+}
+
+/// Bits of ct_state.
+public enum CTState {
+    public static let new: UInt16 = 0x01
+    public static let established: UInt16 = 0x02
+    public static let related: UInt16 = 0x04
+    public static let reply: UInt16 = 0x08
+    public static let invalid: UInt16 = 0x10
+    public static let tracked: UInt16 = 0x20
+    public static let sourceNAT: UInt16 = 0x40
+    public static let destinationNAT: UInt16 = 0x80
+    /// The names of the bits in text, the least significant first.
+    public static let names = ["new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat"]
+}
