@@ -1,1 +1,272 @@
-// placeholder
+// The seam between the switch and its datapaths: one protocol, three providers.
+//
+// A provider keeps ports and flows, forwards packets that its flows cover, and hands the others up. Ofproto decides what
+// to do with those and installs flows. Ofproto never imports a provider; vswitchd registers them in `DpifRegistry`.
+//
+// Threading: every method here is called on the main thread, and none may block for longer than a few milliseconds.
+// Providers that forward on threads of their own deliver upcalls to the main thread.
+
+import Flow
+import Packet
+
+/// A flow's 128-bit identifier.
+public struct UFID: Hashable, Sendable, CustomStringConvertible {
+    public let value: UInt128
+    public init(_ value: UInt128) { self.value = value }
+
+    /// The identifier that this switch gives a flow: a hash of its key and mask.
+    public init(key: FlowKey, mask: FlowMask) {
+        var a: UInt64 = 0x9e37_79b9_7f4a_7c15
+        var b: UInt64 = 0xc2b2_ae3d_27d4_eb4f
+        func mix(_ word: UInt64, _ i: Int) {
+            a = (a ^ word &+ UInt64(i)) &* 0xff51_afd7_ed55_8ccd
+            a ^= a >> 32
+            b = (b &+ word) &* 0xc4ce_b9fe_1a85_ec53 ^ UInt64(i)
+            b ^= b >> 29
+        }
+        for i in 0..<FlowKey.wordCount where mask.bits.words[i] != 0 {
+            mix(key.words[i] & mask.bits.words[i], i)
+            mix(mask.bits.words[i], i + 128)
+        }
+        value = UInt128(a) << 64 | UInt128(b)
+    }
+
+    /// As `ufid:` prints it.
+    public var description: String {
+        let hex = String(value, radix: 16)
+        let padded = String(repeating: "0", count: 32 - hex.count) + hex
+        let c = Array(padded)
+        return [c[0..<8], c[8..<12], c[12..<16], c[16..<20], c[20..<32]].map { String($0) }.joined(separator: "-")
+    }
+
+    public init?(text: String) {
+        let digits = text.filter { $0 != "-" }
+        guard digits.utf8.count == 32, let v = UInt128(digits, radix: 16) else { return nil }
+        value = v
+    }
+}
+
+/// Counters of a datapath flow.
+public struct DpFlowStats: Hashable, Sendable {
+    public var packets: UInt64 = 0
+    public var bytes: UInt64 = 0
+    /// Milliseconds of the datapath's clock when the last packet passed; nil when none has.
+    public var used: Int64?
+    public var tcpFlags: UInt16 = 0
+    public init() {}
+}
+
+/// A flow as a datapath holds it.
+public struct DpFlow: Sendable {
+    public var ufid: UFID
+    public var key: FlowKey
+    public var mask: FlowMask
+    public var actions: [DpAction]
+    public var stats: DpFlowStats
+
+    public init(ufid: UFID, key: FlowKey, mask: FlowMask, actions: [DpAction], stats: DpFlowStats = .init()) {
+        self.ufid = ufid
+        self.key = key
+        self.mask = mask
+        self.actions = actions
+        self.stats = stats
+    }
+}
+
+public struct DpFlowPut: Sendable {
+    public enum Mode: Sendable { case create, modify, createOrModify }
+    public var mode: Mode
+    public var flow: DpFlow
+    public var zeroStats = false
+
+    public init(_ mode: Mode, _ flow: DpFlow) {
+        self.mode = mode
+        self.flow = flow
+    }
+}
+
+public struct DpPort: Sendable {
+    public var number: UInt32
+    public var name: String
+    public var type: String
+    public init(number: UInt32, name: String, type: String) {
+        self.number = number
+        self.name = name
+        self.type = type
+    }
+}
+
+public struct DpStats: Hashable, Sendable {
+    public var hit: UInt64 = 0
+    public var missed: UInt64 = 0
+    public var lost: UInt64 = 0
+    public var flows: UInt64 = 0
+    public var masks: UInt32?
+    public var maskHits: UInt64?
+    public init() {}
+}
+
+/// One operation of a batch.
+public enum DpifOperation: Sendable {
+    case put(DpFlowPut)
+    case delete(UFID, FlowKey, FlowMask)
+    case get(UFID)
+    case execute(packet: [UInt8], metadata: FlowKey, actions: [DpAction])
+}
+
+public enum DpifResult: Sendable {
+    case done
+    case flow(DpFlow)
+    case stats(DpFlowStats)
+    case failed(DpifError)
+}
+
+/// A packet that the datapath hands up.
+public struct Upcall {
+    public enum Kind {
+        /// No flow covers the packet.
+        case miss
+        /// A `userspace` action sent it.
+        case action(UserspaceAction)
+    }
+    public var kind: Kind
+    /// The packet's key with datapath port numbers.
+    public var key: FlowKey
+}
+
+/// What the upcall handler decided about a packet.
+public struct UpcallVerdict {
+    /// The actions for this packet. The provider executes them.
+    public var actions: [DpAction]
+    /// The flow to install, or nil: its actions may differ from those for this packet.
+    public var install: (ufid: UFID, mask: FlowMask, actions: [DpAction])?
+
+    public init(actions: [DpAction], install: (ufid: UFID, mask: FlowMask, actions: [DpAction])? = nil) {
+        self.actions = actions
+        self.install = install
+    }
+}
+
+/// Who decides about packets that no flow covers. Ofproto implements it.
+public protocol UpcallHandler: AnyObject {
+    /// Called on the main thread for each packet handed up. The packet stays the provider's.
+    func handle(_ upcall: Upcall, packet: borrowing Packet) -> UpcallVerdict
+}
+
+/// Meters, where a datapath has them.
+public protocol DpifMeters: AnyObject {
+    func setMeter(_ id: UInt32, _ meter: DpMeter) throws(DpifError)
+    func deleteMeter(_ id: UInt32) throws(DpifError)
+    func meterStats(_ id: UInt32) -> DpMeterStats?
+}
+
+public struct DpMeter: Hashable, Sendable {
+    public struct Band: Hashable, Sendable {
+        /// Kilobits or packets per second.
+        public var rate: UInt32
+        public var burst: UInt32
+        public init(rate: UInt32, burst: UInt32) {
+            self.rate = rate
+            self.burst = burst
+        }
+    }
+    public var inPackets: Bool
+    public var bands: [Band]
+    public init(inPackets: Bool, bands: [Band]) {
+        self.inPackets = inPackets
+        self.bands = bands
+    }
+}
+
+public struct DpMeterStats: Hashable, Sendable {
+    public var packets: UInt64 = 0
+    public var bytes: UInt64 = 0
+    public var bands: [(packets: UInt64, bytes: UInt64)] = []
+    public init() {}
+    public static func == (a: Self, b: Self) -> Bool {
+        a.packets == b.packets && a.bytes == b.bytes && a.bands.elementsEqual(b.bands, by: ==)
+    }
+    public func hash(into hasher: inout Hasher) { hasher.combine(packets) }
+}
+
+/// An open datapath.
+public protocol Dpif: AnyObject {
+    /// The datapath type, e.g. `netdev`.
+    var type: String { get }
+    /// The datapath's name, e.g. `ovs-netdev`.
+    var name: String { get }
+    var capabilities: DpifCapabilities { get }
+    var stats: DpStats { get }
+
+    /// Removes the datapath with all its ports and flows. Nothing else may be called afterwards.
+    func destroy()
+
+    // Ports.
+    /// Adds a device. The datapath keeps it until `deletePort`.
+    /// - Parameter requested: the port number wanted, or nil for any.
+    /// - Returns: the port's number. Throws EBUSY when the number is taken, EEXIST when the name is.
+    func addPort(_ device: any PortDevice, requested: UInt32?) throws(DpifError) -> UInt32
+    /// Throws ENODEV when there is no such port.
+    func deletePort(_ number: UInt32) throws(DpifError)
+    func port(_ number: UInt32) -> DpPort?
+    func port(named name: String) -> DpPort?
+    /// In order of their numbers.
+    var ports: [DpPort] { get }
+    /// The device of a port.
+    func device(_ number: UInt32) -> (any PortDevice)?
+    /// Changes whenever a port comes, goes or is renamed.
+    var portChangeCount: UInt64 { get }
+
+    // Flows.
+    /// Throws EEXIST for a `create` of a flow that is there, ENOENT for a `modify` of one that is not, EINVAL for a key,
+    /// mask or action outside the capabilities.
+    func putFlow(_ put: DpFlowPut) throws(DpifError)
+    /// Returns the flow's last statistics. Throws ENOENT.
+    @discardableResult
+    func deleteFlow(_ ufid: UFID) throws(DpifError) -> DpFlowStats
+    func flow(_ ufid: UFID) -> DpFlow?
+    /// Finds a flow by its key and mask, for those who do not know its id.
+    func flow(key: FlowKey, mask: FlowMask) -> DpFlow?
+    func flushFlows()
+    /// Calls `body` for each flow until it returns false. The flows may be changed meanwhile.
+    func dumpFlows(_ body: (DpFlow) -> Bool)
+
+    // Packets.
+    /// Runs actions on a packet that is not in the datapath. `metadata` holds the packet's metadata fields.
+    func execute(_ packet: consuming Packet, metadata: FlowKey, actions: [DpAction]) throws(DpifError)
+    /// Runs operations in order; one that fails does not stop the others.
+    func operate(_ operations: [DpifOperation]) -> [DpifResult]
+    /// Packets that no flow covers go to this handler; nil drops them.
+    var upcallHandler: (any UpcallHandler)? { get set }
+    /// Work to be done on the main thread now and then: packets that arrived, timers.
+    func run()
+
+    /// The meters, exactly when `capabilities.meters` says so.
+    var meters: (any DpifMeters)? { get }
+}
+
+extension Dpif {
+    public var meters: (any DpifMeters)? { nil }
+    public func run() {}
+
+    public func operate(_ operations: [DpifOperation]) -> [DpifResult] {
+        operations.map { operation in
+            do throws(DpifError) {
+                switch operation {
+                case .put(let put):
+                    try putFlow(put)
+                    return .done
+                case .delete(let ufid, _, _): return .stats(try deleteFlow(ufid))
+                case .get(let ufid):
+                    guard let flow = flow(ufid) else { throw DpifError(2, "flow \(ufid)") }
+                    return .flow(flow)
+                case .execute(let packet, let metadata, let actions):
+                    try execute(Packet(packet), metadata: metadata, actions: actions)
+                    return .done
+                }
+            } catch {
+                return .failed(error)
+            }
+        }
+    }
+}

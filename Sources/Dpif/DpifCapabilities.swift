@@ -1,0 +1,147 @@
+// What a datapath can do. One value says it all; Ofproto asks it before every key field and action, and no datapath is
+// ever asked for what it did not advertise. Each row of the table below documents what it enables and what happens
+// without it.
+
+/// The capability set of a datapath. A value; providers probe (netlink) or declare (netdev, dummy) theirs.
+public struct DpifCapabilities: Hashable, Sendable {
+    // Actions.
+    /// `set` can rewrite part of an attribute. Without: whole attributes are set, and all their fields are matched.
+    public var maskedSet = true
+    /// Tunnels are actions (`tnl_push`/`tnl_pop`). Without: tunnels are datapath ports and `set(tunnel())`.
+    public var tunnelPushPop = false
+    /// Flows may be named by a 128-bit id. Without: by their key.
+    public var ufid = true
+    /// `trunc`. Without: outputs with max_len take the slow path.
+    public var truncate = true
+    /// `clone`. Without: a `sample` of 100 % does it, or the slow path.
+    public var clone = true
+    /// How deep `sample` may nest. Deeper samples take the slow path.
+    public var sampleNesting = 10
+    /// `ct(eventmask=...)`. Without: events are not filtered.
+    public var ctEventMask = true
+    /// `ct_clear`. Without: the action only forgets the state within translation.
+    public var ctClear = true
+    /// The highest `dp_hash` algorithm. Groups that want a higher one are refused.
+    public var maxHashAlgorithm = 1
+    /// `check_pkt_len`. Without: check_pkt_larger takes the slow path.
+    public var checkPacketLength = true
+    /// `ct(timeout=...)`. Without: zones use the default timeouts.
+    public var ctTimeoutPolicy = true
+    /// `drop` with a reason. Without: the empty list.
+    public var explicitDrop = true
+    /// `lb_output` for balance-tcp bonds. Without: recirculation.
+    public var lbOutput = true
+    /// SNAT to 0.0.0.0. Without: it is not used to resolve tuple collisions.
+    public var ctZeroSNAT = true
+    /// `add_mpls`. Without: MPLS is pushed below Ethernet only.
+    public var addMPLS = true
+    /// `meter`. Without: meter instructions are refused.
+    public var meters = true
+    /// NAT in `ct`. Without: nat() is refused.
+    public var ctNAT = true
+
+    // Keys.
+    /// VLAN tags that can be matched. More need the slow path.
+    public var maxVLANHeaders = 1
+    /// MPLS labels that can be matched. More need the slow path.
+    public var maxMPLSDepth = 3
+    /// `recirc` and the `recirc_id` and `dp_hash` keys. Without: what needs them is refused.
+    public var recirculation = true
+    /// Each conntrack key. Without one: a match or set of it is refused, and so is `ct` when `ctState` is missing.
+    public var ctState = true
+    public var ctZone = true
+    public var ctMark = true
+    public var ctLabel = true
+    /// The snat and dnat bits of `ct_state`. Without: a match of them is refused.
+    public var ctStateNAT = true
+    /// The original tuple keys. Without: a match of them is refused.
+    public var ctOrigTuple = true
+    public var ctOrigTuple6 = true
+    /// nd_reserved and nd_options_type. Without: a match of them is refused.
+    public var ndExtensions = true
+    /// `tcp_flags`. Without: a match of them is refused.
+    public var tcpFlags = true
+    /// SCTP ports. Without: SCTP flows match their addresses only.
+    public var sctp = true
+    /// Wildcarded flows. Without: every flow is installed exact.
+    public var megaflows = true
+
+    // Features beside flows.
+    /// Conntrack zone limits.
+    public var ctZoneLimit = true
+    /// Several datapaths at once. Without: a second one is refused.
+    public var multipleDatapaths = true
+    /// Tunnel types that ports may have.
+    public var tunnelTypes: Set<String> = []
+
+    public init() {}
+}
+
+/// One row of the capability table: the real daemon's title, and access to the member.
+public struct CapabilityRow: Sendable {
+    public enum Member: Sendable {
+        case flag(WritableKeyPath<DpifCapabilities, Bool> & Sendable)
+        case count(WritableKeyPath<DpifCapabilities, Int> & Sendable)
+    }
+    /// As printed by `dpif/show-dp-features`.
+    public let title: String
+    public let member: Member
+    /// Printed by `dpif/show-dp-features`; the others belong to this switch alone.
+    public let isStandard: Bool
+
+    init(_ title: String, _ path: WritableKeyPath<DpifCapabilities, Bool> & Sendable, standard: Bool = true) {
+        self.title = title
+        member = .flag(path)
+        isStandard = standard
+    }
+    init(_ title: String, count path: WritableKeyPath<DpifCapabilities, Int> & Sendable) {
+        self.title = title
+        member = .count(path)
+        isStandard = true
+    }
+
+    /// Every capability that is a flag or a number, in the order of `dpif/show-dp-features`.
+    public static let all: [CapabilityRow] = [
+        .init("Masked set action", \.maskedSet),
+        .init("Tunnel push pop", \.tunnelPushPop),
+        .init("Ufid", \.ufid),
+        .init("Truncate action", \.truncate),
+        .init("Clone action", \.clone),
+        .init("Sample nesting", count: \.sampleNesting),
+        .init("Conntrack eventmask", \.ctEventMask),
+        .init("Conntrack clear", \.ctClear),
+        .init("Max dp_hash algorithm", count: \.maxHashAlgorithm),
+        .init("Check pkt length action", \.checkPacketLength),
+        .init("Conntrack timeout policy", \.ctTimeoutPolicy),
+        .init("Explicit Drop action", \.explicitDrop),
+        .init("Optimized Balance TCP mode", \.lbOutput),
+        .init("Conntrack all-zero IP SNAT", \.ctZeroSNAT),
+        .init("MPLS Label add", \.addMPLS),
+        .init("Max VLAN headers", count: \.maxVLANHeaders),
+        .init("Max MPLS depth", count: \.maxMPLSDepth),
+        .init("Recirc", \.recirculation),
+        .init("CT state", \.ctState),
+        .init("CT zone", \.ctZone),
+        .init("CT mark", \.ctMark),
+        .init("CT label", \.ctLabel),
+        .init("CT state NAT", \.ctStateNAT),
+        .init("CT orig tuple", \.ctOrigTuple),
+        .init("CT orig tuple for IPv6", \.ctOrigTuple6),
+        .init("IPv6 ND Extension", \.ndExtensions),
+        .init("Meters", \.meters, standard: false),
+        .init("CT NAT", \.ctNAT, standard: false),
+        .init("TCP flags", \.tcpFlags, standard: false),
+        .init("SCTP", \.sctp, standard: false),
+        .init("Megaflows", \.megaflows, standard: false),
+        .init("CT zone limit", \.ctZoneLimit, standard: false),
+        .init("Multiple datapaths", \.multipleDatapaths, standard: false),
+    ]
+
+    /// The value in a set, as printed: Yes, No or a number.
+    public func text(_ capabilities: DpifCapabilities) -> String {
+        switch member {
+        case .flag(let path): capabilities[keyPath: path] ? "Yes" : "No"
+        case .count(let path): String(capabilities[keyPath: path])
+        }
+    }
+}

@@ -1,0 +1,61 @@
+// Datapath types by name. vswitchd fills it with the providers it links; everything else asks it.
+
+/// Makes the datapaths of one type.
+public protocol DpifProvider: AnyObject {
+    /// The type as in Bridge.datapath_type, e.g. `system`.
+    var type: String { get }
+    /// Opens the datapath, creating it when it is not there.
+    func open(name: String) throws(DpifError) -> any Dpif
+    /// Names of the datapaths that exist.
+    func enumerate() -> [String]
+    /// The Interface.type that a bridge's local port has, e.g. `internal`, `tap`, `dummy-internal`.
+    func portType(_ type: String) -> String
+}
+
+/// The datapath types that this daemon knows. Confined to the main thread.
+public final class DpifRegistry {
+    private var providers: [String: any DpifProvider] = [:]
+    private var order: [String] = []
+    private var open: [String: any Dpif] = [:]
+    /// The type for bridges without a datapath_type.
+    public var defaultType = "system"
+
+    public init() {}
+
+    public func register(_ provider: any DpifProvider) {
+        if providers[provider.type] == nil { order.append(provider.type) }
+        providers[provider.type] = provider
+    }
+
+    public var types: [String] { order }
+
+    public func provider(_ type: String) -> (any DpifProvider)? { providers[type] }
+
+    /// The type that a name stands for: flag names (`netlink`) and the empty name are aliases.
+    public func normalise(_ type: String) -> String {
+        switch type {
+        case "": defaultType
+        case "netlink": "system"
+        default: type
+        }
+    }
+
+    /// Opens a datapath; one that is open already is returned again.
+    public func open(type: String, name: String) throws(DpifError) -> any Dpif {
+        let type = normalise(type)
+        guard let provider = providers[type] else { throw DpifError(97, "could not create datapath \(name) of unknown type \(type)") }
+        if let dpif = open["\(type)@\(name)"] { return dpif }
+        let dpif = try provider.open(name: name)
+        open["\(type)@\(name)"] = dpif
+        return dpif
+    }
+
+    /// Destroys a datapath.
+    public func close(_ dpif: any Dpif) {
+        open["\(dpif.type)@\(dpif.name)"] = nil
+        dpif.destroy()
+    }
+
+    /// The open datapaths, by type and name.
+    public var openDatapaths: [any Dpif] { open.keys.sorted().compactMap { open[$0] } }
+}
