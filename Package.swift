@@ -38,7 +38,7 @@ let package = Package(
         module("Classifier", ["Flow", .product(name: "HashTreeCollections", package: "swift-collections")]),
         module("Dpif", ["Flow", "Packet"]),
         module("Datapath", ["Vlog", "Dpif"]),
-        module("Netdev", ["Vlog", "Packet", "CLinux"]),
+        module("Netdev", ["Vlog", "Dpif", "CLinux"]),
         module("DpifNetlink", ["Vlog", "Dpif"]),
         module("DpifNetdev", ["Vlog", "Dpif", "Datapath", "Netdev"]),
         module("DpifDummy", ["Vlog", "Dpif", "Datapath", "Netdev"]),

@@ -132,6 +132,11 @@ public struct Upcall {
     public var kind: Kind
     /// The packet's key with datapath port numbers.
     public var key: FlowKey
+
+    public init(kind: Kind, key: FlowKey) {
+        self.kind = kind
+        self.key = key
+    }
 }
 
 /// What the upcall handler decided about a packet.

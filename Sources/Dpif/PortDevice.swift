@@ -1,6 +1,8 @@
 // A network device as the layers above a datapath see it. Devices are opened by the configuration, handed to a datapath
 // with `addPort`, and asked for their state by Ofproto and Bridge.
 
+import Packet
+
 /// Link modes and speeds, in the bits of OpenFlow 1.0's ofp_port_features.
 public struct PortFeatures: OptionSet, Hashable, Sendable {
     public let rawValue: UInt32
@@ -65,4 +67,12 @@ public protocol PortDevice: AnyObject {
     func setMTU(_ mtu: Int) throws(DpifError)
     /// Key-value pairs for Interface.status.
     var status: [String: String] { get }
+}
+
+/// A device that packets can be sent to and come from.
+public protocol PacketDevice: PortDevice {
+    /// Sends a packet; what cannot be sent is counted and dropped.
+    func transmit(_ packet: consuming Packet)
+    /// Where received packets go while the device is a datapath's port; nil drops them.
+    var receiver: ((consuming Packet) -> Void)? { get set }
 }

@@ -1,0 +1,382 @@
+// The userspace engine: ports, megaflows and the packet's path through them. DpifDummy and DpifNetdev both drive it.
+//
+// The path of a packet, one function a step:
+//
+//     receive ─▶ extract ─▶ lookup ─┬─ hit ──▶ execute ─▶ transmit
+//                                   └─ miss ─▶ upcall ─▶ (install) ─▶ execute ─▶ transmit
+//
+// Everything here runs on the main thread.
+
+import Dpif
+import Flow
+import Packet
+
+/// Names why the engine dropped a packet.
+public enum DropReason: String, CaseIterable, Sendable {
+    case upcallFailed = "datapath_drop_upcall_error"
+    case noUpcallHandler = "datapath_drop_lock_error"
+    case recirculationLimit = "datapath_drop_recirc_error"
+    case invalidPort = "datapath_drop_invalid_port"
+    case meter = "datapath_drop_meter"
+    case explicit = "drop_action_of_pipeline"
+    case tunnelPush = "datapath_drop_tunnel_push_error"
+    case tunnelPop = "datapath_drop_tunnel_pop_error"
+    case nsh = "datapath_drop_nsh_decap_error"
+}
+
+/// A datapath in userspace. Subclasses declare capabilities and how packets reach it.
+open class UserspaceDatapath: Dpif {
+    public let type: String
+    public let name: String
+    public let time: TimeSource
+    public var capabilities: DpifCapabilities
+    public weak var upcallHandler: (any UpcallHandler)?
+
+    private struct Port {
+        let info: DpPort
+        let device: any PortDevice
+    }
+    private var portTable: [UInt32: Port] = [:]
+    private var portsByName: [String: UInt32] = [:]
+    public private(set) var portChangeCount: UInt64 = 1
+
+    private var table = MegaflowTable()
+    private var counters = DpStats()
+    public private(set) var drops: [DropReason: UInt64] = [:]
+    private let meterTable: MeterTable
+    private var random: any RandomNumberGenerator
+
+    /// How often a packet may be looked up again.
+    private static let maxRecirculations = 6
+
+    public init(
+        type: String, name: String, capabilities: DpifCapabilities, time: TimeSource,
+        random: any RandomNumberGenerator = SystemRandomNumberGenerator()
+    ) {
+        self.type = type
+        self.name = name
+        self.capabilities = capabilities
+        self.time = time
+        self.random = random
+        meterTable = MeterTable(time: time)
+    }
+
+    public var meters: (any DpifMeters)? { capabilities.meters ? meterTable : nil }
+
+    public var stats: DpStats {
+        var s = counters
+        s.flows = UInt64(table.count)
+        return s
+    }
+
+    open func run() {}
+
+    public func destroy() {
+        for number in Array(portTable.keys) { try? deletePort(number) }
+        table.removeAll()
+        upcallHandler = nil
+    }
+
+    // MARK: Ports
+
+    public func addPort(_ device: any PortDevice, requested: UInt32?) throws(DpifError) -> UInt32 {
+        guard portsByName[device.name] == nil else { throw DpifError(17, "port \(device.name)") }
+        let number: UInt32
+        if let requested {
+            guard portTable[requested] == nil else { throw DpifError(16, "port number \(requested)") }
+            number = requested
+        } else {
+            number = choosePortNumber(device)
+        }
+        portTable[number] = Port(info: DpPort(number: number, name: device.name, type: device.type), device: device)
+        portsByName[device.name] = number
+        portChangeCount += 1
+        if let packetDevice = device as? any PacketDevice {
+            packetDevice.receiver = { [unowned self] packet in self.receive(packet, on: number) }
+        }
+        return number
+    }
+
+    /// Dummy ports named like `p12` get number 12 where it is free, as in the real daemon; others the lowest free one.
+    private func choosePortNumber(_ device: any PortDevice) -> UInt32 {
+        if type == "dummy" {
+            // Local ports of bridges start at 100 there.
+            var start: UInt32 = device.name.hasPrefix("br") ? 100 : 0
+            let digits = device.name.drop { !$0.isASCII || !$0.isNumber }
+            if let n = UInt32(digits.prefix { $0.isASCII && $0.isNumber }) { start = start &+ n }
+            if start > 0, portTable[start] == nil { return start }
+        }
+        var n: UInt32 = 1
+        while portTable[n] != nil { n += 1 }
+        return n
+    }
+
+    public func deletePort(_ number: UInt32) throws(DpifError) {
+        guard let port = portTable.removeValue(forKey: number) else { throw DpifError(19, "port number \(number)") }
+        portsByName[port.info.name] = nil
+        (port.device as? any PacketDevice)?.receiver = nil
+        portChangeCount += 1
+    }
+
+    public func port(_ number: UInt32) -> DpPort? { portTable[number]?.info }
+    public func port(named name: String) -> DpPort? { portsByName[name].flatMap { portTable[$0]?.info } }
+    public var ports: [DpPort] { portTable.values.map(\.info).sorted { $0.number < $1.number } }
+    public func device(_ number: UInt32) -> (any PortDevice)? { portTable[number]?.device }
+
+    // MARK: Flows
+
+    public func putFlow(_ put: DpFlowPut) throws(DpifError) {
+        try check(put.flow)
+        if let existing = table.flow(put.flow.ufid) ?? table.flow(key: put.flow.key, mask: put.flow.mask) {
+            guard put.mode != .create else { throw DpifError(17, "flow \(put.flow.ufid)") }
+            existing.actions = put.flow.actions
+            if put.zeroStats { existing.stats = DpFlowStats() }
+            return
+        }
+        guard put.mode != .modify else { throw DpifError(2, "flow \(put.flow.ufid)") }
+        table.insert(put.flow)
+    }
+
+    /// Throws EINVAL for what the datapath did not advertise. Subclasses that pretend to be less check more.
+    open func check(_ flow: DpFlow) throws(DpifError) {}
+
+    @discardableResult
+    public func deleteFlow(_ ufid: UFID) throws(DpifError) -> DpFlowStats {
+        guard let flow = table.remove(ufid) else { throw DpifError(2, "flow \(ufid)") }
+        return flow.stats
+    }
+
+    public func flow(_ ufid: UFID) -> DpFlow? { table.flow(ufid)?.dpFlow }
+    public func flow(key: FlowKey, mask: FlowMask) -> DpFlow? { table.flow(key: key, mask: mask)?.dpFlow }
+    public func flushFlows() { table.removeAll() }
+
+    public func dumpFlows(_ body: (DpFlow) -> Bool) {
+        for flow in table.all where !body(flow.dpFlow) { return }
+    }
+
+    // MARK: The packet's path
+
+    /// A packet came in at a port.
+    public func receive(_ packet: consuming Packet, on port: UInt32) {
+        var key = FlowKey()
+        key.inPort = port
+        process(packet, metadata: key, depth: 0)
+    }
+
+    /// Looks a packet up and runs what is found.
+    private func process(_ packet: consuming Packet, metadata: FlowKey, depth: Int) {
+        var packet = packet
+        var key = metadata
+        key.extract(from: &packet)
+        if let flow = table.lookup(key) {
+            counters.hit += 1
+            flow.stats.packets += 1
+            flow.stats.bytes += UInt64(packet.count)
+            flow.stats.used = time.now
+            flow.stats.tcpFlags |= key.tcpFlags
+            var metadata = metadata
+            let actions = flow.actions
+            run(actions, packet, key: &metadata, parsed: key, depth: depth)
+            return
+        }
+        counters.missed += 1
+        guard let handler = upcallHandler else {
+            counters.lost += 1
+            drop(.noUpcallHandler)
+            return
+        }
+        let verdict = handler.handle(Upcall(kind: .miss, key: key), packet: packet)
+        if let install = verdict.install {
+            let flow = DpFlow(ufid: install.ufid, key: key, mask: install.mask, actions: install.actions)
+            try? putFlow(DpFlowPut(.createOrModify, flow))
+        }
+        var metadata = metadata
+        run(verdict.actions, packet, key: &metadata, parsed: key, depth: depth)
+    }
+
+    public func execute(_ packet: consuming Packet, metadata: FlowKey, actions: [DpAction]) throws(DpifError) {
+        var packet = packet
+        var key = metadata
+        key.extract(from: &packet)
+        var metadata = metadata
+        run(actions, packet, key: &metadata, parsed: key, depth: 0)
+    }
+
+    private func drop(_ reason: DropReason) { drops[reason, default: 0] += 1 }
+
+    /// Runs actions on a packet that nobody needs afterwards.
+    ///
+    /// - Parameter key: the packet's metadata; rewritten by actions.
+    /// - Parameter parsed: the packet's key as it was looked up.
+    private func run(
+        _ actions: [DpAction], _ packet: consuming Packet, key: inout FlowKey, parsed: FlowKey, depth: Int
+    ) {
+        var packet = packet
+        runAll(actions[...], &packet, key: &key, parsed: parsed, depth: depth)
+    }
+
+    /// Runs actions on a packet in place. Returns false when the packet is gone.
+    @discardableResult
+    private func runAll(
+        _ actions: ArraySlice<DpAction>, _ packet: inout Packet, key: inout FlowKey, parsed: FlowKey, depth: Int
+    ) -> Bool {
+        var truncateTo: UInt32?
+        for action in actions {
+            switch action {
+            case .output(let port):
+                var copy = packet.clone()
+                if let limit = truncateTo {
+                    copy.truncate(to: Int(limit))
+                    truncateTo = nil
+                }
+                transmit(copy, to: port)
+            case .userspace(let action):
+                if let limit = truncateTo {
+                    var copy = packet.clone()
+                    copy.truncate(to: Int(limit))
+                    truncateTo = nil
+                    upcall(action, copy, key: &key, depth: depth)
+                } else {
+                    upcall(action, packet.clone(), key: &key, depth: depth)
+                }
+            case .set(let set): packet.apply(set, key: &key)
+            case .pushVLAN(let tpid, let tci): packet.pushVLAN(tpid: tpid, tci: tci)
+            case .popVLAN: packet.popVLAN()
+            case .pushMPLS(let lse, let type): packet.pushMPLS(lse: lse, ethType: type)
+            case .popMPLS(let type): packet.popMPLS(ethType: type)
+            case .pushEthernet(let source, let destination):
+                packet.pushEthernet(
+                    source: source, destination: destination, type: UInt16(truncatingIfNeeded: key.packetType))
+                key.packetType = 0
+                reparse(&packet, key)
+            case .popEthernet:
+                var current = key
+                current.extract(from: &packet)
+                packet.popEthernet()
+                key.packetType = 1 << 16 | UInt32(current.ethType)
+                reparse(&packet, key)
+            case .recirc(let id):
+                guard depth < Self.maxRecirculations else {
+                    drop(.recirculationLimit)
+                    return false
+                }
+                var next = key
+                next.recircID = id
+                process(packet.clone(), metadata: next, depth: depth + 1)
+            case .hash(let algorithm, let basis):
+                var current = key.metadataOnly
+                current.extract(from: &packet)
+                key.dpHash = current.fiveTupleHash(basis: basis, symmetric: algorithm == .symmetricL4)
+            case .sample(let probability, let nested):
+                let chosen = probability == .max || UInt32.random(in: 0 ... .max, using: &random) < probability
+                guard chosen else { continue }
+                var copy = packet.clone()
+                var copyKey = key
+                runAll(nested[...], &copy, key: &copyKey, parsed: parsed, depth: depth)
+            case .clone(let nested):
+                var copy = packet.clone()
+                var copyKey = key
+                runAll(nested[...], &copy, key: &copyKey, parsed: parsed, depth: depth)
+            case .checkPacketLength(let size, let greater, let less):
+                let list = packet.count > Int(size) ? greater : less
+                var copy = packet.clone()
+                var copyKey = key
+                runAll(list[...], &copy, key: &copyKey, parsed: parsed, depth: depth)
+            case .truncate(let limit): truncateTo = limit
+            case .meter(let id):
+                guard meterTable.admits(id, bytes: packet.count) else {
+                    drop(.meter)
+                    return false
+                }
+            case .ct(let ct):
+                key.ctState = 0x21
+                key.ctZone = ct.zone
+                if let mark = ct.mark { key.ctMark = key.ctMark & ~mark.mask | mark.value & mark.mask }
+                if let label = ct.label { key.ctLabel = key.ctLabel & ~label.mask | label.value & label.mask }
+            case .ctClear:
+                key.ctState = 0
+                key.ctZone = 0
+                key.ctMark = 0
+                key.ctLabel = 0
+            case .drop:
+                drop(.explicit)
+                return false
+            case .pushNSH(let nsh):
+                packet.pushNSH(nsh, innerType: UInt16(truncatingIfNeeded: key.packetType))
+                key.packetType = 1 << 16 | UInt32(EtherType.nsh)
+                reparse(&packet, key)
+            case .popNSH:
+                guard let next = packet.popNSH() else {
+                    drop(.nsh)
+                    return false
+                }
+                // RFC 8300 section 2.2: 1 IPv4, 2 IPv6, 3 Ethernet.
+                key.packetType = next == 1 ? 1 << 16 | 0x0800 : next == 2 ? 1 << 16 | 0x86dd : 0
+                reparse(&packet, key)
+            case .tunnelPush: drop(.tunnelPush)
+            case .tunnelPop: drop(.tunnelPop)
+            case .lbOutput: drop(.invalidPort)
+            }
+        }
+        return true
+    }
+
+    private func reparse(_ packet: inout Packet, _ key: FlowKey) {
+        var scratch = key.metadataOnly
+        scratch.packetType = key.packetType
+        scratch.extract(from: &packet)
+    }
+
+    private func upcall(_ action: UserspaceAction, _ packet: consuming Packet, key: inout FlowKey, depth: Int) {
+        guard let handler = upcallHandler else {
+            drop(.noUpcallHandler)
+            return
+        }
+        var packet = packet
+        var current = key.metadataOnly
+        current.extract(from: &packet)
+        let verdict = handler.handle(Upcall(kind: .action(action), key: current), packet: packet)
+        guard !verdict.actions.isEmpty else { return }
+        var metadata = key
+        run(verdict.actions, packet, key: &metadata, parsed: current, depth: depth + 1)
+    }
+
+    private func transmit(_ packet: consuming Packet, to port: UInt32) {
+        guard let device = portTable[port]?.device as? any PacketDevice else {
+            drop(.invalidPort)
+            return
+        }
+        device.transmit(packet)
+    }
+}
+
+extension FlowKey {
+    /// The key with its header fields zero.
+    public var metadataOnly: FlowKey {
+        var out = self
+        for i in FlowStage.l2.words.lowerBound..<FlowKey.wordCount { out.words[i] = 0 }
+        return out
+    }
+
+    /// A hash of addresses, protocol and ports that stays within a connection; both directions agree when symmetric.
+    public func fiveTupleHash(basis: UInt32, symmetric: Bool) -> UInt32 {
+        var h = UInt64(basis) &+ 0x9e37_79b9_7f4a_7c15
+        func mix(_ v: UInt64) {
+            h = (h ^ v) &* 0xff51_afd7_ed55_8ccd
+            h ^= h >> 29
+        }
+        let fold = { (v: UInt128) in UInt64(truncatingIfNeeded: v) ^ UInt64(truncatingIfNeeded: v >> 64) }
+        let source = ethType == EtherType.ipv6 ? fold(ipv6Src) : UInt64(nwSrc)
+        let destination = ethType == EtherType.ipv6 ? fold(ipv6Dst) : UInt64(nwDst)
+        if symmetric {
+            mix(source ^ destination)
+            mix(UInt64(tpSrc ^ tpDst))
+        } else {
+            mix(source)
+            mix(destination)
+            mix(UInt64(tpSrc) << 16 | UInt64(tpDst))
+        }
+        mix(UInt64(nwProto))
+        return UInt32(truncatingIfNeeded: h ^ h >> 32)
+    }
+}

@@ -1,0 +1,97 @@
+// The dummy device: packets come in by `receive` and by streams, and go out to capture files and streams. It stands for a
+// network card wherever a test needs none.
+
+import Dpif
+import Packet
+import Synchronization
+
+/// A device without hardware. Types: `dummy`, `dummy-internal`, `dummy-pmd`.
+public final class DummyDevice: PacketDevice {
+    public let name: String
+    public let type: String
+    public private(set) var macAddress: UInt64
+    public private(set) var mtu = 1500
+    public private(set) var isAdminUp = false
+    public private(set) var linkResets: UInt64 = 0
+    public private(set) var changeCount: UInt64 = 1
+    private var counters = PortStats()
+    public var receiver: ((consuming Packet) -> Void)?
+
+    private var txCapture: PcapWriter?
+    private var rxCapture: PcapWriter?
+    private var options: [String: String] = [:]
+    /// IPv4 address and prefix length set by `netdev-dummy/ip4addr`.
+    public private(set) var ipv4: (address: UInt32, prefix: Int)?
+    /// Frames to the peers of `stream` and `pstream`; set by whoever connects them.
+    public var onTransmit: ((UnsafeRawBufferPointer) -> Void)?
+
+    private static let nextAddress = Atomic<UInt32>(0)
+
+    public init(name: String, type: String) {
+        self.name = name
+        self.type = type
+        let n = Self.nextAddress.add(1, ordering: .relaxed).oldValue
+        macAddress = 0xaa55_0000_0000 | UInt64(n)
+    }
+
+    /// Takes Interface.options: `tx_pcap`, `rx_pcap`, `pcap`.
+    public func configure(_ options: [String: String]) throws(DpifError) {
+        guard options != self.options else { return }
+        self.options = options
+        txCapture = nil
+        rxCapture = nil
+        if let path = options["pcap"] {
+            let both = PcapWriter(path: path)
+            txCapture = both
+            rxCapture = both
+        } else {
+            if let path = options["rx_pcap"] { rxCapture = PcapWriter(path: path) }
+            if let path = options["tx_pcap"] { txCapture = PcapWriter(path: path) }
+        }
+    }
+
+    public var isLinkUp: Bool { isAdminUp }
+    public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures)
+    { ([], [], [], []) }
+    public var stats: PortStats { counters }
+    public var status: [String: String] { [:] }
+
+    public func setAdminUp(_ up: Bool) throws(DpifError) {
+        guard up != isAdminUp else { return }
+        isAdminUp = up
+        changeCount += 1
+    }
+
+    public func setMAC(_ address: UInt64) throws(DpifError) {
+        guard address != macAddress else { return }
+        macAddress = address
+        changeCount += 1
+    }
+
+    public func setMTU(_ mtu: Int) throws(DpifError) {
+        guard mtu != self.mtu else { return }
+        self.mtu = mtu
+        changeCount += 1
+    }
+
+    public func setIPv4(_ address: UInt32, prefix: Int) {
+        ipv4 = (address, prefix)
+        changeCount += 1
+    }
+
+    /// A packet arrives. Devices that are down drop it.
+    public func receive(_ packet: consuming Packet) {
+        guard isAdminUp else { return }
+        rxCapture?.write(packet.bytes)
+        counters.rxPackets = (counters.rxPackets ?? 0) + 1
+        counters.rxBytes = (counters.rxBytes ?? 0) + UInt64(packet.count)
+        receiver?(packet)
+    }
+
+    public func transmit(_ packet: consuming Packet) {
+        counters.txPackets = (counters.txPackets ?? 0) + 1
+        counters.txBytes = (counters.txBytes ?? 0) + UInt64(packet.count)
+        txCapture?.write(packet.bytes)
+        onTransmit?(packet.bytes)
+    }
+}
