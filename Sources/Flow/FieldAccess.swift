@@ -91,10 +91,17 @@ extension FieldID {
     }
 
     /// True when the key is of a packet that has the field.
-    public func prerequisitesHold(_ key: FlowKey) -> Bool { row.prerequisite.holds(key, mask: nil) }
+    public func prerequisitesHold(_ key: FlowKey) -> Bool {
+        let p = row.prerequisite
+        return p == .none || p.holds(key)
+    }
 
     /// True when every packet that agrees with the match has the field.
-    public func prerequisitesHold(_ match: Match) -> Bool { row.prerequisite.holds(match.key, mask: match.mask) }
+    public func prerequisitesHold(_ match: Match) -> Bool {
+        let p = row.prerequisite
+        if p == .ct { return FieldPrerequisite.connectionKnown(match) }
+        return p == .none || p.holds(match.key)
+    }
 
     /// True when a value has no bits beyond the field's width. A VLAN ID may have its present bit.
     public func isValid(_ value: UInt128) -> Bool {
@@ -110,8 +117,18 @@ extension FieldID {
 }
 
 extension FieldPrerequisite {
-    /// Whether the prerequisite holds of a key, or, with a mask, of everything that agrees with the match.
-    public func holds(_ key: FlowKey, mask: FlowMask?) -> Bool {
+    /// True when everything that agrees with the match is part of a connection that is tracked and valid.
+    static func connectionKnown(_ match: Match) -> Bool {
+        let state = match.key.ctState
+        let known = CTState.new | CTState.established | CTState.related | CTState.reply | CTState.sourceNAT
+            | CTState.destinationNAT
+        return state & known != 0
+            || (state & CTState.tracked != 0 && match.mask.bits.ctState & CTState.invalid != 0
+                && state & CTState.invalid == 0)
+    }
+
+    /// Whether the prerequisite holds of a packet's key.
+    public func holds(_ key: FlowKey) -> Bool {
         let later = key.nwFrag & IPFragment.later != 0
         let type = key.ethType
         let isIP = type == 0x0800 || type == 0x86dd
@@ -135,13 +152,7 @@ extension FieldPrerequisite {
         case .nd: return nd(135...136)
         case .ndSolicit: return nd(135...135)
         case .ndAdvert: return nd(136...136)
-        case .ct:
-            guard let mask else { return key.ctState & (CTState.new | CTState.established | CTState.reply) != 0 }
-            let known = CTState.new | CTState.established | CTState.related | CTState.reply | CTState.sourceNAT
-                | CTState.destinationNAT
-            return key.ctState & known != 0
-                || (key.ctState & CTState.tracked != 0 && mask.bits.ctState & CTState.invalid != 0
-                    && key.ctState & CTState.invalid == 0)
+        case .ct: return key.ctState & (CTState.new | CTState.established | CTState.reply) != 0
         }
     }
 }
