@@ -1,1 +1,238 @@
-// placeholder
+// Finds the highest-priority rule that matches a packet, and tells which bits of the packet that depended on.
+//
+// Rules are grouped by mask into subtables (tuple-space search), searched in descending order of their highest priority.
+// The search ends when no subtable left can hold anything better. What was looked at is gathered in a mask: a packet that
+// agrees with this one in those bits gets the same answer, so they are the megaflow's mask. Three things keep it narrow:
+// stages (Subtable), prefix tries on addresses, and a prefix trie on ports.
+//
+// A classifier is a value. A copy costs nothing, shares everything, and never changes: readers on other threads search
+// a copy without locks while the owner goes on changing its own. Changing costs the logarithm of the number of rules.
+
+import Flow
+
+/// Rules by match and priority. A value type; a copy is a snapshot.
+public struct Classifier {
+    /// Sorted by descending highest priority; subtables of equal priority keep their order.
+    private var subtables: [Subtable] = []
+    private var byMask: [MiniMask: Int] = [:]
+    private var tries: [(location: FieldLocation, trie: PrefixTrie)]
+    public private(set) var count = 0
+    /// Subtables that no snapshot shares.
+    private var owned: [ObjectIdentifier: Subtable] = [:]
+
+    /// The fields that have tries unless told otherwise.
+    public static let defaultPrefixFields = [Location.nwDst, Location.nwSrc]
+
+    /// - Parameter prefixFields: locations of IPv4 or IPv6 address fields to keep tries for.
+    public init(prefixFields: [FieldLocation] = Classifier.defaultPrefixFields) {
+        tries = prefixFields.map { ($0, PrefixTrie()) }
+    }
+
+    public var isEmpty: Bool { count == 0 }
+    public var subtableCount: Int { subtables.count }
+
+    /// A copy for readers. Later changes of this classifier do not show there.
+    public mutating func snapshot() -> Classifier {
+        owned = [:]
+        return self
+    }
+
+    /// The subtable at `index`, made safe to change.
+    private mutating func mutable(_ index: Int) -> Subtable {
+        let table = subtables[index]
+        if owned[ObjectIdentifier(table)] != nil { return table }
+        let copy = Subtable(copying: table)
+        subtables[index] = copy
+        owned[ObjectIdentifier(copy)] = copy
+        return copy
+    }
+
+    private func index(_ mask: MiniMask) -> Int? {
+        guard byMask[mask] != nil else { return nil }
+        return subtables.firstIndex { $0.mask == mask }
+    }
+
+    /// Adds a rule. No rule with the same match and priority may be there.
+    public mutating func insert(_ rule: ClassifierRule) {
+        let table: Subtable
+        let index: Int
+        if let found = self.index(rule.mask) {
+            index = found
+            table = mutable(index)
+        } else {
+            table = Subtable(rule.mask, tries: tries.map(\.location))
+            owned[ObjectIdentifier(table)] = table
+            subtables.append(table)
+            byMask[rule.mask] = 1
+            index = subtables.count - 1
+        }
+        rule.mask = table.mask
+        let before = table.maxPriority
+        table.insert(rule)
+        count += 1
+        if table.maxPriority != before { reposition(index, from: before) }
+        for i in tries.indices {
+            let length = table.trieLengths[i]
+            if length > 0 { tries[i].trie.insert(value(rule, tries[i].location), length: length) }
+        }
+    }
+
+    /// Removes a rule that is there.
+    public mutating func remove(_ rule: ClassifierRule) {
+        guard let index = index(rule.mask) else { return }
+        let table = mutable(index)
+        let before = table.maxPriority
+        table.remove(rule)
+        count -= 1
+        for i in tries.indices {
+            let length = table.trieLengths[i]
+            if length > 0 { tries[i].trie.remove(value(rule, tries[i].location), length: length) }
+        }
+        if table.count == 0 {
+            subtables.remove(at: index)
+            byMask[rule.mask] = nil
+            owned[ObjectIdentifier(table)] = nil
+        } else if table.maxPriority != before {
+            reposition(index, from: before)
+        }
+    }
+
+    /// Moves the subtable at `index` to where its priority belongs: one that rises goes behind its equals, one that sinks
+    /// before them.
+    private mutating func reposition(_ index: Int, from before: Int) {
+        let table = subtables.remove(at: index)
+        let p = table.maxPriority
+        let at = subtables.firstIndex { p > before ? $0.maxPriority < p : $0.maxPriority <= p }
+        subtables.insert(table, at: at ?? subtables.count)
+    }
+
+    private func value(_ rule: ClassifierRule, _ location: FieldLocation) -> UInt128 {
+        rule.mask.expand(rule.values)[location] << UInt128(128 - location.width)
+    }
+
+    /// The rule with exactly this match and priority.
+    public func find(_ match: Match, priority: Int) -> ClassifierRule? {
+        let mask = MiniMask(match.mask)
+        guard let index = index(mask) else { return nil }
+        return subtables[index].find(mask.reduce(match.key), priority: priority)
+    }
+
+    /// A rule of the same priority that some packet could match as well as `match`; `except` does not count.
+    public func overlaps(_ match: Match, priority: Int, except: ClassifierRule? = nil) -> Bool {
+        for table in subtables {
+            let common = table.mask.words.map { $0.bits & match.mask.bits.words[$0.index] }
+            var found = false
+            table.forEach { rule in
+                guard !found, rule.priority == priority, rule !== except else { return }
+                found = table.mask.words.indices.allSatisfy {
+                    (rule.values[$0] ^ match.key.words[table.mask.words[$0].index]) & common[$0] == 0
+                }
+            }
+            if found { return true }
+        }
+        return false
+    }
+
+    public func forEach(_ body: (ClassifierRule) -> Void) {
+        for table in subtables { table.forEach(body) }
+    }
+
+    /// Rules whose match is as specific as `criteria` or more, and agrees with it (OpenFlow's loose matching).
+    public func forEach(within criteria: Match, _ body: (ClassifierRule) -> Void) {
+        let wanted = MiniMask(criteria.mask)
+        for table in subtables {
+            let mask = table.mask.mask
+            guard wanted.words.allSatisfy({ mask.bits.words[$0.index] & $0.bits == $0.bits }) else { continue }
+            // For each wanted word, where it is among the subtable's words.
+            let places = wanted.words.compactMap { w in
+                table.mask.words.firstIndex { $0.index == w.index }.map { (at: $0, w.bits, criteria.key.words[w.index]) }
+            }
+            table.forEach { rule in
+                if places.allSatisfy({ rule.values[$0.at] & $0.1 == $0.2 }) { body(rule) }
+            }
+        }
+    }
+
+    // MARK: Lookup
+
+    /// The highest-priority rule that matches the key.
+    ///
+    /// - Parameter consulted: gains the bits of the key that the answer depends on.
+    public func lookup(_ key: borrowing FlowKey, consulted: inout FlowMask) -> ClassifierRule? {
+        lookup(key, consulted: &consulted, allowConjunctions: true)
+    }
+
+    private func lookup(_ key: borrowing FlowKey, consulted: inout FlowMask, allowConjunctions: Bool) -> ClassifierRule?
+    {
+        var hard: ClassifierRule?
+        var soft: [(rule: ClassifierRule, table: Subtable)] = []
+        var lookups = TrieLookups(tries)
+        for table in subtables {
+            if let hard, table.maxPriority <= hard.priority { break }
+            guard let rule = table.lookup(key, tries: &lookups, consulted: &consulted) else { continue }
+            if let hard, rule.priority <= hard.priority { continue }
+            if rule.conjunctions.isEmpty {
+                hard = rule
+            } else if allowConjunctions {
+                soft.append((rule, table))
+            } else if let next = table.rulesBelow(rule).first(where: { $0.conjunctions.isEmpty }),
+                next.priority > hard?.priority ?? Int.min
+            {
+                hard = next
+            }
+        }
+        return soft.isEmpty ? hard : resolve(key, soft, hard, &consulted)
+    }
+
+    /// Conjunctive match: the highest priority at which all clauses of some conjunction have a matching rule wins, when
+    /// a rule on its conj_id is there.
+    private func resolve(
+        _ key: borrowing FlowKey, _ first: [(rule: ClassifierRule, table: Subtable)], _ hardRule: ClassifierRule?,
+        _ consulted: inout FlowMask
+    ) -> ClassifierRule? {
+        var hard = hardRule
+        var soft = first
+        while true {
+            soft.removeAll { $0.rule.priority <= hard?.priority ?? Int.min }
+            // Hard rules hidden below soft ones of the same match.
+            if soft.isEmpty { return hard }
+            soft.sort { $0.rule.priority > $1.rule.priority }
+            var start = 0
+            while start < soft.count {
+                let priority = soft[start].rule.priority
+                var end = start
+                var clauses: [UInt32: (seen: UInt64, count: UInt8)] = [:]
+                while end < soft.count, soft[end].rule.priority == priority {
+                    for c in soft[end].rule.conjunctions where c.clause < 64 {
+                        clauses[c.id, default: (0, c.count)].seen |= 1 << UInt64(c.clause)
+                    }
+                    end += 1
+                }
+                for id in clauses.keys.sorted() {
+                    guard let entry = clauses[id], entry.count > 0, entry.count <= 64,
+                        entry.seen == UInt64.max >> UInt64(64 - entry.count)
+                    else { continue }
+                    var withID = copy key
+                    withID.conjID = id
+                    var mask = FlowMask()
+                    let found = lookup(withID, consulted: &mask, allowConjunctions: false)
+                    mask.bits.conjID = 0
+                    consulted.formUnion(mask)
+                    if let found, found.mask.mask.bits.conjID != 0 { return found }
+                }
+                start = end
+            }
+            // No conjunction is complete: go on with the next lower rule of each match.
+            var next: [(rule: ClassifierRule, table: Subtable)] = []
+            for entry in soft {
+                guard let below = entry.table.rulesBelow(entry.rule).first else { continue }
+                if below.conjunctions.isEmpty {
+                    if below.priority > hard?.priority ?? Int.min { hard = below }
+                } else {
+                    next.append((below, entry.table))
+                }
+            }
+            soft = next
+        }
+    }
+}

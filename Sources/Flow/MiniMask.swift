@@ -1,0 +1,77 @@
+// A mask without its empty words, and a key reduced to the words of such a mask. Tables keep these instead of whole keys:
+// a rule on five fields costs five words and not eighty-four.
+
+/// The words of a mask that are not empty, in order. Immutable, shared by all that use the same mask.
+public final class MiniMask: Hashable, Sendable {
+    /// Which word of the key, and which bits of it.
+    public let words: [(index: Int, bits: UInt64)]
+
+    public init(_ mask: FlowMask) {
+        words = (0..<FlowKey.wordCount).compactMap {
+            mask.bits.words[$0] == 0 ? nil : ($0, mask.bits.words[$0])
+        }
+    }
+
+    public static func == (a: MiniMask, b: MiniMask) -> Bool {
+        a === b || a.words.elementsEqual(b.words) { $0.index == $1.index && $0.bits == $1.bits }
+    }
+
+    public func hash(into hasher: inout Hasher) {
+        for w in words {
+            hasher.combine(w.index)
+            hasher.combine(w.bits)
+        }
+    }
+
+    public var mask: FlowMask {
+        var m = FlowMask()
+        for w in words { m.bits.words[w.index] = w.bits }
+        return m
+    }
+
+    /// The masked words of a key.
+    public func reduce(_ key: FlowKey) -> [UInt64] { words.map { key.words[$0.index] & $0.bits } }
+
+    /// The key that `reduce` made `values` of, its other bits zero.
+    public func expand(_ values: [UInt64]) -> FlowKey {
+        var key = FlowKey()
+        for (w, v) in zip(words, values) { key.words[w.index] = v }
+        return key
+    }
+
+    /// True when the key's masked words are `values`.
+    @inline(__always)
+    public func matches(_ key: borrowing FlowKey, _ values: [UInt64]) -> Bool {
+        for i in 0..<words.count where key.words[words[i].index] & words[i].bits != values[i] { return false }
+        return true
+    }
+
+    public static let hashBasis: UInt64 = 0x9e37_79b9_7f4a_7c15
+
+    @inline(__always)
+    public static func mix(_ hash: UInt64, _ word: UInt64) -> UInt64 {
+        let h = (hash ^ word) &* 0xff51_afd7_ed55_8ccd
+        return h ^ h &>> 32
+    }
+
+    /// The hash of the masked words `range` of a key, continuing from `basis`.
+    @inline(__always)
+    public func hash(of key: borrowing FlowKey, words range: Range<Int>, basis: UInt64 = hashBasis) -> UInt64 {
+        var h = basis
+        for i in range { h = Self.mix(h, key.words[words[i].index] & words[i].bits) }
+        return h
+    }
+
+    /// The same hash, of reduced words.
+    @inline(__always)
+    public static func hash(of values: [UInt64], words range: Range<Int>, basis: UInt64 = hashBasis) -> UInt64 {
+        var h = basis
+        for i in range { h = mix(h, values[i]) }
+        return h
+    }
+
+    /// Adds the bits of words `range` to a mask.
+    public func fold(into mask: inout FlowMask, words range: Range<Int>) {
+        for i in range { mask.bits.words[words[i].index] |= words[i].bits }
+    }
+}
