@@ -1,5 +1,6 @@
 // The replica client against Debian's own ovsdb-server.
 import class Foundation.Process
+import Glibc
 import NIOCore
 import Testing
 @testable import OVSDB
@@ -26,12 +27,12 @@ final class RealServer {
     }
 
     func stop() {
-        process?.terminate()
-        process?.waitUntilExit()
+        process?.end()
         process = nil
+        unlink(socket)
     }
 
-    deinit { process?.terminate() }
+    deinit { process?.end() }
 }
 
 @Suite(.enabled(if: isInstalled("ovsdb-server") && isInstalled("ovs-vsctl")), .serialized)

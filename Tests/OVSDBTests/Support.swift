@@ -5,6 +5,7 @@ import class Foundation.FileManager
 import class Foundation.Pipe
 import class Foundation.Process
 import struct Foundation.URL
+import Glibc
 import NIOCore
 import NIOPosix
 import OVSDB
@@ -43,6 +44,14 @@ func start(_ program: String, _ arguments: [String], standardOutput: Any? = nil)
     process.standardInput = FileHandle.nullDevice
     try process.run()
     return process
+}
+
+extension Process {
+    /// Kills and reaps. Not by SIGTERM: a child inherits the signal mask of the thread that started it.
+    func end() {
+        kill(processIdentifier, SIGKILL)
+        waitUntilExit()
+    }
 }
 
 /// Runs a program to its end, at most `timeout` seconds.
