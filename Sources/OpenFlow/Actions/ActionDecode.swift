@@ -1,0 +1,245 @@
+// Decoding lists of actions from the wire. The standard actions of each version are here, Nicira's in ActionDecode+Nicira.swift.
+
+import Flow
+
+/// What decoding needs to know.
+public struct ActionContext {
+    public var version: OFVersion
+    /// The bridge's TLV table; nil accepts every tunnel option.
+    public var tunnelOptions: TunnelOptionMap?
+    var depth = 0
+
+    public init(version: OFVersion, tunnelOptions: TunnelOptionMap? = nil) {
+        self.version = version
+        self.tunnelOptions = tunnelOptions
+    }
+
+    /// For a list within an action.
+    func nested() throws(OFError) -> ActionContext {
+        guard depth < 16 else { throw .bacTooMany }
+        var c = self
+        c.depth += 1
+        return c
+    }
+}
+
+public enum ActionCodec {
+    static let nicira: UInt32 = 0x2320
+    static let onf: UInt32 = 0x4f4e_4600
+
+    /// Decodes actions to the end of the reader.
+    static func decodeActions(_ reader: inout WireReader, _ context: ActionContext) throws(OFError) -> [OFAction] {
+        var actions: [OFAction] = []
+        while !reader.isEmpty {
+            guard let type = reader.peek16(), let length = reader.peek16(2).map(Int.init), length >= 8,
+                length % 8 == 0, length <= reader.remaining
+            else {
+                // An action that is too short for its type is also of a bad length.
+                throw .bacBadLen
+            }
+            var body = try reader.part(length, error: .bacBadLen)
+            try body.skip(4)
+            if type == 0xffff {
+                try decodeExperimenter(&body, context, into: &actions)
+            } else {
+                try decodeStandard(type, &body, context, into: &actions)
+            }
+        }
+        return actions
+    }
+
+    private static func decodeStandard(
+        _ type: UInt16, _ r: inout WireReader, _ c: ActionContext, into actions: inout [OFAction]
+    ) throws(OFError) {
+        switch (c.version, type) {
+        case (.v10, 0):
+            try fixed(r, 8)
+            let port = OFPort(UInt32(try r.u16()))
+            try checkOutput(port)
+            actions.append(.output(port, maxLength: try r.u16()))
+        case (.v10, 11):
+            try fixed(r, 16)
+            let port = OFPort(UInt32(try r.u16()))
+            try r.skip(6)
+            guard port < .max || port == .inPort || port == .local else { throw .bacBadOutPort }
+            actions.append(.enqueue(port, queue: try r.u32()))
+        case (.v10, 1), (.v11, 1):
+            try fixed(r, 8)
+            let vid = try r.u16()
+            guard vid & ~0xfff == 0 else { throw .bacBadArgument }
+            actions.append(.setVLANVID(vid, VLANContext(pushIfNeeded: c.version == .v10, flowHasVLAN: false)))
+        case (.v10, 2), (.v11, 2):
+            try fixed(r, 8)
+            let pcp = try r.u8()
+            guard pcp & ~7 == 0 else { throw .bacBadArgument }
+            actions.append(.setVLANPCP(pcp, VLANContext(pushIfNeeded: c.version == .v10, flowHasVLAN: false)))
+        case (.v10, 3):
+            try fixed(r, 8)
+            actions.append(.stripVLAN)
+        case (.v10, 4), (.v11, 3):
+            try fixed(r, 16)
+            actions.append(.setEthSrc(try r.mac()))
+        case (.v10, 5), (.v11, 4):
+            try fixed(r, 16)
+            actions.append(.setEthDst(try r.mac()))
+        case (.v10, 6), (.v11, 5):
+            try fixed(r, 8)
+            actions.append(.setIPv4Src(try r.u32()))
+        case (.v10, 7), (.v11, 6):
+            try fixed(r, 8)
+            actions.append(.setIPv4Dst(try r.u32()))
+        case (.v10, 8), (.v11, 7):
+            try fixed(r, 8)
+            let tos = try r.u8()
+            guard tos & 3 == 0 else { throw .bacBadArgument }
+            actions.append(.setIPDSCP(tos))
+        case (.v10, 9), (.v11, 9):
+            try fixed(r, 8)
+            actions.append(.setL4SrcPort(try r.u16(), ipProto: 0))
+        case (.v10, 10), (.v11, 10):
+            try fixed(r, 8)
+            actions.append(.setL4DstPort(try r.u16(), ipProto: 0))
+        case (.v10, _):
+            throw .bacBadType
+        case (_, 0):
+            try fixed(r, 16)
+            guard let port = OFPort(wire32: try r.u32()) else { throw .bacBadOutPort }
+            try checkOutput(port)
+            actions.append(.output(port, maxLength: try r.u16()))
+        case (.v11, 8):
+            try fixed(r, 8)
+            let ecn = try r.u8()
+            guard ecn & ~3 == 0 else { throw .bacBadArgument }
+            actions.append(.setIPECN(ecn))
+        case (.v11, 13):
+            try fixed(r, 8)
+            let label = try r.u32()
+            guard label & ~0xfffff == 0 else { throw .bacBadArgument }
+            actions.append(.setMPLSLabel(label))
+        case (.v11, 14):
+            try fixed(r, 8)
+            let tc = try r.u8()
+            guard tc & ~7 == 0 else { throw .bacBadArgument }
+            actions.append(.setMPLSTC(tc))
+        case (_, 15):
+            try fixed(r, 8)
+            actions.append(.setMPLSTTL(try r.u8()))
+        case (_, 16):
+            try fixed(r, 8)
+            actions.append(.decMPLSTTL)
+        case (_, 17):
+            try fixed(r, 8)
+            let type = try r.u16()
+            guard type == 0x8100 || type == 0x88a8 else { throw .bacBadArgument }
+            actions.append(.pushVLAN(etherType: type))
+        case (_, 18):
+            try fixed(r, 8)
+            actions.append(.stripVLAN)
+        case (_, 19):
+            try fixed(r, 8)
+            actions.append(try pushMPLS(&r))
+        case (_, 20):
+            try fixed(r, 8)
+            actions.append(.popMPLS(etherType: try r.u16()))
+        case (_, 21):
+            try fixed(r, 8)
+            actions.append(.setQueue(try r.u32()))
+        case (_, 22):
+            try fixed(r, 8)
+            actions.append(.group(try r.u32()))
+        case (_, 23):
+            try fixed(r, 8)
+            actions.append(.setIPTTL(try r.u8()))
+        case (_, 24):
+            try fixed(r, 8)
+            actions.append(.decTTL(DecTTLAction()))
+        case (.v12..., 25):
+            actions.append(try setField(&r, c, mayMask: c.version >= .v15, padded: true))
+        case (.v15, 28):
+            actions.append(try copyField(&r, c, padding: 2))
+        case (.v15, 29):
+            try fixed(r, 8)
+            actions.append(.meter(try meterID(&r)))
+        default: throw .bacBadType
+        }
+    }
+
+    static func meterID(_ r: inout WireReader) throws(OFError) -> UInt32 {
+        let id = try r.u32()
+        guard id != 0, id <= 0xffff_0000 else { throw .mmfcInvalidMeter }
+        return id
+    }
+
+    static func pushMPLS(_ r: inout WireReader) throws(OFError) -> OFAction {
+        let type = try r.u16()
+        guard type == 0x8847 || type == 0x8848 else { throw .bacBadArgument }
+        return .pushMPLS(etherType: type)
+    }
+
+    /// The action must be `size` bytes in all; 4 have been read.
+    static func fixed(_ r: WireReader, _ size: Int, read: Int = 4) throws(OFError) {
+        guard r.remaining == size - read else { throw .bacBadLen }
+    }
+
+    /// A port that an action may send to.
+    static func checkOutput(_ port: OFPort) throws(OFError) {
+        guard port < .max || (port >= .inPort && port != .none) else { throw .bacBadOutPort }
+    }
+
+    static func setField(
+        _ r: inout WireReader, _ c: ActionContext, mayMask: Bool, padded: Bool
+    ) throws(OFError) -> OFAction {
+        var entry = try r.oxmFieldHeader(c.tunnelOptions)
+        guard mayMask || !entry.hasMask else { throw .bacBadSetMask }
+        try r.oxmPayload(&entry)
+        let field = entry.field
+        let row = field.row
+        let bits: UInt128 = entry.size >= 16 ? .max : (1 << UInt128(entry.size * 8)) - 1
+        if !row.maskable, !field.isTunnelOption, entry.mask != bits { throw .bacBadSetMask }
+        guard !padded || r.isZero() else { throw .bacBadSetArgument }
+        guard row.writable, field != .inPortOXM else { throw .bacBadSetArgument }
+        guard field.isValid(entry.value), field != .vlanVID || entry.value & 0x1000 != 0 else {
+            throw .bacBadSetArgument
+        }
+        var action = SetFieldAction(field, entry.value, mask: entry.hasMask ? entry.mask : row.allOnes)
+        if field == .ipDSCP { action.mask = 0xfc }
+        if field == .vlanVID { action.mask = entry.hasMask ? entry.mask & 0x1fff : 0x1fff }
+        if field.isTunnelOption {
+            action.wideValue = entry.wideValue
+            action.wideMask = entry.wideMask
+        }
+        return .setField(action)
+    }
+
+    /// OFPAT_COPY_FIELD and ONF's extension of it.
+    static func copyField(_ r: inout WireReader, _ c: ActionContext, padding: Int) throws(OFError) -> OFAction {
+        let bits = Int(try r.u16())
+        let from = Int(try r.u16())
+        let to = Int(try r.u16())
+        guard r.isZero(padding) else { throw .nxbacMustBeZero }
+        try r.skip(padding)
+        return try move(&r, c, bits: bits, from: from, to: to)
+    }
+
+    static func move(
+        _ r: inout WireReader, _ c: ActionContext, bits: Int, from: Int, to: Int
+    ) throws(OFError) -> OFAction {
+        let source = Subfield(try r.oxmFieldHeader(c.tunnelOptions).field, low: from, count: bits)
+        let destination = Subfield(try r.oxmFieldHeader(c.tunnelOptions).field, low: to, count: bits)
+        guard r.isZero() else { throw .nxbrcMustBeZero }
+        try checkSource(source)
+        try checkDestination(destination)
+        return .regMove(from: source, to: destination)
+    }
+
+    /// The subfield lies within its field.
+    static func checkSource(_ s: Subfield) throws(OFError) {
+        guard s.count > 0, s.low + s.count <= s.field.row.bits else { throw .bacBadSetLen }
+    }
+
+    /// The same, and the field can be written.
+    static func checkDestination(_ s: Subfield) throws(OFError) {
+        try checkSource(s)
+        guard s.field.row.writable else { throw .bacBadSetArgument }
+    }
+}
