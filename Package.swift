@@ -54,5 +54,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: checked),
+        tests("OVSDB", nio),
+        tests("Unixctl", ["Vlog"] + nio),
     ]
 )

@@ -213,7 +213,8 @@ public struct OVSDBDatum: Sendable, Hashable {
 
     private static func check(_ count: Int, _ type: OVSDBColumnType, _ anySize: Bool, _ json: JSON) throws(OVSDBError) {
         guard !anySize, count < type.min || count > type.max else { return }
-        let maximum = type.max == .max ? "unlimited" : String(type.max)
-        throw .syntax(json, "\(type.isMap ? "map" : "set") must have \(type.min) to \(maximum) members but \(count) are present")
+        let allowed = type.min == type.max ? "exactly one member" : type.max == .max ? "\(type.min) or more members"
+            : "\(type.min) to \(type.max) members"
+        throw .syntax(json, "\(type.isMap ? "map" : "set") must have \(allowed) but \(count) are present")
     }
 }

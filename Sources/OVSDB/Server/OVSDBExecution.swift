@@ -17,6 +17,8 @@ struct OVSDBExecution {
     let holdsLock: (String) -> Bool
     /// Milliseconds since the transaction was received.
     let elapsed: Int64
+    /// Whether changes are refused.
+    let isReadOnly: Bool
 
     private var changes: OVSDBDatabase.Changes = [:]
     private var symbols: [String: UUID] = [:]
@@ -26,9 +28,10 @@ struct OVSDBExecution {
 
     private enum Stop: Error { case wait(timeout: Int64?), error(OVSDBError) }
 
-    init(database: OVSDBDatabase, elapsed: Int64, holdsLock: @escaping (String) -> Bool) {
+    init(database: OVSDBDatabase, isReadOnly: Bool, elapsed: Int64, holdsLock: @escaping (String) -> Bool) {
         self.database = database
         self.elapsed = elapsed
+        self.isReadOnly = isReadOnly
         self.holdsLock = holdsLock
     }
 
@@ -89,6 +92,9 @@ struct OVSDBExecution {
         guard let object = json.objectValue else { throw .error(OVSDBError("syntax error", prefix + "Object expected.")) }
         var members = Members(json: json, prefix: prefix, object: object)
         let name = try members.string("op")
+        if isReadOnly, ["insert", "update", "mutate", "delete"].contains(name) {
+            throw .error(OVSDBError("not allowed", "\(name) operation not allowed on table in reserved database \(database.schema.name)"))
+        }
         switch name {
         case "insert": return try insert(&members)
         case "select": return try select(&members)
@@ -332,7 +338,7 @@ struct OVSDBExecution {
         if (actual == expected) == (until == "==") { return [:] }
         guard let timeout else { throw .wait(timeout: nil) }
         if timeout <= 0 { throw .error(OVSDBError("timed out", "\"where\" clause test failed")) }
-        if elapsed >= timeout { throw .error(OVSDBError("timed out", "\"where\" clause test failed after \(elapsed) ms")) }
+        if elapsed >= timeout { throw .error(OVSDBError("timed out", "\"wait\" timed out after \(elapsed) ms")) }
         throw .wait(timeout: timeout)
     }
 }

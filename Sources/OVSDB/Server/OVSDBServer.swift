@@ -218,13 +218,13 @@ public final class OVSDBServer {
         let session = transaction.session
         guard let served = databases[transaction.name] else { return true }
         let elapsed = (NIODeadline.now() - transaction.received).nanoseconds / 1_000_000
-        var execution = OVSDBExecution(database: served.database, elapsed: elapsed) { [weak self] name in
+        var execution = OVSDBExecution(database: served.database, isReadOnly: served.isReadOnly, elapsed: elapsed) { [weak self] name in
             self?.lockQueues[name]?.first === session
         }
         switch execution.run(transaction.operations) {
         case .waiting(let timeout):
             if let timeout, transaction.timer == nil {
-                transaction.timer = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(timeout - elapsed)) { [weak self] in
+                transaction.timer = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(min(timeout - elapsed, 1 << 40))) { [weak self] in
                     transaction.timer = nil
                     self?.retryPending()
                 }
@@ -234,7 +234,6 @@ public final class OVSDBServer {
         case .done(let results, let changes, let comments, let durable):
             do throws(OVSDBError) {
                 let delta = try served.database.check(changes)
-                if served.isReadOnly, !delta.isEmpty { throw OVSDBError("not allowed", "\(transaction.name) database is read-only") }
                 if !delta.isEmpty {
                     try served.commit(delta, comments: comments, durable: durable)
                     notify(served.database, delta)
