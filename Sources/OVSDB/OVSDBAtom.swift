@@ -59,16 +59,25 @@ public enum OVSDBAtom: Sendable, Hashable, Comparable {
             }
             if tag == "uuid", let uuid = UUID(text) {
                 self = .uuid(uuid)
+            } else if tag == "named-uuid", named != nil, !OVSDBAtom.isIdentifier(text) {
+                throw .syntax(json, "named-uuid string is not a valid <id>")
             } else if tag == "named-uuid", let named, let uuid = named(text) {
                 self = .uuid(uuid)
             } else if tag == "uuid" {
-                throw .syntax(pair[1], "\"\(text)\" is not a valid UUID")
+                throw .syntax(json, "\"\(text)\" is not a valid UUID")
             } else {
                 throw .syntax(json, "expected [\"uuid\", <string>]")
             }
         case (.uuid, _): throw .syntax(json, "expected [\"uuid\", <string>]")
         default: throw .syntax(json, "expected \(type.rawValue)")
         }
+    }
+
+    /// Whether `text` is an `<id>`: a letter or underscore, then those and digits.
+    static func isIdentifier(_ text: String) -> Bool {
+        func isLetter(_ byte: UInt8) -> Bool { byte == UInt8(ascii: "_") || byte < 0x80 && Character(Unicode.Scalar(byte)).isLetter }
+        guard let first = text.utf8.first, isLetter(first) else { return false }
+        return text.utf8.allSatisfy { isLetter($0) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
     }
 
     public var json: JSON {

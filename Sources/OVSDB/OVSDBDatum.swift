@@ -182,17 +182,17 @@ public struct OVSDBDatum: Sendable, Hashable {
     public init(json: JSON, type: OVSDBColumnType, anySize: Bool = false,
                 named: ((String) -> UUID?)? = nil) throws(OVSDBError) {
         if type.isMap || json.arrayValue?.first == .string("map") {
-            guard type.isMap, let valueType = type.value else { throw .syntax(json, "expected set") }
+            guard type.isMap, let valueType = type.value else { throw .syntax(json, "expected \(type.key.type.rawValue)") }
             guard let array = json.arrayValue, array.count == 2, array[0] == .string("map"), let pairs = array[1].arrayValue
-            else { throw .syntax(json, "expected map") }
+            else { throw .syntax(json, "expected [\"map\", <array>]") }
             try OVSDBDatum.check(pairs.count, type, anySize, json)
             var seen: [OVSDBAtom: OVSDBAtom] = [:]
             for pair in pairs {
-                guard let pair = pair.arrayValue, pair.count == 2 else { throw .syntax(pair, "Parse error in map element") }
+                guard let pair = pair.arrayValue, pair.count == 2 else { throw .syntax(pair, "expected 2-element array") }
                 let key = try type.key.atom(pair[0], named)
                 let value = try valueType.atom(pair[1], named)
                 guard seen.updateValue(value, forKey: key) == nil else {
-                    throw OVSDBError("constraint violation", "map contains duplicate key")
+                    throw OVSDBError("ovsdb error", "map contains duplicate key")
                 }
             }
             self.init(pairs: seen.map { ($0.key, $0.value) })
@@ -202,19 +202,18 @@ public struct OVSDBDatum: Sendable, Hashable {
             self.init(sortedKeys: [try type.key.atom(json, named)], values: [])
             return
         }
-        guard array.count == 2, let elements = array[1].arrayValue else { throw .syntax(json, "expected set") }
+        guard array.count == 2, let elements = array[1].arrayValue else { throw .syntax(json, "expected [\"set\", <array>]") }
         try OVSDBDatum.check(elements.count, type, anySize, json)
         var atoms: [OVSDBAtom] = []
         atoms.reserveCapacity(elements.count)
         for element in elements { atoms.append(try type.key.atom(element, named)) }
         self.init(atoms)
-        guard keys.count == atoms.count else { throw OVSDBError("constraint violation", "set contains duplicate") }
+        guard keys.count == atoms.count else { throw OVSDBError("ovsdb error", "set contains duplicate") }
     }
 
     private static func check(_ count: Int, _ type: OVSDBColumnType, _ anySize: Bool, _ json: JSON) throws(OVSDBError) {
         guard !anySize, count < type.min || count > type.max else { return }
-        let allowed = type.min == type.max ? "exactly one member" : type.max == .max ? "\(type.min) or more members"
-            : "\(type.min) to \(type.max) members"
+        let allowed = type.min == type.max ? "exactly one member" : "\(type.min) to \(min(type.max, Int(UInt32.max))) members"
         throw .syntax(json, "\(type.isMap ? "map" : "set") must have \(allowed) but \(count) are present")
     }
 }

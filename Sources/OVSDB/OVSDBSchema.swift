@@ -148,14 +148,10 @@ public struct OVSDBColumnType: Sendable, Hashable {
 
     /// As error messages name it, e.g. "map of (string, string) pairs".
     public var name: String {
-        let count = min == 0 && max == 1 ? "optional " : ""
-        if let value {
-            if isMap, max == 1, min == 0 { return "optional map of (\(key.type.rawValue), \(value.type.rawValue)) pairs" }
-            return "map of (\(key.type.rawValue), \(value.type.rawValue)) pairs"
-        }
         if isScalar { return key.type.rawValue }
-        if !count.isEmpty { return "optional \(key.type.rawValue)" }
-        return "set of \(min == 1 ? "1 or more " : "")\(key.type.rawValue)s"
+        let count = max == .max ? (min > 0 ? "\(min) or more " : "") : min > 0 ? "\(min) to \(max) " : "up to \(max) "
+        guard let value else { return "set of \(count)\(key.type.rawValue)s" }
+        return "map of \(count)(\(key.type.rawValue), \(value.type.rawValue)) pairs"
     }
 }
 

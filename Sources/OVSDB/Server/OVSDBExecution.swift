@@ -204,7 +204,9 @@ struct OVSDBExecution {
         try members.finish()
         let uuid: UUID
         if let name {
-            guard let name = name.stringValue else { throw members.fail("Type mismatch for member 'uuid-name'.") }
+            guard let name = name.stringValue, OVSDBAtom.isIdentifier(name) else {
+                throw members.fail("Type mismatch for member 'uuid-name'.")
+            }
             guard inserted.insert(name).inserted else {
                 throw .error(OVSDBError("duplicate uuid-name", "This \"uuid-name\" appeared on an earlier \"insert\" operation.", syntax: .string(name)))
             }
@@ -262,7 +264,7 @@ struct OVSDBExecution {
         try members.finish()
         let columns = try data { execution throws(OVSDBError) in try execution.row(object, table) }
         for (position, _) in columns where !table.columns[position].isMutable {
-            throw .error(.syntax(.object(object), "Cannot update immutable column \(table.columns[position].name) in table \(table.schema.name)."))
+            throw .error(OVSDBError("constraint violation", "Cannot update immutable column \(table.columns[position].name) in table \(table.schema.name).", syntax: members.json))
         }
         let rows = matching(table, condition)
         for (uuid, row) in rows {
@@ -324,7 +326,7 @@ struct OVSDBExecution {
         let rows = try members.array("rows")
         try members.finish()
         guard until == "==" || until == "!=" else {
-            throw .error(.syntax(members.json, "\"until\" must be \"==\" or \"!=\""))
+            throw .error(.syntax(.string(until), "\"until\" must be \"==\" or \"!=\""))
         }
         // Rows are compared as sets of their named columns' values.
         var expected: Set<JSON> = []

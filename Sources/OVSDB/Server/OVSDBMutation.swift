@@ -58,8 +58,7 @@ struct OVSDBMutation {
             }
         }
         guard after.count >= schema.type.min, after.count <= schema.type.max else {
-            throw OVSDBError("constraint violation", "Attempted to \(mutator == .delete ? "delete from" : "insert into") column "
-                + "\(schema.name) of type \(schema.type.name) in table \(table.schema.name), leaving \(after.count) elements.")
+            throw OVSDBError("constraint violation", "Attempted to store \(after.count) elements in \(schema.type.name).")
         }
         row.data[column] = after
     }

@@ -310,9 +310,7 @@ public final class OVSDBServer {
     // MARK: Locks
 
     private func lockName(_ method: String, _ params: [JSON]) throws(OVSDBError) -> String {
-        guard params.count == 1, let name = params[0].stringValue, let first = name.unicodeScalars.first,
-              first == "_" || first.properties.isAlphabetic,
-              name.unicodeScalars.allSatisfy({ $0 == "_" || $0.properties.isAlphabetic || ("0"..."9").contains($0) }) else {
+        guard params.count == 1, let name = params[0].stringValue, OVSDBAtom.isIdentifier(name) else {
             throw .syntax(.array(params), "\(method) request params must be <id>")
         }
         return name
