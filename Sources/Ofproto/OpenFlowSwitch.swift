@@ -1,0 +1,359 @@
+// An OpenFlow switch: one bridge. Tables, ports and what is learned live here; translation reads it, the OpenFlow
+// connections and the configuration change it.
+
+import Classifier
+import Dpif
+import Flow
+import OpenFlow
+import Vlog
+
+public enum FragmentHandling: UInt16, Sendable {
+    case normal = 0
+    case drop = 1
+    /// Nicira extension: match fragments by nw_frag.
+    case nxMatch = 3
+}
+
+/// Something that OpenFlow controllers may want to hear of.
+public enum SwitchEvent {
+    case portAdded(SwitchPort)
+    case portDeleted(SwitchPort)
+    case portModified(SwitchPort)
+    case flowAdded(Rule)
+    case flowModified(Rule)
+    case flowRemoved(Rule, FlowRemovedCause)
+    case vacancyDown(FlowTable)
+    case vacancyUp(FlowTable)
+}
+
+/// Why a flow left its table (OFPRR_*).
+public enum FlowRemovedCause: UInt8, Sendable {
+    case idleTimeout = 0, hardTimeout, delete, groupDelete, meterDelete, eviction
+}
+
+/// A bridge's OpenFlow side. Confined to the main thread.
+public final class OpenFlowSwitch {
+    public let id: Int
+    public let name: String
+    public let backer: DatapathBacker
+    public let time: TimeSource
+    public var datapathID: UInt64 = 0
+    public let tables: [FlowTable]
+    public let macs: MACLearning
+    public private(set) var groups: [UInt32: Group] = [:]
+    public var meterIDs: Set<UInt32> = []
+
+    // Settings.
+    public var fragmentHandling: FragmentHandling = .normal
+    public var forwardsBPDU = false { didSet { if forwardsBPDU != oldValue { backer.changed() } } }
+    public var inBand = false { didSet { if inBand != oldValue { backer.changed() } } }
+    /// Controllers want packets that no flow matches.
+    public var wantsPacketInOnMiss = false { didSet { if wantsPacketInOnMiss != oldValue { backer.changed() } } }
+    /// Descriptions for OFPST_DESC.
+    public var manufacturer = "Nicira, Inc."
+    public var hardware = "Open vSwitch"
+    public var software = "3.1.0"
+    public var serial = "None"
+    public var datapathDescription = "None"
+
+    /// Gets packets for controllers, and events.
+    public var packetInReceiver: ((PacketInEvent) -> Void)?
+    public var eventReceiver: ((SwitchEvent) -> Void)?
+
+    // Ports.
+    private var portTable: [OFPort: SwitchPort] = [:]
+    private var portsByName: [String: SwitchPort] = [:]
+    public private(set) var bundles: [String: PortBundle] = [:]
+    private var nextPortNumber: UInt32 = 1
+    private var recentlyUsed: [UInt32: Int64] = [:]
+
+    // Rules that no controller sees.
+    private(set) var missRule: Rule
+    private(set) var noPacketInRule: Rule
+    private(set) var dropFragmentsRule: Rule
+
+    /// Rules with timeouts.
+    private var expirable: [ObjectIdentifier: Rule] = [:]
+    private var lastExpiry: Int64 = 0
+
+    private static let log = Vlog.module("ofproto")
+    private static var internalTable: Int { 254 }
+
+    public init(id: Int, name: String, backer: DatapathBacker) {
+        self.id = id
+        self.name = name
+        self.backer = backer
+        time = backer.time
+        tables = (0..<255).map { FlowTable(id: UInt8($0)) }
+        macs = MACLearning(time: backer.time)
+        let now = backer.time.now
+        func hidden(_ register: UInt32, _ actions: [OFAction]) -> Rule {
+            var match = Match()
+            match.set(Location.reg(0), UInt128(register))
+            return Rule(tableID: 254, match: match, priority: 0, flags: .hidden, actions: actions, now: now)
+        }
+        var controller = ControllerAction()
+        controller.reason = .implicitMiss
+        missRule = hidden(1, [.controller(controller)])
+        noPacketInRule = hidden(2, [])
+        dropFragmentsRule = hidden(3, [])
+        var recirculated = Match()
+        recirculated.set(Location.recircID, 0)
+        let drop = Rule(tableID: 254, match: recirculated, priority: 2, flags: .hidden, actions: [], now: now)
+        for rule in [missRule, noPacketInRule, dropFragmentsRule, drop] { tables[Self.internalTable].insert(rule) }
+        backer.add(self)
+    }
+
+    /// Takes the bridge out of service.
+    public func destroy() {
+        for port in portsInOrder { removePort(port) }
+        backer.remove(self)
+    }
+
+    // MARK: Ports
+
+    public func port(_ number: OFPort) -> SwitchPort? { portTable[number] }
+    public func port(named name: String) -> SwitchPort? { portsByName[name] }
+
+    /// The local port first, then by number.
+    public private(set) var portsInOrder: [SwitchPort] = []
+    private(set) var bundlesInOrder: [PortBundle] = []
+
+    var localDatapathPort: UInt32 { portTable[.local]?.datapathPort ?? .max }
+
+    /// The names of ports, for text.
+    public var portNames: (OFPort) -> String? { { _ in nil } }
+
+    private func reorder() {
+        portsInOrder = portTable.values.sorted { a, b in
+            a.number == .local || b.number != .local && a.number < b.number
+        }
+        var seen: Set<ObjectIdentifier> = []
+        bundlesInOrder = portsInOrder.compactMap { port in
+            guard let bundle = port.bundle, seen.insert(ObjectIdentifier(bundle)).inserted else { return nil }
+            return bundle
+        }
+    }
+
+    /// Adds a device as a port.
+    /// - Parameter requested: the number wanted; another is taken when it is in use.
+    public func addPort(_ device: any PortDevice, requested: OFPort?, datapathPort: UInt32?, peerName: String? = nil)
+        throws(DpifError) -> SwitchPort
+    {
+        guard portsByName[device.name] == nil else { throw DpifError(17, "port \(device.name)") }
+        let number: OFPort
+        if device.name == name {
+            number = .local
+        } else if let requested, requested.rawValue > 0, requested < .max, portTable[requested] == nil {
+            number = requested
+        } else {
+            number = try freePortNumber()
+        }
+        let port = SwitchPort(
+            number: number, device: device, owner: self, datapathPort: datapathPort, peerName: peerName, now: time.now)
+        port.lastChange = device.changeCount
+        portTable[number] = port
+        portsByName[port.name] = port
+        reorder()
+        backer.register(port)
+        eventReceiver?(.portAdded(port))
+        return port
+    }
+
+    /// The next number that was not in use lately.
+    private func freePortNumber() throws(DpifError) -> OFPort {
+        for _ in 0..<0xff00 {
+            let n = nextPortNumber
+            nextPortNumber = n + 1 >= 0xff00 ? 1 : n + 1
+            if portTable[OFPort(n)] == nil { return OFPort(n) }
+        }
+        throw DpifError(27, "bridge \(name): no free OpenFlow port number")
+    }
+
+    public func removePort(_ port: SwitchPort) {
+        guard portTable[port.number] === port else { return }
+        portTable[port.number] = nil
+        portsByName[port.name] = nil
+        if let bundle = port.bundle {
+            bundle.ports.removeAll { $0 === port }
+            if bundle.ports.isEmpty {
+                bundles[bundle.name] = nil
+                macs.flush(bundle)
+            }
+        }
+        reorder()
+        backer.unregister(port)
+        eventReceiver?(.portDeleted(port))
+    }
+
+    /// Sets what NORMAL is to make of some ports.
+    public func setBundle(_ settings: BundleSettings, ports: [SwitchPort]) {
+        let bundle = bundles[settings.name] ?? PortBundle(settings)
+        let unchanged =
+            bundles[settings.name] != nil && bundle.settings == settings && bundle.ports.elementsEqual(ports, by: ===)
+        if unchanged { return }
+        bundles[settings.name] = bundle
+        if bundle.settings != settings || !bundle.ports.elementsEqual(ports, by: ===) { macs.flush(bundle) }
+        bundle.settings = settings
+        for port in bundle.ports where !ports.contains(where: { $0 === port }) { port.bundle = nil }
+        bundle.ports = ports
+        for port in ports {
+            if let old = port.bundle, old !== bundle { old.ports.removeAll { $0 === port } }
+            port.bundle = bundle
+        }
+        bundles = bundles.filter { !$0.value.ports.isEmpty }
+        reorder()
+        backer.changed()
+    }
+
+    /// A port's own state changed: link, address, MTU.
+    public func checkPorts() {
+        for port in portsInOrder where port.lastChange != port.device.changeCount {
+            port.lastChange = port.device.changeCount
+            backer.changed()
+            eventReceiver?(.portModified(port))
+        }
+    }
+
+    public func setConfig(_ config: PortConfig, of port: SwitchPort) {
+        guard config != port.config else { return }
+        let toggled = config.symmetricDifference(port.config)
+        port.config = config
+        if toggled.contains(.down) {
+            try? port.device.setAdminUp(!config.contains(.down))
+            port.lastChange = port.device.changeCount
+        }
+        backer.changed()
+        eventReceiver?(.portModified(port))
+    }
+
+    // MARK: Learning
+
+    /// What NORMAL does may have changed.
+    func macTableChanged() { backer.changed() }
+
+    func mirrorOutput(_ port: SwitchPort) -> PortBundle? { nil }
+
+    func hasMeter(_ id: UInt32) -> Bool { meterIDs.contains(id) }
+
+    func group(_ id: UInt32) -> Group? { groups[id] }
+
+    public func setGroup(_ group: Group?, id: UInt32) {
+        groups[id] = group
+        backer.changed()
+    }
+
+    // MARK: Lookup
+
+    /// The first lookup of a packet.
+    func lookupFirst(_ translation: Translation) -> Rule {
+        translation.lookup(table: 0, inPort: translation.flow.inPort, mayPacketIn: true, honorMiss: true)
+    }
+
+    /// A rule as a trace shows it.
+    func describe(_ rule: Rule, table: UInt8) -> String {
+        let number = table < 10 ? " \(table)" : "\(table)"
+        if rule === missRule { return "\(number). No match, and a \"packet-in\" is called for." }
+        if rule === noPacketInRule { return "\(number). No match." }
+        if rule === dropFragmentsRule {
+            return "\(number). Packets are IP fragments and the fragment handling mode is \"drop\"."
+        }
+        let match = rule.match.text(ports: portNames)
+        var out = "\(number). "
+        if !match.isEmpty { out += "\(match), " }
+        out += "priority \(rule.priority)"
+        if rule.cookie != 0 { out += ", cookie \(AddressText.hex(rule.cookie))" }
+        return out
+    }
+
+    // MARK: Flows
+
+    func install(_ rule: Rule) {
+        tables[Int(rule.tableID)].insert(rule)
+        if rule.idleTimeout != 0 || rule.hardTimeout != 0 { expirable[ObjectIdentifier(rule)] = rule }
+        backer.changed()
+        eventReceiver?(.flowAdded(rule))
+    }
+
+    func uninstall(_ rule: Rule, _ cause: FlowRemovedCause?) {
+        tables[Int(rule.tableID)].remove(rule)
+        expirable[ObjectIdentifier(rule)] = nil
+        backer.changed()
+        if let cause { eventReceiver?(.flowRemoved(rule, cause)) }
+    }
+
+    func timeoutsChanged(_ rule: Rule) {
+        expirable[ObjectIdentifier(rule)] = rule.idleTimeout != 0 || rule.hardTimeout != 0 ? rule : nil
+    }
+
+    func reduceTimeouts(_ rule: Rule, idle: UInt16, hard: UInt16) {
+        guard rule.isInstalled else { return }
+        rule.reduce(idle: idle, hard: hard)
+        timeoutsChanged(rule)
+    }
+
+    /// Removes flows that have timed out and addresses that have aged; looks after the ports.
+    public func run() {
+        checkPorts()
+        let now = time.now
+        guard now - lastExpiry >= 100 || now < lastExpiry else { return }
+        lastExpiry = now
+        macs.expire()
+        guard !expirable.isEmpty else { return }
+        for rule in expirable.values.map({ $0 }) {
+            if rule.hardTimeout != 0, now >= rule.modified + Int64(rule.hardTimeout) * 1000 {
+                uninstall(rule, .hardTimeout)
+            } else if rule.idleTimeout != 0, now >= rule.used + Int64(rule.idleTimeout) * 1000 {
+                // What the datapath has counted since may show that it is in use.
+                backer.revalidate()
+                if now >= rule.used + Int64(rule.idleTimeout) * 1000, rule.isInstalled { uninstall(rule, .idleTimeout) }
+            }
+        }
+    }
+
+    /// Removes every flow, as when no controller is to be obeyed any more.
+    public func flushFlows() {
+        for table in tables.dropLast() {
+            var rules: [Rule] = []
+            table.forEach { rules.append($0) }
+            for rule in rules { uninstall(rule, nil) }
+        }
+        backer.purge()
+    }
+
+    /// Installs a flow that controllers neither see nor change.
+    public func addHiddenFlow(_ match: Match, priority: Int, actions: [OFAction]) {
+        guard tables[0].find(match, priority: priority) == nil else { return }
+        install(
+            Rule(tableID: 0, match: match, priority: priority, flags: .hidden, actions: actions, now: time.now))
+    }
+
+    public var flowCount: Int { tables.reduce(0) { $0 + $1.count } }
+}
+
+/// An OpenFlow group.
+public struct Group: Sendable {
+    public enum Kind: UInt8, Sendable { case all = 0, select, indirect, fastFailover }
+    public struct Bucket: Hashable, Sendable {
+        public var id: UInt32
+        public var weight: UInt16
+        public var watchPort: OFPort
+        public var watchGroup: UInt32
+        public var actions: [OFAction]
+        public init(id: UInt32, weight: UInt16 = 1, watchPort: OFPort = .none, watchGroup: UInt32 = .max, actions: [OFAction]) {
+            self.id = id
+            self.weight = weight
+            self.watchPort = watchPort
+            self.watchGroup = watchGroup
+            self.actions = actions
+        }
+    }
+    public var id: UInt32
+    public var kind: Kind
+    public var buckets: [Bucket]
+    public init(id: UInt32, kind: Kind, buckets: [Bucket]) {
+        self.id = id
+        self.kind = kind
+        self.buckets = buckets
+    }
+}

@@ -1,0 +1,151 @@
+// One OpenFlow table: its flows, and what it does when it is full or finds nothing.
+
+import Classifier
+import Flow
+import OpenFlow
+
+/// What a packet that no flow of a table matches does (OpenFlow 1.1 OFPTC_TABLE_MISS_*, and `default` for the
+/// version's own default).
+public enum TableMiss: Sendable { case `default`, continueDefault, controller, `continue`, drop }
+
+/// Flows that are evicted one for another, when a table is full: those that agree in some fields.
+final class EvictionGroup {
+    struct Key: Hashable {
+        let values: [UInt128]
+    }
+    let key: Key
+    var rules: [ObjectIdentifier: Rule] = [:]
+    init(_ key: Key) { self.key = key }
+}
+
+/// A flow table. Confined to the main thread.
+public final class FlowTable {
+    public let id: UInt8
+    public var name: String
+    /// The most flows, or nil.
+    public var maxFlows: Int?
+    public var miss: TableMiss = .default
+    /// Evict a flow for a new one instead of refusing it.
+    public private(set) var evicts = false
+    private var evictionFields: [Subfield] = []
+    private var evictionGroups: [EvictionGroup.Key: EvictionGroup] = [:]
+    /// OpenFlow 1.4 vacancy events, in percent of free room; nil when off.
+    public var vacancy: (down: UInt8, up: UInt8)?
+    /// True when the next vacancy event is a "down".
+    var vacancyWillFall = true
+
+    private var classifier = Classifier()
+    private var byCookie: [UInt64: [ObjectIdentifier: Rule]] = [:]
+    public private(set) var matchedCount: UInt64 = 0
+    public private(set) var missedCount: UInt64 = 0
+    public var prefixFields: [FieldLocation] = Classifier.defaultPrefixFields
+
+    init(id: UInt8) {
+        self.id = id
+        name = ""
+    }
+
+    public var count: Int { classifier.count }
+
+    func lookup(_ key: borrowing FlowKey, consulted: inout FlowMask) -> Rule? {
+        // Only rules are put into tables.
+        classifier.lookup(key, consulted: &consulted).map { unsafeDowncast($0, to: Rule.self) }
+    }
+
+    func count(matched: Bool, packets: UInt64 = 1) {
+        if matched { matchedCount &+= packets } else { missedCount &+= packets }
+    }
+
+    public func find(_ match: Match, priority: Int) -> Rule? {
+        classifier.find(match, priority: priority).map { unsafeDowncast($0, to: Rule.self) }
+    }
+
+    func overlaps(_ match: Match, priority: Int) -> Bool { classifier.overlaps(match, priority: priority) }
+
+    public func forEach(_ body: (Rule) -> Void) { classifier.forEach { body(unsafeDowncast($0, to: Rule.self)) } }
+
+    /// Rules within `criteria` (loose matching); all of one cookie are found through their cookie.
+    func forEach(within criteria: Match, cookie: UInt64, cookieMask: UInt64, _ body: (Rule) -> Void) {
+        if cookieMask == .max {
+            for rule in byCookie[cookie]?.values.map({ $0 }) ?? [] where rule.isWithin(criteria) { body(rule) }
+            return
+        }
+        classifier.forEach(within: criteria) {
+            let rule = unsafeDowncast($0, to: Rule.self)
+            if (rule.cookie ^ cookie) & cookieMask == 0 { body(rule) }
+        }
+    }
+
+    func insert(_ rule: Rule) {
+        classifier.insert(rule)
+        byCookie[rule.cookie, default: [:]][ObjectIdentifier(rule)] = rule
+        rule.isInstalled = true
+        if evicts { join(rule) }
+    }
+
+    func remove(_ rule: Rule) {
+        classifier.remove(rule)
+        byCookie[rule.cookie]?[ObjectIdentifier(rule)] = nil
+        if byCookie[rule.cookie]?.isEmpty == true { byCookie[rule.cookie] = nil }
+        rule.isInstalled = false
+        leave(rule)
+    }
+
+    func setCookie(_ cookie: UInt64, of rule: Rule) {
+        guard cookie != rule.cookie else { return }
+        byCookie[rule.cookie]?[ObjectIdentifier(rule)] = nil
+        if byCookie[rule.cookie]?.isEmpty == true { byCookie[rule.cookie] = nil }
+        rule.cookie = cookie
+        byCookie[cookie, default: [:]][ObjectIdentifier(rule)] = rule
+    }
+
+    // MARK: Eviction
+
+    func setEviction(_ on: Bool, fields: [Subfield] = []) {
+        evicts = on
+        evictionFields = fields
+        evictionGroups = [:]
+        guard on else { return }
+        forEach { join($0) }
+    }
+
+    private func join(_ rule: Rule) {
+        // Flows that never time out are not evicted.
+        guard rule.idleTimeout != 0 || rule.hardTimeout != 0 || rule.importance != 0, !rule.isHidden else { return }
+        let key = EvictionGroup.Key(values: evictionFields.map { $0.value(in: rule.match.key) })
+        let group = evictionGroups[key] ?? EvictionGroup(key)
+        evictionGroups[key] = group
+        group.rules[ObjectIdentifier(rule)] = rule
+        rule.evictionGroup = key
+    }
+
+    private func leave(_ rule: Rule) {
+        guard let key = rule.evictionGroup, let group = evictionGroups[key] else { return }
+        group.rules[ObjectIdentifier(rule)] = nil
+        if group.rules.isEmpty { evictionGroups[key] = nil }
+        rule.evictionGroup = nil
+    }
+
+    /// The flow to give up for a new one: of the largest group, the least important, soonest to expire.
+    func evictionVictim() -> Rule? {
+        guard evicts, let group = evictionGroups.values.max(by: { $0.rules.count < $1.rules.count }) else { return nil }
+        return group.rules.values.min {
+            ($0.importance, $0.expiry, $0.created) < ($1.importance, $1.expiry, $1.created)
+        }
+    }
+}
+
+extension Rule {
+    /// When the flow times out at the latest, in milliseconds.
+    var expiry: Int64 {
+        let idle = idleTimeout == 0 ? Int64.max : used + Int64(idleTimeout) * 1000
+        let hard = hardTimeout == 0 ? Int64.max : modified + Int64(hardTimeout) * 1000
+        return min(idle, hard)
+    }
+
+    /// True when the rule's match is as specific as `criteria` or more, and agrees with it.
+    func isWithin(_ criteria: Match) -> Bool {
+        let own = match
+        return own.mask.isSuperset(of: criteria.mask) && own.key.equals(criteria.key, in: criteria.mask)
+    }
+}

@@ -1,0 +1,266 @@
+// Turns the difference between the packet as the datapath has it (`base`) and as translation wants it (`flow`) into
+// datapath actions, just before something looks at the packet: an output, a recirculation, a controller.
+
+import Dpif
+import Flow
+import Packet
+
+extension FlowKey {
+    /// How many tags the key has, 0 to 2.
+    var vlanCount: Int {
+        vlanTCI & 0x1000 == 0 ? 0 : innerVLANTCI & 0x1000 == 0 ? 1 : 2
+    }
+
+    /// How many labels the key has, 0 to 3.
+    var mplsCount: Int {
+        guard EtherType.isMPLS(ethType) else { return 0 }
+        for i in 0..<maxMPLSLabels {
+            if mplsLSE(i) & 0x100 != 0 { return i + 1 }
+            if mplsLSE(i) == 0 { return i }
+        }
+        return maxMPLSLabels
+    }
+
+    mutating func pushVLANUninitialised() {
+        innerVLANTPID = vlanTPID
+        innerVLANTCI = vlanTCI
+        vlanTPID = 0
+        vlanTCI = 0
+    }
+
+    mutating func popVLAN() {
+        vlanTPID = innerVLANTPID
+        vlanTCI = innerVLANTCI
+        innerVLANTPID = 0
+        innerVLANTCI = 0
+    }
+
+    var isIP: Bool { ethType == EtherType.ipv4 || ethType == EtherType.ipv6 }
+
+    /// Zeroes what lies above layer 2, when the packet's type changes under it.
+    mutating func clearUpperLayers() {
+        for i in FlowStage.l3.words.lowerBound..<FlowKey.wordCount where i != Location.ctNwSrc.word { words[i] = 0 }
+    }
+
+    mutating func pushMPLS(ethType type: UInt16, count n: Int) {
+        for i in stride(from: min(n, maxMPLSLabels - 1), to: 0, by: -1) { setMPLSLSE(i, mplsLSE(i - 1)) }
+        if n > 0 {
+            // The new label starts as a copy of the outermost one, not at the bottom.
+            setMPLSLSE(0, mplsLSE(1) & ~0x100)
+        } else {
+            let label: UInt32 = ethType == EtherType.ipv6 ? 2 : 0
+            let ttl = isIP && nwTTL != 0 ? UInt32(nwTTL) : 64
+            let tc = isIP ? UInt32(nwTOS >> 2 & 7) : 0
+            setMPLSLSE(0, label << 12 | tc << 9 | 0x100 | ttl)
+            clearUpperLayers()
+        }
+        ethType = type
+    }
+
+    mutating func popMPLS(ethType type: UInt16, count n: Int) {
+        for i in 0..<(maxMPLSLabels - 1) { setMPLSLSE(i, i + 1 < n ? mplsLSE(i + 1) : 0) }
+        setMPLSLSE(maxMPLSLabels - 1, 0)
+        ethType = type
+    }
+}
+
+extension Translation {
+    /// Emits the actions that make the datapath's packet what `flow` says. Fields that change are matched exactly.
+    func commit() {
+        commitEncapsulation()
+        commitSet(.eth, [Location.ethSrc, Location.ethDst])
+        var mplsDone = false
+        if EtherType.isMPLS(base.ethType), !EtherType.isMPLS(flow.ethType) {
+            commitMPLS()
+            mplsDone = true
+        }
+        commitNSH()
+        commitNetwork()
+        commitTransport()
+        if !mplsDone { commitMPLS() }
+        commitVLANs()
+        commitSet(.skbPriority, [Location.skbPriority])
+        commitSet(.skbMark, [Location.pktMark])
+    }
+
+    /// Emits one `set` for the fields that differ, and takes them over into `base`.
+    /// - Returns: true when something differed.
+    @discardableResult
+    private func commitSet(_ kind: DpSetKind, _ locations: [FieldLocation]) -> Bool {
+        let changed = locations.filter { flow[$0] != base[$0] }
+        guard !changed.isEmpty else { return false }
+        if capabilities.maskedSet {
+            let fields = changed.map { l in
+                // Only the bits that were looked at or written; a field that was not is written whole.
+                let m = wildcards.bits[l]
+                return DpSet.Field(l, flow[l], mask: m == 0 ? l.allOnes : m)
+            }
+            actions.append(.set(DpSet(kind, fields)))
+        } else {
+            let all = Set(locations + ODPSetText.locations(kind.rawValue)).sorted { ($0.word, -$0.shift) < ($1.word, -$1.shift) }
+            for l in all { wildcards.setExact(l) }
+            actions.append(.set(DpSet(kind, all.map { DpSet.Field($0, flow[$0]) })))
+        }
+        for l in changed {
+            if wildcards.bits[l] == 0 { wildcards.setExact(l) }
+            base[l] = flow[l]
+        }
+        return true
+    }
+
+    private func commitNetwork() {
+        // A packet without a transport protocol has no layer 3 that could be changed.
+        guard flow.nwProto != 0 else { return }
+        switch base.ethType {
+        case EtherType.ipv4:
+            commitSet(.ipv4, [Location.nwSrc, Location.nwDst, Location.nwTOS, Location.nwTTL])
+        case EtherType.ipv6:
+            commitSet(
+                .ipv6, [Location.ipv6Src, Location.ipv6Dst, Location.ipv6Label, Location.nwTOS, Location.nwTTL])
+            if isNeighborDiscovery {
+                let changed = commitSet(.nd, [Location.ndTarget, Location.arpSHA, Location.arpTHA])
+                if changed { slowPath.insert(.action) }
+            }
+        case EtherType.arp, EtherType.rarp:
+            if commitSet(
+                .arp, [Location.nwSrc, Location.nwDst, Location.nwProto, Location.arpSHA, Location.arpTHA])
+            {
+                slowPath.insert(.action)
+            }
+        default: break
+        }
+    }
+
+    private var isNeighborDiscovery: Bool {
+        base.nwProto == IPProtocol.icmpv6 && base.tpDst == 0 && (base.tpSrc == 135 || base.tpSrc == 136)
+    }
+
+    private func commitTransport() {
+        guard flow.isIP, base.ethType == flow.ethType else { return }
+        switch flow.nwProto {
+        case IPProtocol.tcp: commitPorts(.tcp)
+        case IPProtocol.udp: commitPorts(.udp)
+        case IPProtocol.sctp: commitPorts(.sctp)
+        case IPProtocol.icmp where flow.ethType == EtherType.ipv4: commitICMP(.icmp)
+        case IPProtocol.icmpv6 where flow.ethType == EtherType.ipv6: commitICMP(.icmpv6)
+        default: break
+        }
+    }
+
+    private func commitPorts(_ kind: DpSetKind) {
+        // Ports of 0 and 0 are no ports: the packet is too short or a later fragment.
+        guard base.tpSrc != 0 || base.tpDst != 0 || flow.tpSrc != 0 || flow.tpDst != 0 else { return }
+        commitSet(kind, [Location.tpSrc, Location.tpDst])
+    }
+
+    private func commitICMP(_ kind: DpSetKind) {
+        if commitSet(kind, [FieldLocation(82, 48, 8), FieldLocation(82, 32, 8)]) { slowPath.insert(.action) }
+    }
+
+    private func commitMPLS() {
+        var baseCount = base.mplsCount
+        let flowCount = flow.mplsCount
+        var common = 0
+        while common < min(baseCount, flowCount),
+            flow.mplsLSE(flowCount - 1 - common) == base.mplsLSE(baseCount - 1 - common)
+        { common += 1 }
+        while baseCount > common {
+            if baseCount - 1 == common, flowCount > common {
+                let lse = flow.mplsLSE(flowCount - baseCount)
+                var wanted = FlowKey()
+                wanted.setMPLSLSE(0, lse)
+                let locations = [Location.mplsLabel, Location.mplsTC, Location.mplsBOS, Location.mplsTTL]
+                let fields = locations.filter { !capabilities.maskedSet || wanted[$0] != base[$0] }
+                actions.append(.set(DpSet(.mpls, fields.map { DpSet.Field($0, wanted[$0]) })))
+                for l in fields { wildcards.setExact(l) }
+                base.setMPLSLSE(0, lse)
+                common += 1
+            } else {
+                actions.append(.popMPLS(ethType: baseCount > 1 ? EtherType.mpls : flow.ethType))
+                base.popMPLS(ethType: baseCount > 1 ? EtherType.mpls : flow.ethType, count: baseCount)
+                baseCount -= 1
+            }
+        }
+        while baseCount < flowCount {
+            let lse = flow.mplsLSE(flowCount - baseCount - 1)
+            actions.append(.pushMPLS(lse: lse, ethType: flow.ethType))
+            base.pushMPLS(ethType: flow.ethType, count: baseCount)
+            base.setMPLSLSE(0, lse)
+            baseCount += 1
+        }
+    }
+
+    private func commitVLANs() {
+        var baseCount = base.vlanCount
+        var flowCount = flow.vlanCount
+        func tag(_ key: FlowKey, _ i: Int) -> (UInt16, UInt16) {
+            i == 0 ? (key.vlanTPID, key.vlanTCI) : (key.innerVLANTPID, key.innerVLANTCI)
+        }
+        // Tags that agree from the inside stay.
+        while baseCount > 0, flowCount > 0, tag(base, baseCount - 1) == tag(flow, flowCount - 1) {
+            baseCount -= 1
+            flowCount -= 1
+        }
+        for _ in 0..<baseCount {
+            actions.append(.popVLAN)
+            wildcards.setExact(Location.vlanTPID)
+            wildcards.setExact(Location.vlanTCI)
+            if base.vlanCount > 1 {
+                wildcards.setExact(Location.innerVLANTPID)
+                wildcards.setExact(Location.innerVLANTCI)
+            }
+            base.popVLAN()
+        }
+        for i in stride(from: flowCount - 1, through: 0, by: -1) {
+            let (tpid, tci) = tag(flow, i)
+            actions.append(.pushVLAN(tpid: tpid, tci: tci & ~0x1000))
+            base.pushVLANUninitialised()
+            base.vlanTPID = tpid
+            base.vlanTCI = tci
+        }
+    }
+
+    private func commitEncapsulation() {
+        guard let pending = pendingEncapsulation else { return }
+        pendingEncapsulation = nil
+        switch pending {
+        case .pushEthernet:
+            actions.append(.pushEthernet(source: flow.ethSrc, destination: flow.ethDst))
+            base.packetType = flow.packetType
+            base.ethSrc = flow.ethSrc
+            base.ethDst = flow.ethDst
+        case .popEthernet:
+            actions.append(.popEthernet)
+            base.packetType = flow.packetType
+            base.ethSrc = 0
+            base.ethDst = 0
+        case .pushNSH(let header):
+            actions.append(.pushNSH(header))
+            base.packetType = flow.packetType
+            base.ethType = flow.ethType
+            for i in Location.nshFlags.word...Location.nshC(3).word { base.words[i] = flow.words[i] }
+            base.ethSrc = 0
+            base.ethDst = 0
+        case .popNSH:
+            actions.append(.popNSH)
+            base.packetType = flow.packetType
+            base.ethType = flow.ethType
+            for i in Location.nshFlags.word...Location.nshC(3).word { base.words[i] = 0 }
+        }
+    }
+
+    private func commitNSH() {
+        guard flow.ethType == EtherType.nsh, base.ethType == EtherType.nsh else { return }
+        commitSet(
+            .nsh,
+            [Location.nshFlags, Location.nshTTL, Location.nshSPI, Location.nshSI]
+                + (flow[Location.nshMDType] == 1 ? (0..<4).map(Location.nshC) : []))
+    }
+}
+
+/// A header that was pushed or popped around the packet and not yet committed.
+enum Encapsulation {
+    case pushEthernet, popEthernet
+    case pushNSH(DpNSH)
+    case popNSH
+}

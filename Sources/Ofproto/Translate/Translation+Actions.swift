@@ -1,0 +1,577 @@
+// Executing OpenFlow actions on the packet's key.
+
+import Dpif
+import Flow
+import OpenFlow
+import Packet
+
+extension Translation {
+    /// Executes a list in order. Stops at `exit`, at an error, and where translation has to freeze.
+    func execute(_ list: [OFAction]) {
+        if list.isEmpty, trace != nil { report(.action, "drop") }
+        for (i, action) in list.enumerated() {
+            if error != nil { return }
+            freezeForMPLS(action)
+            if isFreezing {
+                freeze(list[i...])
+                return
+            }
+            if exit { return }
+            if trace != nil { report(.action, OFAction.text([action], ports: owner.portNames)) }
+            execute(action)
+            if isFreezing {
+                freeze(list[(i + 1)...])
+                return
+            }
+        }
+    }
+
+    private func freeze(_ rest: ArraySlice<OFAction>) {
+        // Applied when the packet comes back; what can only be decided now has been.
+        frozenSteps.append(contentsOf: rest.map { .action($0) })
+    }
+
+    /// Behind a popped MPLS label the datapath has to look again before anything else is done to what is there.
+    private func freezeForMPLS(_ action: OFAction) {
+        guard wasMPLS, !EtherType.isMPLS(flow.ethType) else { return }
+        switch action {
+        case .setIPv4Src, .setIPv4Dst, .setIPDSCP, .setIPECN, .setIPTTL, .setL4SrcPort, .setL4DstPort, .decTTL, .pushMPLS,
+            .resubmit, .gotoTable, .learn, .ct, .multipath, .bundle:
+            isFreezing = true
+        case .setField(let set) where set.field.row.prerequisite != .none: isFreezing = true
+        case .regMove(let from, let to)
+        where from.field.row.prerequisite != .none || to.field.row.prerequisite != .none:
+            isFreezing = true
+        case .output(.normal, _), .output(.table, _), .group: isFreezing = true
+        default: break
+        }
+    }
+
+    private func execute(_ action: OFAction) {
+        switch action {
+        // Output.
+        case .output(let port, let maxLength): output(port, maxLength: maxLength)
+        case .outputRegister(let source, let maxLength):
+            source.match(in: &wildcards)
+            let value = source.value(in: flow)
+            if value <= 0xffff {
+                if trace != nil { report(.detail, "output port is \(value)") }
+                output(OFPort(UInt32(value)), maxLength: maxLength)
+            } else {
+                report(.warning, "output port \(AddressText.hex(value)) is out of range, ignoring")
+            }
+        case .outputTruncated(let port, let maxLength): outputTruncated(port, maxLength)
+        case .controller(let controller): sendToController(controller)
+        case .enqueue(let port, let queue): enqueue(port, queue)
+        case .group(let id): executeGroup(id)
+        case .bundle(let bundle): executeBundle(bundle)
+
+        // Headers.
+        case .setVLANVID(let vid, let context):
+            wildcards.bits.vlanTCI |= 0x1fff
+            if flow.vlanTCI & 0x1000 != 0 || context.pushIfNeeded {
+                if flow.vlanTPID == 0 { flow.vlanTPID = EtherType.vlan }
+                flow.vlanTCI = flow.vlanTCI & 0xe000 | 0x1000 | vid & 0xfff
+            }
+        case .setVLANPCP(let pcp, let context):
+            wildcards.bits.vlanTCI |= 0xf000
+            if flow.vlanTCI & 0x1000 != 0 || context.pushIfNeeded {
+                if flow.vlanTPID == 0 { flow.vlanTPID = EtherType.vlan }
+                flow.vlanTCI = flow.vlanTCI & 0xfff | 0x1000 | UInt16(pcp & 7) << 13
+            }
+        case .stripVLAN:
+            if flow.vlanCount > 1 {
+                wildcards.setExact(Location.innerVLANTPID)
+                wildcards.setExact(Location.innerVLANTCI)
+            }
+            flow.popVLAN()
+        case .pushVLAN(let type):
+            flow.pushVLANUninitialised()
+            flow.vlanTPID = type
+            flow.vlanTCI = 0x1000
+        case .setEthSrc(let address): set(Location.ethSrc, UInt128(address))
+        case .setEthDst(let address): set(Location.ethDst, UInt128(address))
+        case .setIPv4Src(let address) where flow.ethType == EtherType.ipv4:
+            wildcards.setExact(Location.nwProto)
+            set(Location.nwSrc, UInt128(address))
+        case .setIPv4Dst(let address) where flow.ethType == EtherType.ipv4:
+            wildcards.setExact(Location.nwProto)
+            set(Location.nwDst, UInt128(address))
+        case .setIPDSCP(let tos) where flow.isIP:
+            wildcards.setExact(Location.nwProto)
+            wildcards.bits.nwTOS |= 0xfc
+            flow.nwTOS = flow.nwTOS & 3 | tos & 0xfc
+        case .setIPECN(let ecn) where flow.isIP:
+            wildcards.setExact(Location.nwProto)
+            wildcards.bits.nwTOS |= 3
+            flow.nwTOS = flow.nwTOS & 0xfc | ecn & 3
+        case .setIPTTL(let ttl) where flow.isIP:
+            wildcards.setExact(Location.nwProto)
+            set(Location.nwTTL, UInt128(ttl))
+        case .setL4SrcPort(let port, _) where hasTransportPorts:
+            wildcards.setExact(Location.nwProto)
+            set(Location.tpSrc, UInt128(port))
+        case .setL4DstPort(let port, _) where hasTransportPorts:
+            wildcards.setExact(Location.nwProto)
+            set(Location.tpDst, UInt128(port))
+        case .setIPv4Src, .setIPv4Dst, .setIPDSCP, .setIPECN, .setIPTTL, .setL4SrcPort, .setL4DstPort: break
+        case .setField(let set): setField(set)
+        case .regMove(let from, let to): move(from, to)
+        case .stackPush(let source):
+            source.match(in: &wildcards)
+            stack.append((source.value(in: flow), source.count))
+        case .stackPop(let destination):
+            destination.match(in: &wildcards)
+            if let top = stack.popLast() {
+                store(destination, top.value & destination.ones)
+            } else {
+                report(.warning, "attempted to pop from an empty stack")
+            }
+        case .decTTL(let controllers): decrementTTL(controllers)
+        case .setMPLSLabel(let label) where EtherType.isMPLS(flow.ethType): set(Location.mplsLabel, UInt128(label))
+        case .setMPLSTC(let tc) where EtherType.isMPLS(flow.ethType): set(Location.mplsTC, UInt128(tc))
+        case .setMPLSTTL(let ttl) where EtherType.isMPLS(flow.ethType): set(Location.mplsTTL, UInt128(ttl))
+        case .setMPLSLabel, .setMPLSTC, .setMPLSTTL: break
+        case .decMPLSTTL: decrementMPLSTTL()
+        case .pushMPLS(let type): pushMPLS(type)
+        case .popMPLS(let type): popMPLS(type)
+        case .decNSHTTL:
+            guard flow.ethType == EtherType.nsh else { break }
+            wildcards.setExact(Location.nshTTL)
+            if flow[Location.nshTTL] > 1 {
+                flow[Location.nshTTL] -= 1
+            } else {
+                exit = true
+                sendToController(expiredTTL(0))
+                report(.warning, "NSH decrement TTL exception")
+            }
+        case .deleteField(let field): field.set(0, in: &flow)
+        case .encap(let encap): encapsulate(encap)
+        case .decap(let type): decapsulate(type)
+
+        // Metadata.
+        case .setTunnel(let id, _): flow.tunID = id
+        case .setQueue(let queue): setQueue(queue)
+        case .popQueue:
+            flow.skbPriority = originalQueue
+            if trace != nil { report(.detail, "queue = \(AddressText.hex(flow.skbPriority))") }
+        case .finTimeout(let idle, let hard):
+            wildcards.setExact(Location.nwProto)
+            guard flow.isIP, flow.nwProto == IPProtocol.tcp, let rule else { break }
+            targets.append(.finTimeout(rule, idle: idle, hard: hard))
+            if let packet, packet.tcpFlags & 5 != 0 { owner.reduceTimeouts(rule, idle: idle, hard: hard) }
+
+        // Processing.
+        case .resubmit(let resubmit):
+            // With IN_PORT the packet's own port stays.
+            let inPort = resubmit.inPort == .inPort ? flow.inPort : resubmit.inPort.rawValue
+            var mayPacketIn = false
+            var next = resubmit.table
+            if next == 255 {
+                next = table
+            } else {
+                mayPacketIn = false
+            }
+            if inPort != flow.inPort, resubmit.inPort != .inPort {
+                let saved = flow.inPort
+                self.resubmit(
+                    inPort: inPort, table: next, mayPacketIn: mayPacketIn, honorMiss: false, withCT: resubmit.withCT)
+                flow.inPort = saved
+            } else {
+                self.resubmit(
+                    inPort: inPort, table: next, mayPacketIn: mayPacketIn, honorMiss: false, withCT: resubmit.withCT)
+            }
+        case .learn(let learn): executeLearn(learn)
+        case .conjunction: report(.detail, "conjunction actions do nothing by themselves")
+        case .multipath(let multipath): executeMultipath(multipath)
+        case .note: break
+        case .exit: exit = true
+        case .sample(let sample): executeSample(sample)
+        case .clone(let list): executeClone(list)
+        case .checkPacketLarger(let size, let destination): checkPacketLarger(size, destination)
+        case .ct(let ct): executeConntrack(ct)
+        case .ctClear:
+            if conntracked || flow.ctState != 0 {
+                clearConntrack()
+                conntracked = false
+                if capabilities.ctClear { actions.append(.ctClear) }
+            }
+        case .nat: natAction = action
+        case .debugRecirc: isFreezing = true
+        case .debugSlow: slowPath.insert(.action)
+
+        // Instructions.
+        case .meter(let id): executeMeter(id)
+        case .clearActions: actionSet = []
+        case .writeActions(let list): actionSet.append(contentsOf: list)
+        case .writeMetadata(let value, let mask):
+            wildcards.bits.metadata |= mask
+            flow.metadata = flow.metadata & ~mask | value & mask
+        case .gotoTable(let next): resubmit(inPort: flow.inPort, table: next, mayPacketIn: true, honorMiss: true)
+        }
+    }
+
+    // MARK: Fields
+
+    private var hasTransportPorts: Bool {
+        flow.isIP && flow.nwFrag & IPFragment.later == 0
+            && (flow.nwProto == IPProtocol.tcp || flow.nwProto == IPProtocol.udp || flow.nwProto == IPProtocol.sctp)
+    }
+
+    private func set(_ location: FieldLocation, _ value: UInt128) {
+        wildcards.setExact(location)
+        flow[location] = value
+    }
+
+    /// A field of the network header can be rewritten only where the protocol is known.
+    private func consultProtocol(_ field: FieldID) {
+        guard let location = field.location, FlowStage.l3.words.contains(location.word) || FlowStage.l4.words.contains(location.word)
+        else { return }
+        if flow.isIP || flow.ethType == EtherType.arp || flow.ethType == EtherType.rarp {
+            wildcards.setExact(Location.nwProto)
+        }
+    }
+
+    private func setField(_ set: SetFieldAction) {
+        let field = set.field
+        if field == .vlanVID, flow.vlanTCI & 0x1000 == 0, !set.flowHasVLAN { return }
+        guard field.prerequisitesHold(flow) || field == .vlanTCI else { return }
+        consultProtocol(field)
+        field.match(set.mask, in: &wildcards)
+        field.set(set.value, mask: set.mask, in: &flow)
+        if field == .vlanTCI || field == .vlanVID || field == .vlanPCP || field == .dlVLAN || field == .dlVLANPCP {
+            if flow.vlanTCI & 0x1000 != 0, flow.vlanTPID == 0 { flow.vlanTPID = EtherType.vlan }
+            if flow.vlanTCI & 0x1000 == 0 { flow.vlanTPID = 0 }
+        }
+    }
+
+    private func move(_ from: Subfield, _ to: Subfield) {
+        guard from.field.prerequisitesHold(flow), to.field.prerequisitesHold(flow) else { return }
+        from.match(in: &wildcards)
+        consultProtocol(to.field)
+        store(to, from.value(in: flow))
+    }
+
+    /// Writes a subfield and says so.
+    func store(_ destination: Subfield, _ value: UInt128) {
+        destination.match(in: &wildcards)
+        destination.set(value, in: &flow)
+        if trace != nil { report(.detail, "\(destination) is now \(AddressText.hex(destination.value(in: flow)))") }
+    }
+
+    private func decrementTTL(_ action: DecTTLAction) {
+        guard flow.isIP else { return }
+        wildcards.setExact(Location.nwProto)
+        wildcards.setExact(Location.nwTTL)
+        if flow.nwTTL > 1 {
+            flow.nwTTL -= 1
+            return
+        }
+        exit = true
+        for id in action.controllers { sendToController(expiredTTL(id)) }
+        report(.warning, "IPv\(flow.ethType == EtherType.ipv4 ? 4 : 6) decrement TTL exception")
+    }
+
+    private func expiredTTL(_ controller: UInt16) -> ControllerAction {
+        var c = ControllerAction()
+        c.reason = .invalidTTL
+        c.controllerID = controller
+        return c
+    }
+
+    private func decrementMPLSTTL() {
+        guard EtherType.isMPLS(flow.ethType) else { return }
+        wildcards.setExact(Location.mplsTTL)
+        let ttl = flow[Location.mplsTTL]
+        if ttl > 1 {
+            flow[Location.mplsTTL] = ttl - 1
+            return
+        }
+        exit = true
+        sendToController(expiredTTL(0))
+        report(.warning, "MPLS decrement TTL exception")
+    }
+
+    private func pushMPLS(_ type: UInt16) {
+        let n = flow.mplsCount
+        if n == 0 {
+            commit()
+        } else if n >= maxMPLSLabels {
+            report(.warning, "dropping packet on which an MPLS push action can't be performed as it would have more MPLS LSEs than the \(maxMPLSLabels) supported.")
+            error = .tooManyMPLSLabels
+            return
+        }
+        if flow.isIP {
+            wildcards.bits.nwTTL = 0xff
+            wildcards.bits.nwTOS |= 0xfc
+        }
+        for i in 0..<n { wildcards.bits.setMPLSLSE(i, .max) }
+        flow.pushMPLS(ethType: type, count: n)
+    }
+
+    private func popMPLS(_ type: UInt16) {
+        let n = flow.mplsCount
+        guard n > 0 || EtherType.isMPLS(flow.ethType) else { return }
+        wildcards.setExact(Location.mplsBOS)
+        for i in 1..<max(n, 1) where i < maxMPLSLabels { wildcards.bits.setMPLSLSE(i, .max) }
+        if n > 0 {
+            flow.popMPLS(ethType: type, count: n)
+            if !EtherType.isMPLS(type) { wasMPLS = true }
+        }
+    }
+
+    private func encapsulate(_ encap: EncapAction) {
+        switch encap.packetType {
+        case 0:
+            guard flow.packetType != 0 else {
+                report(.warning, "encap(ethernet) ignored: the packet is Ethernet already")
+                return
+            }
+            let type = UInt16(truncatingIfNeeded: flow.packetType)
+            flow.packetType = 0
+            flow.ethSrc = 0
+            flow.ethDst = 0
+            flow.ethType = type
+            commit()
+            pendingEncapsulation = .pushEthernet
+        case 1 << 16 | UInt32(EtherType.nsh):
+            commit()
+            var header = DpNSH()
+            switch flow.packetType {
+            case 0: header.nextProtocol = 3
+            case 1 << 16 | 0x0800: header.nextProtocol = 1
+            case 1 << 16 | 0x86dd: header.nextProtocol = 2
+            default: header.nextProtocol = 4
+            }
+            for property in encap.properties {
+                if case .nshMDType(let type) = property.kind { header.mdType = type }
+                if case .nshTLV(let tlvClass, let type, let value) = property.kind {
+                    header.context += [UInt8(tlvClass >> 8), UInt8(tlvClass & 0xff), type, UInt8(truncatingIfNeeded: value.count)] + value
+                    while header.context.count % 4 != 0 { header.context.append(0) }
+                }
+            }
+            if header.mdType == 1 { header.context = [UInt8](repeating: 0, count: 16) }
+            flow.clearUpperLayers()
+            flow.packetType = 1 << 16 | UInt32(EtherType.nsh)
+            flow.ethType = EtherType.nsh
+            flow.ethSrc = 0
+            flow.ethDst = 0
+            flow[Location.nshTTL] = 63
+            flow[Location.nshMDType] = UInt128(header.mdType)
+            flow[Location.nshNP] = UInt128(header.nextProtocol)
+            pendingEncapsulation = .pushNSH(header)
+        default:
+            pushMPLS(UInt16(truncatingIfNeeded: encap.packetType))
+        }
+    }
+
+    private func decapsulate(_ type: UInt32) {
+        if flow.packetType == 0 {
+            guard flow.vlanTCI & 0x1000 == 0 else {
+                report(.warning, "Cannot decap, VLAN tag present")
+                return
+            }
+            commit()
+            flow.packetType = 1 << 16 | UInt32(flow.ethType)
+            flow.ethSrc = 0
+            flow.ethDst = 0
+            pendingEncapsulation = .popEthernet
+        } else if flow.packetType == 1 << 16 | UInt32(EtherType.nsh) {
+            commit()
+            switch flow[Location.nshNP] {
+            case 1: flow.packetType = 1 << 16 | 0x0800
+            case 2: flow.packetType = 1 << 16 | 0x86dd
+            case 3: flow.packetType = 0
+            default:
+                error = .unsupportedPacketType
+                return
+            }
+            pendingEncapsulation = .popNSH
+            isFreezing = true
+        } else {
+            error = .unsupportedPacketType
+        }
+    }
+
+    // MARK: Processing
+
+    private func setQueue(_ queue: UInt32) {
+        wildcards.setExact(Location.skbPriority)
+        self.queue = queue
+        flow.skbPriority = queue
+    }
+
+    private func enqueue(_ port: OFPort, _ queue: UInt32) {
+        let saved = flow.skbPriority
+        wildcards.setExact(Location.skbPriority)
+        flow.skbPriority = queue
+        switch port {
+        case .inPort: composeOutput(OFPort(flow.inPort))
+        case OFPort(flow.inPort): break
+        default: composeOutput(port)
+        }
+        flow.skbPriority = saved
+    }
+
+    private func executeClone(_ list: [OFAction]) {
+        // What is done to the copy shows neither here nor in the datapath's packet.
+        let saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit)
+        let needsClone = list.contains { if case .ct = $0 { true } else { false } }
+        if needsClone, capabilities.clone {
+            commit()
+            let outer = actions
+            actions = []
+            execute(list)
+            if isFreezing { finishFreezing() }
+            let inner = actions
+            actions = outer + (inner.isEmpty ? [] : [.clone(inner)])
+            (flow, base, stack, actionSet, wasMPLS, conntracked, exit) = saved
+            return
+        }
+        execute(list)
+        if isFreezing { finishFreezing() }
+        (flow, _, stack, actionSet, wasMPLS, conntracked, exit) = saved
+    }
+
+    private func checkPacketLarger(_ size: UInt16, _ destination: Subfield) {
+        guard let packet, !capabilities.checkPacketLength else {
+            // Without a packet both answers are possible: the datapath decides.
+            store(destination, 0)
+            return
+        }
+        slowPath.insert(.action)
+        store(destination, packet.bytes > Int(size) ? 1 : 0)
+    }
+
+    private func executeSample(_ sample: SampleAction) {
+        guard !isTracing || sample.probability > 0 else { return }
+        commit()
+        let probability = UInt32(UInt64(sample.probability) << 16 | UInt64(sample.probability))
+        actions.append(
+            .sample(
+                probability: probability,
+                [
+                    .userspace(
+                        .flowSample(
+                            probability: sample.probability, collectorSet: sample.collectorSet,
+                            domain: sample.observationDomain, point: sample.observationPoint, output: .max,
+                            ingress: sample.direction == .ingress, egress: sample.direction == .egress))
+                ]))
+    }
+
+    private func executeMeter(_ id: UInt32) {
+        guard owner.hasMeter(id), capabilities.meters else { return }
+        actions.append(.meter(id))
+    }
+
+    private func executeConntrack(_ ct: CTAction) {
+        // Everything up to here must be in the packet that the tracker sees.
+        commit()
+        var action = DpConntrack()
+        action.commit = ct.commit
+        action.force = ct.force
+        if let source = ct.zoneSource {
+            source.match(in: &wildcards)
+            action.zone = UInt16(truncatingIfNeeded: source.value(in: flow))
+        } else {
+            action.zone = ct.zone
+        }
+        for nested in ct.actions {
+            if case .setField(let set) = nested {
+                if set.field == .ctMark {
+                    action.mark = .init(UInt32(truncatingIfNeeded: set.value), UInt32(truncatingIfNeeded: set.mask))
+                } else if set.field == .ctLabel {
+                    action.label = .init(set.value, set.mask)
+                }
+            }
+            if case .nat(let nat) = nested { action.nat = Self.datapathNAT(nat) }
+        }
+        switch ct.alg {
+        case 21: action.helper = "ftp"
+        case 69: action.helper = "tftp"
+        default: break
+        }
+        actions.append(.ct(action))
+        flow.ctZone = action.zone
+        guard ct.recircTable != 255 else { return }
+        // Goes on in the other table with what the tracker found; this packet's walk goes on without.
+        let savedTable = table
+        table = ct.recircTable
+        let savedTracked = conntracked
+        conntracked = true
+        let id = allocate(steps: [], controller: nil)
+        actions.append(.recirc(id))
+        conntracked = savedTracked
+        table = savedTable
+        report(.detail, "A clone of the packet is forked to recirculate. The forked pipeline will be resumed at table \(ct.recircTable).")
+        report(.detail, "Sets the packet to an untracked state, and clears all the conntrack fields.")
+        clearConntrack()
+    }
+
+    private static func datapathNAT(_ nat: NATAction) -> DpNAT {
+        var out = DpNAT()
+        if nat.flags.contains(.source) { out.kind = .source } else if nat.flags.contains(.destination) { out.kind = .destination }
+        switch nat.addresses {
+        case .none: break
+        case .ipv4(let low, let high): out.addresses = UInt128(low)...UInt128(max(low, high))
+        case .ipv6(let low, let high):
+            out.isIPv6 = true
+            out.addresses = low...max(low, high)
+        }
+        if nat.portMin != 0 { out.ports = nat.portMin...max(nat.portMin, nat.portMax) }
+        out.persistent = nat.flags.contains(.persistent)
+        out.hashPorts = nat.flags.contains(.protocolHash)
+        out.random = nat.flags.contains(.protocolRandom)
+        return out
+    }
+
+    // MARK: The action set
+
+    /// Executes the action set in the order of OpenFlow 1.3 section 5.10.
+    func executeActionSet() {
+        guard error == nil else { return }
+        let list = Self.ordered(actionSet)
+        actionSet = []
+        guard !list.isEmpty else { return }
+        report(.action, "--. Executing action set:")
+        inActionSet = true
+        table = 0
+        execute(list)
+        inActionSet = false
+    }
+
+    /// One action of each kind, the last that was written, in the set's order.
+    static func ordered(_ written: [OFAction]) -> [OFAction] {
+        func rank(_ action: OFAction) -> Int? {
+            switch action {
+            case .decTTL: 7
+            case .decMPLSTTL: 6
+            case .decNSHTTL: 8
+            case .stripVLAN, .popMPLS, .decap: 1
+            case .encap: 2
+            case .pushMPLS: 3
+            case .pushVLAN: 4
+            case .setField, .regMove, .setEthSrc, .setEthDst, .setIPv4Src, .setIPv4Dst, .setIPDSCP, .setIPECN, .setIPTTL,
+                .setL4SrcPort, .setL4DstPort, .setVLANVID, .setVLANPCP, .setMPLSLabel, .setMPLSTC, .setMPLSTTL, .setTunnel:
+                9
+            case .setQueue: 10
+            case .group: 12
+            case .output, .outputRegister, .outputTruncated, .controller, .enqueue, .bundle, .resubmit, .ct: 13
+            default: nil
+            }
+        }
+        var singles: [Int: OFAction] = [:]
+        var sets: [OFAction] = []
+        for action in written {
+            guard let r = rank(action) else { continue }
+            if r == 9 { sets.append(action) } else { singles[r] = action }
+        }
+        if singles[12] != nil { singles[13] = nil }
+        var out: [OFAction] = []
+        for r in singles.keys.sorted() where r < 9 { out.append(singles[r]!) }
+        out += sets
+        for r in singles.keys.sorted() where r > 9 { out.append(singles[r]!) }
+        // Without an output or a group the packet is dropped, and nothing else matters.
+        return singles[12] != nil || singles[13] != nil ? out : []
+    }
+}

@@ -1,0 +1,165 @@
+// OFPP_NORMAL: what an Ethernet switch with VLANs does with the packet.
+
+import Dpif
+import Flow
+import OpenFlow
+import Packet
+
+extension Translation {
+    func normal() {
+        wildcards.setExact(Location.ethSrc)
+        wildcards.setExact(Location.ethDst)
+        wildcards.bits.vlanTCI |= 0x1fff
+
+        guard let inPort = owner.port(OFPort(flow.inPort)), let input = inPort.bundle else {
+            report(.warning, "no input bundle, dropping")
+            return
+        }
+        if flow.ethType == EtherType.vlan, flow.vlanTCI & 0x1000 == 0 {
+            report(.warning, "dropping packet with partial VLAN tag received on port \(inPort.name)")
+            return
+        }
+        let vlans = VLANStack(
+            outer: .init(tpid: flow.vlanTPID, vid: flow.vlanTCI & 0xfff, pcp: flow.vlanTCI & 0xe000),
+            inner: .init(tpid: flow.innerVLANTPID, vid: flow.innerVLANTCI & 0xfff, pcp: flow.innerVLANTCI & 0xe000))
+        guard isInputVLANValid(vlans.outer.vid, input) else {
+            report(.warning, "disallowed VLAN VID for this input port, dropping")
+            return
+        }
+        let internalVLANs = Self.translateInput(vlans, input.settings)
+        let vlan = internalVLANs.outer.vid
+
+        if !owner.forwardsBPDU, EthernetAddress.isReserved(flow.ethDst) {
+            report(.detail, "packet has reserved destination MAC, dropping")
+            return
+        }
+        let gratuitous = isGratuitousARP()
+        if flow.packetType == 0 {
+            targets.append(
+                .normal(owner, bundle: input, source: flow.ethSrc, vlan: vlan, gratuitousARP: gratuitous))
+            if sideEffects, owner.macs.learn(flow.ethSrc, vlan: vlan, on: input, gratuitousARP: gratuitous) {
+                report(
+                    .detail, "learned that \(AddressText.mac(flow.ethSrc)) is on port \(input.name) in VLAN \(vlan)")
+                owner.macTableChanged()
+            }
+        }
+        if let entry = owner.macs.lookup(flow.ethDst, vlan: vlan) {
+            guard let output = entry.bundle else {
+                report(.warning, "learned port is unknown, dropping")
+                return
+            }
+            if output === input {
+                report(.detail, "learned port is input port, dropping")
+            } else {
+                report(.detail, "forwarding to learned port")
+                outputNormal(output, internalVLANs)
+            }
+            return
+        }
+        report(.detail, "no learned MAC for destination, flooding")
+        for bundle in owner.bundlesInOrder
+        where bundle !== input && bundle.includes(internalVLANs) && bundle.isFloodable {
+            outputNormal(bundle, internalVLANs)
+        }
+    }
+
+    private func isInputVLANValid(_ vid: UInt16, _ input: PortBundle) -> Bool {
+        switch input.settings.vlanMode {
+        case .access:
+            guard vid != 0 else { return true }
+            report(
+                .error,
+                "dropping VLAN \(vid) tagged packet received on port \(input.name) configured as VLAN \(input.settings.vlan ?? 0) access port"
+            )
+            return false
+        case .nativeTagged, .nativeUntagged, .trunk:
+            if vid == 0, input.settings.vlanMode != .trunk { return true }
+            guard !input.trunks(vid) else { return true }
+            report(
+                .error,
+                "dropping VLAN \(vid) packet received on port \(input.name) not configured for trunking VLAN \(vid)")
+            return false
+        case .dot1qTunnel:
+            guard !input.allowsCustomerVLAN(vid) else { return true }
+            report(
+                .error,
+                "dropping VLAN \(vid) packet received on dot1q-tunnel port \(input.name) that excludes this VLAN")
+            return false
+        }
+    }
+
+    private static func translateInput(_ vlans: VLANStack, _ settings: BundleSettings) -> VLANStack {
+        var out = vlans
+        switch settings.vlanMode {
+        case .access:
+            out = VLANStack()
+            out.outer.tpid = vlans.outer.tpid
+            out.outer.vid = settings.vlan ?? 0
+            out.outer.pcp = vlans.outer.pcp
+        case .trunk: break
+        case .nativeTagged, .nativeUntagged:
+            if vlans.outer.vid == 0 {
+                out = VLANStack()
+                out.outer.tpid = vlans.outer.tpid
+                out.outer.vid = settings.vlan ?? 0
+                out.outer.pcp = vlans.outer.pcp
+            }
+        case .dot1qTunnel:
+            out.outer = .init(tpid: settings.qinqEtherType, vid: settings.vlan ?? 0, pcp: 0)
+            out.inner = vlans.outer
+        }
+        return out
+    }
+
+    private static func translateOutput(_ vlans: VLANStack, _ settings: BundleSettings) -> VLANStack {
+        switch settings.vlanMode {
+        case .access:
+            return VLANStack(outer: .init(tpid: 0, vid: 0, pcp: vlans.outer.pcp), inner: .init())
+        case .trunk, .nativeTagged: return vlans
+        case .nativeUntagged:
+            guard vlans.outer.vid == settings.vlan else { return vlans }
+            return VLANStack(outer: .init(tpid: 0, vid: 0, pcp: vlans.outer.pcp), inner: .init())
+        case .dot1qTunnel: return VLANStack(outer: vlans.inner, inner: .init())
+        }
+    }
+
+    private func outputNormal(_ bundle: PortBundle, _ vlans: VLANStack) {
+        let tags = Self.translateOutput(vlans, bundle.settings)
+        guard let port = bundle.ports.first else { return }
+        let saved = (flow.words[Location.vlanTCI.word])
+        put(tags, bundle.settings.priorityTags)
+        composeOutput(port.number)
+        flow.words[Location.vlanTCI.word] = saved
+    }
+
+    /// Writes tags into the key. VLAN 0 is a tag only where priority tags are wanted.
+    private func put(_ vlans: VLANStack, _ priorityTags: PriorityTags) {
+        func encode(_ tag: VLANStack.Tag, outer: Bool) -> (tpid: UInt16, tci: UInt16) {
+            var present = tag.vid != 0
+            if outer, tag.vid == 0 {
+                present = priorityTags == .always || priorityTags == .ifNonzero && tag.pcp != 0
+            }
+            guard present else { return (0, 0) }
+            return (tag.tpid == 0 ? EtherType.vlan : tag.tpid, 0x1000 | tag.pcp | tag.vid)
+        }
+        let outer = encode(vlans.outer, outer: true)
+        let inner = encode(vlans.inner, outer: false)
+        flow.vlanTPID = outer.tpid
+        flow.vlanTCI = outer.tci
+        flow.innerVLANTPID = inner.tpid
+        flow.innerVLANTCI = inner.tci
+    }
+
+    /// An ARP that announces its sender's own address: a broadcast reply, or a request for itself.
+    private func isGratuitousARP() -> Bool {
+        guard flow.ethType == EtherType.arp else { return false }
+        wildcards.setExact(Location.ethDst)
+        guard EthernetAddress.isBroadcast(flow.ethDst) else { return false }
+        wildcards.setExact(Location.nwProto)
+        if flow.nwProto == 2 { return true }
+        guard flow.nwProto == 1 else { return false }
+        wildcards.setExact(Location.nwSrc)
+        wildcards.setExact(Location.nwDst)
+        return flow.nwSrc == flow.nwDst
+    }
+}

@@ -1,0 +1,163 @@
+// Outputs: to ports, floods, controllers, and through patch ports into other bridges.
+
+import Dpif
+import Flow
+import OpenFlow
+import Packet
+
+extension Translation {
+    func output(_ port: OFPort, maxLength: UInt16, reason: PacketInReason? = nil) {
+        switch port {
+        case .inPort: composeOutput(OFPort(flow.inPort))
+        case .table:
+            resubmit(inPort: flow.inPort, table: 0, mayPacketIn: true, honorMiss: true)
+        case .normal: normal()
+        case .flood: flood(all: false)
+        case .all: flood(all: true)
+        case .controller:
+            var action = ControllerAction()
+            action.maxLength = maxLength
+            action.reason = reason ?? outputReason
+            sendToController(action)
+        case .none: break
+        default:
+            if port.rawValue != flow.inPort {
+                composeOutput(port)
+            } else {
+                report(.warning, "skipping output to input port")
+            }
+        }
+    }
+
+    /// Why an output to the controller happens: a table-miss flow's is a miss.
+    private var outputReason: PacketInReason {
+        if inPacketOut { return .packetOut }
+        if inActionSet { return .actionSet }
+        if inGroup { return .group }
+        if let rule, rule.priority == 0, rule.mask.words.isEmpty { return .explicitMiss }
+        return .action
+    }
+
+    func outputTruncated(_ port: OFPort, _ maxLength: UInt32) {
+        let target = port == .inPort ? OFPort(flow.inPort) : port
+        let isInput = target.rawValue == flow.inPort
+        switch port {
+        case .table, .normal, .flood, .all, .controller, .none:
+            report(.warning, "output_trunc does not support that port")
+        default:
+            guard port == .inPort || !isInput else {
+                report(.warning, "skipping output to input port")
+                return
+            }
+            truncation = max(maxLength, 14)
+            if !capabilities.truncate { slowPath.insert(.action) }
+            composeOutput(target)
+            truncation = nil
+        }
+    }
+
+    private func flood(all: Bool) {
+        for port in owner.portsInOrder where port.number.rawValue != flow.inPort {
+            if all {
+                composeOutput(port.number, checkSTP: false)
+            } else if !port.config.contains(.noFlood) {
+                composeOutput(port.number)
+            }
+        }
+    }
+
+    /// Sends the packet as it is now out of a port.
+    func composeOutput(_ number: OFPort, checkSTP: Bool = true) {
+        guard let port = owner.port(number) else {
+            report(.warning, "Nonexistent output port")
+            return
+        }
+        if port.config.contains(.noForward) {
+            report(.detail, "OFPPC_NO_FWD set, skipping output")
+            return
+        }
+        if isBetweenProtectedPorts(port) {
+            report(.warning, "Flow is between protected ports, skipping output.")
+            return
+        }
+        if port.isPatch {
+            guard let peer = port.peer else {
+                report(.warning, "Nonexistent output port")
+                return
+            }
+            outputThroughPatch(port, peer)
+            return
+        }
+        guard let datapathPort = port.datapathPort else { return }
+        commit()
+        if let limit = truncation {
+            actions.append(.truncate(limit))
+            truncation = nil
+        }
+        actions.append(.output(datapathPort))
+    }
+
+    private func isBetweenProtectedPorts(_ out: SwitchPort) -> Bool {
+        guard let bundle = out.bundle, bundle.settings.isProtected, let port = owner.port(OFPort(flow.inPort)) else {
+            return false
+        }
+        return port.bundle?.settings.isProtected ?? false
+    }
+
+    /// The packet enters the other bridge; what that does to it is not seen here.
+    private func outputThroughPatch(_ out: SwitchPort, _ peer: SwitchPort) {
+        guard resourcesLeft() else { return }
+        let saved = (flow, owner, stack, actionSet, wasMPLS, conntracked, exit, table, rule, ruleCookie)
+        let savedTrace = trace
+        let savedSteps = frozenSteps
+        frozenSteps = []
+        let next = peer.owner
+        targets.append(.patch(out: out, in: peer))
+        if let packet {
+            out.creditSent(packets: 1, bytes: UInt64(packet.bytes))
+            peer.creditReceived(packets: 1, bytes: UInt64(packet.bytes))
+        }
+        owner = next
+        if let trace { self.trace = trace.add(.bridge, "bridge(\"\(next.name)\")") }
+        flow.inPort = peer.number.rawValue
+        flow.metadata = 0
+        for n in 0..<16 { flow[Location.reg(n)] = 0 }
+        flow.actsetOutput = OFPort.unset.rawValue
+        clearConntrack()
+        stack = []
+        actionSet = []
+        conntracked = false
+        depth += 1
+        resubmits += 1
+        if !peer.config.contains(.noReceive) {
+            table = 0
+            let found = lookup(table: 0, inPort: flow.inPort, mayPacketIn: true, honorMiss: true)
+            enter(found, table: table)
+            execute(found.actions)
+            if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
+        }
+        depth -= 1
+        (flow, owner, stack, actionSet, wasMPLS, conntracked, exit, table, rule, ruleCookie) = saved
+        trace = savedTrace
+        frozenSteps = savedSteps
+        if error != nil, error != .recursionTooDeep, error != .tooManyResubmits { error = nil }
+    }
+
+    // MARK: Controllers
+
+    func sendToController(_ action: ControllerAction) {
+        if action.pause {
+            pauseAction = action
+            isFreezing = true
+            return
+        }
+        commit()
+        let id = allocate(steps: [], controller: action)
+        actions.append(
+            .userspace(
+                .controller(
+                    reason: action.reason.rawValue, dontSend: isTracing && !sideEffects, continuation: false,
+                    recircID: id, ruleCookie: ruleCookie, controllerID: action.controllerID,
+                    maxLength: action.maxLength)))
+    }
+}

@@ -1,0 +1,271 @@
+// Translation: an OpenFlow pipeline's answer for one packet, as datapath actions and the mask of what it depended on.
+//
+// One `Translation` is made for each packet that comes up. It walks the tables (Translation+Tables), executes actions
+// (Translation+Actions), outputs (Translation+Output), switches like a bridge (Translation+Normal), and commits header
+// changes before anything sees the packet (Commit). What it touched is remembered in `targets`, so that the statistics of
+// later packets of the megaflow can be credited without translating again.
+
+import Dpif
+import Flow
+import OpenFlow
+
+/// What one packet's translation touched, for statistics of the packets that follow.
+enum TranslationTarget {
+    case rule(Rule)
+    case table(FlowTable, matched: Bool)
+    /// A packet passed from a patch port to its peer.
+    case patch(out: SwitchPort, in: SwitchPort)
+    /// NORMAL saw this source.
+    case normal(OpenFlowSwitch, bundle: PortBundle, source: UInt64, vlan: UInt16, gratuitousARP: Bool)
+    /// fin_timeout of a rule.
+    case finTimeout(Rule, idle: UInt16, hard: UInt16)
+}
+
+/// Why a translation failed; the packet is dropped then.
+enum TranslationError: String {
+    case recursionTooDeep = "Recursion too deep"
+    case tooManyResubmits = "Too many resubmits"
+    case stackTooDeep = "Stack too deep"
+    case noRecirculationContext = "No recirculation context"
+    case recirculationConflict = "Recirculation conflict"
+    case tooManyMPLSLabels = "Too many MPLS labels"
+    case invalidTunnelMetadata = "Invalid tunnel metadata"
+    case unsupportedPacketType = "Unsupported packet type"
+    case congestionDrop = "Congestion Drop"
+    case forwardingDisabled = "Forwarding is disabled"
+}
+
+/// What was to be done when a translation stopped to be resumed after recirculation or by a controller.
+public struct FrozenState: Hashable, Sendable {
+    public enum Step: Hashable, Sendable {
+        case action(OFAction)
+        /// Return from a resubmit to this table and flow cookie.
+        case unroll(table: UInt8, cookie: UInt64)
+    }
+    public var switchID: Int
+    public var table: UInt8
+    public var inPort: UInt32
+    public var metadata: UInt64
+    public var registers: [UInt32]
+    public var tunnelID: UInt64
+    public var stack: [UInt128]
+    public var steps: [Step]
+    public var actionSet: [OFAction]
+    public var conntracked: Bool
+    /// For packet-ins.
+    public var userdata: [UInt8] = []
+    public var cookie: UInt64
+}
+
+/// The translation of one packet.
+final class Translation {
+    static let maxDepth = 64
+    static let maxResubmits = 4096
+
+    let capabilities: DpifCapabilities
+    /// The switch that is being walked; patch ports change it.
+    var owner: OpenFlowSwitch
+    /// The packet as the pipeline has made it so far; `inPort` is an OpenFlow port.
+    var flow: FlowKey
+    /// The packet as the datapath has it.
+    var base: FlowKey
+    /// The packet as it came up.
+    let original: FlowKey
+    /// Bits that the result depends on.
+    var wildcards = FlowMask()
+    var actions: [DpAction] = []
+    var slowPath: SlowPathReasons = []
+    var error: TranslationError?
+    var targets: [TranslationTarget] = []
+    /// Reasons not to install a megaflow.
+    var avoidCaching = false
+    var hasLearn = false
+
+    // Where the walk is.
+    var table: UInt8 = 0
+    var rule: Rule?
+    var ruleCookie: UInt64 = .max
+    var depth = 0
+    var resubmits = 0
+    var exit = false
+    var inPacketOut = false
+    var stack: [(value: UInt128, bits: Int)] = []
+    var actionSet: [OFAction] = []
+    var hasActionSet: Bool { !actionSet.isEmpty }
+    var inGroup = false
+    var inActionSet = false
+    var pendingEncapsulation: Encapsulation?
+    var originalQueue: UInt32
+    var queue: UInt32 = 0
+    /// The connection tracker has seen the packet in this pass.
+    var conntracked = false
+    /// An MPLS label was popped, and what lies below is not known until the datapath looks.
+    var wasMPLS = false
+    /// Translation stops here and goes on after recirculation.
+    var isFreezing = false
+    var frozenSteps: [FrozenState.Step] = []
+    var pauseAction: ControllerAction?
+    /// A hash to compute before recirculating.
+    var recirculationHash: (algorithm: HashAlgorithm, basis: UInt32)?
+    /// Conntrack to run before recirculating.
+    var recirculationID: UInt32 = 0
+    /// Recirculation ids that this translation handed out.
+    var recirculationIDs: [UInt32] = []
+    var natAction: OFAction?
+    /// What a `trunc` before the next output limits it to.
+    var truncation: UInt32?
+
+    // What it is for.
+    /// Learning and packet-ins take place.
+    let sideEffects: Bool
+    /// Statistics of the packet to credit right away: bytes and TCP flags; nil for none.
+    let packet: (bytes: Int, tcpFlags: UInt16)?
+    /// The packet's bytes, where controllers may be sent it.
+    var packetBytes: [UInt8]?
+    var trace: TraceNode?
+    /// Packets that go to controllers when the datapath cannot send them up again.
+    var isTracing: Bool { trace != nil }
+
+    init(
+        _ owner: OpenFlowSwitch, flow: FlowKey, sideEffects: Bool, packet: (bytes: Int, tcpFlags: UInt16)? = nil,
+        trace: TraceNode? = nil
+    ) {
+        self.owner = owner
+        capabilities = owner.backer.capabilities
+        self.flow = flow
+        base = flow
+        original = flow
+        originalQueue = flow.skbPriority
+        queue = flow.skbPriority
+        self.sideEffects = sideEffects
+        self.packet = packet
+        self.trace = trace
+        initialiseWildcards()
+    }
+
+    private func initialiseWildcards() {
+        wildcards.setExact(Location.packetType)
+        wildcards.setExact(Location.inPort)
+        wildcards.setExact(Location.ethType)
+        if flow.isIP { wildcards.setExact(Location.nwFrag) }
+        if capabilities.recirculation { wildcards.setExact(Location.recircID) }
+        if flow.hasTunnel {
+            for l in [
+                Location.tunID, Location.tunSrc, Location.tunDst, Location.tunIPv6Src, Location.tunIPv6Dst,
+                Location.tunFlags, Location.tunTOS, Location.tunTTL,
+            ] { wildcards.setExact(l) }
+            wildcards.bits[Location.tunTTL] = 0
+            wildcards.bits[Location.tunTOS] = 0
+        }
+    }
+
+    /// Takes out of the mask what a megaflow cannot or need not match.
+    func finishWildcards() {
+        // Registers and other fields that no packet has.
+        for i in Location.metadata.word..<Location.skbPriority.word { wildcards.bits.words[i] = 0 }
+        wildcards.bits[Location.actsetOutput] = 0
+        wildcards.bits[Location.conjID] = 0
+        if original.packetType != 0 {
+            wildcards.bits.ethSrc = 0
+            wildcards.bits.ethDst = 0
+        }
+        let icmp =
+            original.ethType == 0x0800 && original.nwProto == 1 || original.ethType == 0x86dd && original.nwProto == 58
+        if icmp {
+            wildcards.bits.tpSrc &= 0xff
+            wildcards.bits.tpDst &= 0xff
+        }
+        if wildcards.bits.vlanTCI != 0 { wildcards.bits.vlanTCI |= 0x1000 }
+        if wildcards.bits.innerVLANTCI != 0 { wildcards.bits.innerVLANTCI |= 0x1000 }
+        if original.nwFrag & IPFragment.later != 0 {
+            wildcards.bits.tpSrc = 0
+            wildcards.bits.tpDst = 0
+        }
+        if !isMPLS(original.ethType) {
+            for i in 0..<maxMPLSLabels { wildcards.bits.setMPLSLSE(i, 0) }
+        }
+        if original.vlanTPID == 0 {
+            wildcards.bits.vlanTPID = 0
+            wildcards.bits.vlanTCI = 0
+        }
+        if original.innerVLANTPID == 0 {
+            wildcards.bits.innerVLANTPID = 0
+            wildcards.bits.innerVLANTCI = 0
+        }
+    }
+
+    private func isMPLS(_ type: UInt16) -> Bool { type == 0x8847 || type == 0x8848 }
+
+    // MARK: Entry points
+
+    /// Translates a packet that came in at `flow.inPort`.
+    func run() {
+        guard flow.recircID == 0 else {
+            resume()
+            return
+        }
+        if let special = specialProcessing() {
+            slowPath.insert(special)
+            finish()
+            return
+        }
+        let found = owner.lookupFirst(self)
+        enter(found, table: table)
+        let port = owner.port(OFPort(flow.inPort))
+        if let port, let out = owner.mirrorOutput(port) {
+            report(.warning, "dropping packet received on port \(port.name), which is reserved exclusively for mirroring")
+            _ = out
+        } else if port == nil || mayReceive(port) {
+            execute(found.actions)
+            if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
+            if isFreezing { finishFreezing() }
+        } else {
+            report(.warning, "port does not receive")
+        }
+        finish()
+    }
+
+    /// Translates an explicit list of actions (packet-out).
+    func run(actions list: [OFAction]) {
+        table = 0
+        inPacketOut = true
+        execute(list)
+        if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
+        if isFreezing { finishFreezing() }
+        finish()
+    }
+
+    private func mayReceive(_ port: SwitchPort?) -> Bool {
+        guard let port else { return true }
+        if flow.ethDst == 0x0180_c200_0000 { return !port.config.contains(.noReceiveSTP) }
+        return !port.config.contains(.noReceive)
+    }
+
+    private func specialProcessing() -> SlowPathReasons? { nil }
+
+    private func finish() {
+        if error != nil {
+            actions = []
+        } else if owner.inBand, mustOutputToLocal, !actions.contains(.output(owner.localDatapathPort)) {
+            composeOutput(.local)
+        }
+        finishWildcards()
+    }
+
+    /// DHCP replies for the switch's own address must reach it with in-band control.
+    private var mustOutputToLocal: Bool {
+        original.ethType == 0x0800 && original.nwProto == 17 && original.tpSrc == 67 && original.tpDst == 68
+    }
+
+    // MARK: Reports
+
+    @inline(__always)
+    func report(_ kind: TraceNode.Kind, _ text: @autoclosure () -> String) {
+        if let trace { trace.add(kind, text()) }
+    }
+
+    func fail(_ reason: TranslationError, _ text: @autoclosure () -> String) {
+        report(.error, text())
+        error = reason
+    }
+}

@@ -1,0 +1,373 @@
+// A datapath and the bridges that share it: takes its upcalls, installs megaflows, and keeps them true.
+//
+// The way of a miss: `handle` finds the bridge of the input port, translates, and answers with the actions and the flow
+// to install. What was installed is kept in `flows`, with what its translation touched; `revalidate` takes the
+// datapath's statistics, credits them there, and removes flows that are idle or no longer what translation gives.
+
+import Dpif
+import Flow
+import OpenFlow
+import Packet
+import Vlog
+
+/// What the switch knows of a flow that it installed.
+final class InstalledFlow {
+    let ufid: UFID
+    let key: FlowKey
+    let mask: FlowMask
+    var actions: [DpAction]
+    var targets: [TranslationTarget]
+    var recirculationIDs: [UInt32]
+    let created: Int64
+    /// Statistics that have been credited.
+    var credited = DpFlowStats()
+    /// The state of the bridges when it was last checked.
+    var generation: UInt64
+
+    init(_ flow: DpFlow, _ translation: Translation, now: Int64, generation: UInt64) {
+        ufid = flow.ufid
+        key = flow.key
+        mask = flow.mask
+        actions = flow.actions
+        targets = translation.targets
+        recirculationIDs = translation.recirculationIDs
+        created = now
+        self.generation = generation
+    }
+}
+
+/// Settings of flow caching (Open_vSwitch.other_config).
+public struct CacheSettings: Hashable, Sendable {
+    /// The most flows in the datapath.
+    public var flowLimit = 200_000
+    /// Milliseconds without a packet until a flow goes.
+    public var maxIdle: Int64 = 10_000
+    /// Milliseconds between revalidations.
+    public var maxRevalidator: Int64 = 500
+    public init() {}
+}
+
+/// A datapath shared by bridges. Confined to the main thread.
+public final class DatapathBacker: UpcallHandler {
+    public let dpif: any Dpif
+    public let time: TimeSource
+    public var capabilities: DpifCapabilities
+    public var settings = CacheSettings()
+    public private(set) var switches: [OpenFlowSwitch] = []
+    private var portsByNumber: [UInt32: SwitchPort] = [:]
+    let recirculation = RecirculationTable()
+    private var patchPorts: [String: SwitchPort] = [:]
+
+    private var flows: [UFID: InstalledFlow] = [:]
+    /// Rises with every change that may change a translation.
+    private(set) var generation: UInt64 = 1
+    private var revalidatedGeneration: UInt64 = 1
+    private var lastRevalidation: Int64 = 0
+    public var megaflowsEnabled = true
+    public var ufidEnabled = true
+    public private(set) var maxFlowCount = 0
+    public private(set) var averageFlowCount = 0
+    public private(set) var dumpDuration: Int64 = 1
+    private static let log = Vlog.module("ofproto_dpif_upcall")
+
+    public init(_ dpif: any Dpif, time: TimeSource) {
+        self.dpif = dpif
+        self.time = time
+        capabilities = dpif.capabilities
+        dpif.upcallHandler = self
+    }
+
+    public var flowCount: Int { flows.count }
+
+    // MARK: Bridges and ports
+
+    func add(_ newSwitch: OpenFlowSwitch) {
+        switches.append(newSwitch)
+        changed()
+    }
+
+    func remove(_ old: OpenFlowSwitch) {
+        switches.removeAll { $0 === old }
+        changed()
+    }
+
+    func openFlowSwitch(id: Int) -> OpenFlowSwitch? { switches.first { $0.id == id } }
+
+    func register(_ port: SwitchPort) {
+        if let n = port.datapathPort { portsByNumber[n] = port }
+        if port.isPatch { patchPorts[port.name] = port }
+        changed()
+    }
+
+    func unregister(_ port: SwitchPort) {
+        if let n = port.datapathPort, portsByNumber[n] === port { portsByNumber[n] = nil }
+        if patchPorts[port.name] === port { patchPorts[port.name] = nil }
+        changed()
+    }
+
+    func patchPeer(of port: SwitchPort) -> SwitchPort? {
+        guard let name = port.peerName, let peer = patchPorts[name], peer.peerName == port.name, peer !== port else {
+            return nil
+        }
+        return peer
+    }
+
+    /// The switch's port of a datapath port.
+    public func port(datapath number: UInt32) -> SwitchPort? { portsByNumber[number] }
+
+    /// Something changed that translations depend on.
+    public func changed() { generation &+= 1 }
+
+    // MARK: Upcalls
+
+    public func handle(_ upcall: Upcall, packet: borrowing Packet) -> UpcallVerdict {
+        switch upcall.kind {
+        case .miss: return handleMiss(upcall.key, packet)
+        case .action(let action): return handleAction(action, upcall.key, packet)
+        }
+    }
+
+    private func handleMiss(_ key: FlowKey, _ packet: borrowing Packet) -> UpcallVerdict {
+        guard let port = portsByNumber[key.inPort] else {
+            Self.log.info("received packet on unassociated datapath port \(key.inPort)")
+            return UpcallVerdict(actions: [])
+        }
+        let translation = translate(key, on: port, packetBytes: packet.count, sideEffects: true)
+        let runtime = translation.actions
+        let slow = !translation.slowPath.isEmpty
+        let installed: [DpAction] = slow ? [.userspace(.slowPath(translation.slowPath))] : runtime
+        guard !translation.avoidCaching, flows.count < settings.flowLimit, translation.error != .noRecirculationContext
+        else { return UpcallVerdict(actions: runtime) }
+        var mask = translation.wildcards
+        if !megaflowsEnabled || !capabilities.megaflows { mask = Self.exactMask(key) }
+        let ufid = UFID(key: key, mask: mask)
+        let flow = DpFlow(ufid: ufid, key: key, mask: mask, actions: installed)
+        forget(ufid)
+        let entry = InstalledFlow(flow, translation, now: time.now, generation: generation)
+        recirculation.retain(entry.recirculationIDs)
+        flows[ufid] = entry
+        maxFlowCount = max(maxFlowCount, flows.count)
+        return UpcallVerdict(actions: runtime, install: (ufid, mask, installed))
+    }
+
+    /// The mask that matches a packet exactly: every field that it can have.
+    static func exactMask(_ key: FlowKey) -> FlowMask {
+        var mask = FlowMask()
+        for l in [
+            Location.packetType, Location.inPort, Location.recircID, Location.dpHash, Location.skbPriority, Location.pktMark,
+            Location.ethSrc, Location.ethDst, Location.ethType, Location.ctState, Location.ctZone, Location.ctMark,
+            Location.ctLabel,
+        ] { mask.setExact(l) }
+        if key.vlanTPID != 0 {
+            mask.setExact(Location.vlanTPID)
+            mask.setExact(Location.vlanTCI)
+        }
+        if key.innerVLANTPID != 0 {
+            mask.setExact(Location.innerVLANTPID)
+            mask.setExact(Location.innerVLANTCI)
+        }
+        switch key.ethType {
+        case EtherType.ipv4:
+            for l in [Location.nwSrc, Location.nwDst] { mask.setExact(l) }
+        case EtherType.ipv6:
+            for l in [Location.ipv6Src, Location.ipv6Dst, Location.ipv6Label] { mask.setExact(l) }
+        case EtherType.arp, EtherType.rarp:
+            for l in [Location.nwSrc, Location.nwDst, Location.nwProto, Location.arpSHA, Location.arpTHA] { mask.setExact(l) }
+        case EtherType.mpls, EtherType.mplsMulticast:
+            for i in 0..<maxMPLSLabels { mask.setExact(Location.mplsLSE(i)) }
+        default: break
+        }
+        if key.isIP {
+            for l in [Location.nwProto, Location.nwTOS, Location.nwTTL, Location.nwFrag] { mask.setExact(l) }
+            if key.nwFrag & IPFragment.later == 0 {
+                if key.nwProto == IPProtocol.icmp || key.nwProto == IPProtocol.icmpv6 {
+                    mask.bits.tpSrc = 0xff
+                    mask.bits.tpDst = 0xff
+                } else if [IPProtocol.tcp, IPProtocol.udp, IPProtocol.sctp].contains(key.nwProto) {
+                    mask.setExact(Location.tpSrc)
+                    mask.setExact(Location.tpDst)
+                }
+                if key.nwProto == IPProtocol.tcp { mask.setExact(Location.tcpFlags) }
+            }
+        }
+        return mask
+    }
+
+    /// Translates a packet's key with datapath ports.
+    func translate(
+        _ key: FlowKey, on port: SwitchPort, packetBytes: Int? = nil, sideEffects: Bool, trace: TraceNode? = nil
+    ) -> Translation {
+        var flow = key
+        flow.inPort = port.number.rawValue
+        let translation = Translation(
+            port.owner, flow: flow, sideEffects: sideEffects,
+            packet: packetBytes.map { ($0, key.tcpFlags) }, trace: trace)
+        translation.run()
+        return translation
+    }
+
+    private func handleAction(_ action: UserspaceAction, _ key: FlowKey, _ packet: borrowing Packet) -> UpcallVerdict {
+        switch action {
+        case .slowPath:
+            guard let port = portsByNumber[key.inPort] else { return UpcallVerdict(actions: []) }
+            let translation = translate(key, on: port, packetBytes: nil, sideEffects: true)
+            return UpcallVerdict(actions: translation.actions)
+        case .controller(let reason, let dontSend, _, let recircID, let cookie, let controllerID, let maxLength):
+            guard !dontSend, let state = recirculation.state(recircID),
+                let target = openFlowSwitch(id: state.switchID)
+            else { return UpcallVerdict(actions: []) }
+            var flow = key
+            flow.inPort = state.inPort
+            flow.metadata = state.metadata
+            for (i, value) in state.registers.enumerated() { flow[Location.reg(i)] = UInt128(value) }
+            target.packetInReceiver?(
+                PacketInEvent(
+                    packet: packet.array, flow: flow, reason: PacketInReason(rawValue: reason) ?? .action,
+                    table: state.table, cookie: cookie, controllerID: controllerID, maxLength: Int(maxLength),
+                    userdata: state.userdata, stack: state.stack))
+            return UpcallVerdict(actions: [])
+        case .sFlow, .flowSample, .ipfix: return UpcallVerdict(actions: [])
+        }
+    }
+
+    private func forget(_ ufid: UFID) {
+        guard let old = flows.removeValue(forKey: ufid) else { return }
+        recirculation.release(old.recirculationIDs)
+    }
+
+    // MARK: Revalidation
+
+    /// Does what is due: the datapath's own work, statistics and revalidation.
+    public func run() {
+        dpif.run()
+        let now = time.now
+        let due = now - lastRevalidation >= settings.maxRevalidator
+        let dirty = generation != revalidatedGeneration && now - lastRevalidation >= 20
+        if due || dirty { revalidate() }
+    }
+
+    /// When `run` wants to be called again, in milliseconds of the clock.
+    public var nextRun: Int64 {
+        lastRevalidation + (generation != revalidatedGeneration ? 20 : settings.maxRevalidator)
+    }
+
+    /// Credits statistics, and removes or updates what no longer holds.
+    public func revalidate() {
+        let started = time.now
+        lastRevalidation = started
+        let dirty = generation != revalidatedGeneration
+        revalidatedGeneration = generation
+        let idleLimit = flows.count > settings.flowLimit ? 100 : settings.maxIdle
+        for entry in flows.values.map({ $0 }) {
+            guard let flow = dpif.flow(entry.ufid) else {
+                forget(entry.ufid)
+                continue
+            }
+            credit(flow.stats, to: entry)
+            let used = flow.stats.used ?? entry.created
+            if started - used > idleLimit {
+                delete(entry)
+                continue
+            }
+            if dirty { check(entry) }
+        }
+        averageFlowCount = (averageFlowCount + flows.count) / 2
+        dumpDuration = max(1, time.now - started)
+    }
+
+    /// Translates an installed flow again, and keeps it only when the datapath would do the same.
+    private func check(_ entry: InstalledFlow) {
+        guard let port = portsByNumber[entry.key.inPort] else {
+            delete(entry)
+            return
+        }
+        let translation = translate(entry.key, on: port, sideEffects: false)
+        let slow = !translation.slowPath.isEmpty
+        let wanted: [DpAction] = slow ? [.userspace(.slowPath(translation.slowPath))] : translation.actions
+        guard translation.error != .noRecirculationContext,
+            !megaflowsEnabled || !capabilities.megaflows || entry.mask.isSuperset(of: translation.wildcards)
+        else {
+            delete(entry)
+            return
+        }
+        recirculation.retain(translation.recirculationIDs)
+        recirculation.release(entry.recirculationIDs)
+        entry.recirculationIDs = translation.recirculationIDs
+        entry.targets = translation.targets
+        entry.generation = generation
+        guard wanted != entry.actions else { return }
+        entry.actions = wanted
+        let flow = DpFlow(ufid: entry.ufid, key: entry.key, mask: entry.mask, actions: wanted)
+        do throws(DpifError) {
+            try dpif.putFlow(DpFlowPut(.modify, flow))
+        } catch {
+            delete(entry)
+        }
+    }
+
+    private func delete(_ entry: InstalledFlow) {
+        if let last = try? dpif.deleteFlow(entry.ufid) { credit(last, to: entry) }
+        forget(entry.ufid)
+    }
+
+    /// Credits what the datapath counted since the last time.
+    private func credit(_ stats: DpFlowStats, to entry: InstalledFlow) {
+        let packets = stats.packets &- entry.credited.packets
+        let bytes = stats.bytes &- entry.credited.bytes
+        guard stats.packets > entry.credited.packets else { return }
+        let flags = stats.tcpFlags
+        entry.credited = stats
+        let used = stats.used ?? time.now
+        for target in entry.targets {
+            switch target {
+            case .rule(let rule): rule.credit(packets: packets, bytes: bytes, used: used)
+            case .table(let table, let matched): table.count(matched: matched, packets: packets)
+            case .patch(let out, let input):
+                out.creditSent(packets: packets, bytes: bytes)
+                input.creditReceived(packets: packets, bytes: bytes)
+            case .normal(let owner, let bundle, let source, let vlan, let gratuitous):
+                if owner.macs.learn(source, vlan: vlan, on: bundle, gratuitousARP: gratuitous) { owner.macTableChanged() }
+            case .finTimeout(let rule, let idle, let hard):
+                if flags & 5 != 0, rule.isInstalled { rule.reduce(idle: idle, hard: hard) }
+            }
+        }
+    }
+
+    /// Takes statistics and brings all flows up to date, now.
+    public func synchronise() {
+        revalidate()
+        if generation != revalidatedGeneration { revalidate() }
+    }
+
+    /// Removes all flows from the datapath, after crediting them.
+    public func purge() {
+        for entry in flows.values.map({ $0 }) { delete(entry) }
+    }
+
+    /// Forgets flows that somebody else removed from the datapath.
+    public func flowsFlushed() {
+        for ufid in flows.keys.map({ $0 }) { forget(ufid) }
+    }
+}
+
+extension Rule {
+    /// fin_timeout: lowers the timeouts to at most these.
+    func reduce(idle: UInt16, hard: UInt16) {
+        if idle != 0, idleTimeout == 0 || idleTimeout > idle { idleTimeout = idle }
+        if hard != 0, hardTimeout == 0 || hardTimeout > hard { hardTimeout = hard }
+    }
+}
+
+/// A packet for the controllers.
+public struct PacketInEvent: Sendable {
+    public var packet: [UInt8]
+    /// The packet's fields with OpenFlow ports and metadata.
+    public var flow: FlowKey
+    public var reason: PacketInReason
+    public var table: UInt8
+    public var cookie: UInt64
+    public var controllerID: UInt16
+    public var maxLength: Int
+    public var userdata: [UInt8]
+    public var stack: [UInt128]
+}
