@@ -303,6 +303,18 @@ struct ServerTests {
         try await server.close()
     }
 
+    /// A manager is connected to, and again after it went away.
+    @Test func connectsToManagers() async throws {
+        let scratch = try Scratch()
+        let server = try await EmbeddedServer(scratch.path)
+        let manager = scratch.file("manager.sock")
+        try await server.server.run { $0.connect(.unix(path: manager)) }
+        for _ in 0..<2 {
+            #expect(try run("ovsdb-client", ["--timeout=8", "get-schema-version", "punix:\(manager)", "Open_vSwitch"]).output.contains("8.3.1"))
+        }
+        try await server.close()
+    }
+
     @Test func ownClientFollowsOwnServer() async throws {
         let scratch = try Scratch()
         let server = try await EmbeddedServer(scratch.path)

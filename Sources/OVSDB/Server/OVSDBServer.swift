@@ -32,10 +32,19 @@ public final class OVSDBServer {
         }
     }
 
+    /// A remote that this server keeps connecting to.
+    private final class Manager {
+        var session: Session?
+        var retry: Scheduled<Void>?
+        var backoff: Int64 = 1
+    }
+
     let eventLoop: any EventLoop
     private var databases: [String: OVSDBServedDatabase] = [:]
     private var sessions: [ObjectIdentifier: Session] = [:]
     private var listeners: [OVSDBRemote: any Channel] = [:]
+    /// Managers that this server connects to, each with its connection or its next attempt.
+    private var managers: [OVSDBRemote: Manager] = [:]
     private var pending: [Pending] = []
     /// Per lock its owner and then those who wait, in order.
     private var lockQueues: [String: [Session]] = [:]
@@ -122,6 +131,7 @@ public final class OVSDBServer {
     /// Stops listening, closes every connection and releases the files.
     public func close() {
         for remote in Array(listeners.keys) { stopListening(remote) }
+        for remote in Array(managers.keys) { disconnect(remote) }
         for session in sessions.values { session.rpc.close(reason: "server is closing") }
         for waiting in pending { waiting.timer?.cancel() }
         pending = []
@@ -129,6 +139,10 @@ public final class OVSDBServer {
     }
 
     private func accept(_ channel: any Channel) throws {
+        _ = try adopt(channel)
+    }
+
+    private func adopt(_ channel: any Channel) throws -> Session {
         accepted += 1
         let isUnix = channel.localAddress?.protocol == .unix
         let rpc = try JSONRPCSession(channel: channel, name: "\(isUnix ? "unix" : "tcp")#\(accepted)")
@@ -137,6 +151,57 @@ public final class OVSDBServer {
         rpc.onMessage = { [weak self, unowned session] message in self?.received(message, session) }
         rpc.onClose = { [weak self] _ in self?.closed(session) }
         if !isUnix { rpc.setInactivityProbe(.seconds(5)) }
+        return session
+    }
+
+    /// Connects to a manager at `unix:` or `tcp:`, and again, 1 to 8 seconds later, whenever that fails or ends.
+    public func connect(_ remote: OVSDBRemote) {
+        guard managers[remote] == nil else { return }
+        managers[remote] = Manager()
+        attempt(remote)
+    }
+
+    /// Ends the connection to a manager.
+    public func disconnect(_ remote: OVSDBRemote) {
+        guard let manager = managers.removeValue(forKey: remote) else { return }
+        manager.retry?.cancel()
+        manager.session?.rpc.close(reason: "manager removed")
+    }
+
+    /// Whether there is a connection to the manager at `remote`.
+    public func isConnected(_ remote: OVSDBRemote) -> Bool { managers[remote]?.session != nil }
+
+    private func attempt(_ remote: OVSDBRemote) {
+        guard let manager = managers[remote] else { return }
+        manager.retry = nil
+        let bootstrap = ClientBootstrap(group: eventLoop).connectTimeout(.seconds(manager.backoff))
+        let channel: EventLoopFuture<any Channel>
+        switch remote {
+        case .unix(let path), .passiveUnix(let path): channel = bootstrap.connect(unixDomainSocketPath: path)
+        case .tcp(let host, let port), .passiveTCP(let host, let port): channel = bootstrap.connect(host: host, port: port)
+        }
+        channel.assumeIsolated().whenComplete { [weak self] result in
+            guard let self, self.managers[remote] === manager else {
+                if case .success(let channel) = result { channel.close(promise: nil) }
+                return
+            }
+            guard let channel = try? result.get(), let session = try? self.adopt(channel) else { return self.retry(remote, manager) }
+            OVSDBServer.log.info("\(remote): connected")
+            manager.session = session
+            manager.backoff = 1
+            session.rpc.onClose = { [weak self] reason in
+                OVSDBServer.log.info("\(remote): \(reason)")
+                manager.session = nil
+                self?.closed(session)
+                self?.retry(remote, manager)
+            }
+        }
+    }
+
+    private func retry(_ remote: OVSDBRemote, _ manager: Manager) {
+        guard managers[remote] === manager else { return }
+        manager.retry = eventLoop.assumeIsolated().scheduleTask(in: .seconds(manager.backoff)) { [weak self] in self?.attempt(remote) }
+        manager.backoff = min(8, manager.backoff * 2)
     }
 
     private func closed(_ session: Session) {
