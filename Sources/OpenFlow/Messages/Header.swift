@@ -1,0 +1,308 @@
+// The head of every OpenFlow message, what kinds of message there are, and the ones that are hardly more than their head.
+
+/// ofp_header: 8 bytes.
+public struct OFHeader: Hashable, Sendable {
+    public static let size = 8
+    public var version: UInt8
+    public var type: UInt8
+    /// Of the whole message, in bytes.
+    public var length: UInt16
+    public var xid: UInt32
+
+    /// Reads the header at the start of `bytes`; nil when they are fewer than 8.
+    public init?(_ bytes: some Collection<UInt8>) {
+        guard bytes.count >= 8 else { return nil }
+        let b = Array(bytes.prefix(8))
+        version = b[0]
+        type = b[1]
+        length = UInt16(b[2]) << 8 | UInt16(b[3])
+        xid = UInt32(b[4]) << 24 | UInt32(b[5]) << 16 | UInt32(b[6]) << 8 | UInt32(b[7])
+    }
+}
+
+/// What a message is, whatever number its version gives it.
+public enum OFKind: Hashable, Sendable {
+    case hello, error, echoRequest, echoReply, featuresRequest, getConfigRequest, setConfig, packetOut, flowMod, groupMod
+    case portMod, tableMod, barrierRequest, queueGetConfigRequest, roleRequest, getAsyncRequest, setAsync, meterMod
+    case bundleControl, bundleAdd
+    // Nicira.
+    case nxRoleRequest, nxSetFlowFormat, nxFlowMod, nxFlowModTableID, nxSetPacketInFormat, nxSetControllerID
+    case nxFlowMonitorCancel, nxSetAsync, nxSetAsync2, nxTLVTableMod, nxTLVTableRequest, nxResume, nxCTFlushZone
+    case nxCTFlush
+    // Statistics and multipart requests.
+    case descStats, flowStats, aggregateStats, tableStats, portStats, queueStats, groupStats, groupDesc, groupFeatures
+    case meterStats, meterConfig, meterFeatures, tableFeatures, portDesc, tableDesc, queueDesc, flowMonitor
+    case nxFlowStats, nxAggregateStats, nxFlowMonitor, nxIPFIXBridge, nxIPFIXFlow
+
+    /// Whether it came as a statistics or multipart request.
+    public var isMultipart: Bool {
+        switch self {
+        case .descStats, .flowStats, .aggregateStats, .tableStats, .portStats, .queueStats, .groupStats, .groupDesc,
+            .groupFeatures, .meterStats, .meterConfig, .meterFeatures, .tableFeatures, .portDesc, .tableDesc,
+            .queueDesc, .flowMonitor, .nxFlowStats, .nxAggregateStats, .nxFlowMonitor, .nxIPFIXBridge, .nxIPFIXFlow:
+            true
+        default: false
+        }
+    }
+}
+
+/// A message that was taken apart as far as its body.
+public struct OFMessage: Sendable {
+    public let version: OFVersion
+    public let xid: UInt32
+    public let kind: OFKind
+    /// The whole message, header included.
+    public let bytes: [UInt8]
+    /// Where the body starts: after the header, and after an experimenter's or multipart's own.
+    public let bodyOffset: Int
+    /// OFPMPF_REQ_MORE.
+    public let hasMore: Bool
+
+    /// A reader of the body.
+    public var body: WireReader { WireReader(bytes, bodyOffset..<bytes.count) }
+
+    /// Finds out what a message from a controller is. Throws what to answer when it is nothing that the switch takes.
+    public init(_ bytes: [UInt8]) throws(OFError) {
+        guard let header = OFHeader(bytes), Int(header.length) == bytes.count else { throw .brcBadLen }
+        guard let version = OFVersion(rawValue: header.version) else { throw .brcBadVersion }
+        self.version = version
+        self.bytes = bytes
+        xid = header.xid
+        var r = WireReader(bytes)
+        try r.skip(8)
+        let is10 = version == .v10
+        var more = false
+        switch header.type {
+        case 0: kind = .hello
+        case 1: kind = .error
+        case 2: kind = .echoRequest
+        case 3: kind = .echoReply
+        case 4:
+            let vendor = try r.u32()
+            let subtype = try r.u32()
+            kind = try Self.experimenter(vendor, subtype, version)
+        case 5: kind = .featuresRequest
+        case 7: kind = .getConfigRequest
+        case 9: kind = .setConfig
+        case 13: kind = .packetOut
+        case 14: kind = .flowMod
+        case 15: kind = is10 ? .portMod : .groupMod
+        case 16 where !is10: kind = .portMod
+        case 17 where !is10: kind = .tableMod
+        case 16 where is10, 18 where !is10:
+            let type = try r.u16()
+            more = try r.u16() & 1 != 0
+            if !is10 { try r.skip(4) }
+            kind = try Self.multipart(type, &r, version)
+        case 18: kind = .barrierRequest
+        case 20: kind = is10 ? .queueGetConfigRequest : .barrierRequest
+        case 22 where !is10 && version < .v15: kind = .queueGetConfigRequest
+        case 24 where version >= .v12: kind = .roleRequest
+        case 26 where version >= .v13: kind = .getAsyncRequest
+        case 28 where version >= .v13: kind = .setAsync
+        case 29 where version >= .v13: kind = .meterMod
+        case 33 where version >= .v14: kind = .bundleControl
+        case 34 where version >= .v14: kind = .bundleAdd
+        default: throw .brcBadType
+        }
+        hasMore = more
+        bodyOffset = r.position
+        try checkLength()
+    }
+
+    private static func experimenter(_ vendor: UInt32, _ subtype: UInt32, _ v: OFVersion) throws(OFError) -> OFKind {
+        switch (vendor, subtype) {
+        case (0x2320, 10): return .nxRoleRequest
+        case (0x2320, 12): return .nxSetFlowFormat
+        case (0x2320, 13): return .nxFlowMod
+        case (0x2320, 15): return .nxFlowModTableID
+        case (0x2320, 16): return .nxSetPacketInFormat
+        case (0x2320, 19): return .nxSetAsync
+        case (0x2320, 20): return .nxSetControllerID
+        case (0x2320, 21): return .nxFlowMonitorCancel
+        case (0x2320, 24): return .nxTLVTableMod
+        case (0x2320, 25): return .nxTLVTableRequest
+        case (0x2320, 27): return .nxSetAsync2
+        case (0x2320, 28): return .nxResume
+        case (0x2320, 29): return .nxCTFlushZone
+        case (0x2320, 32): return .nxCTFlush
+        case (0x4f4e_4600, 2300) where v == .v13: return .bundleControl
+        case (0x4f4e_4600, 2301) where v == .v13: return .bundleAdd
+        case (0x2320, _), (0x4f4e_4600, _): throw .brcBadSubtype
+        default: throw .brcBadVendor
+        }
+    }
+
+    private static func multipart(_ type: UInt16, _ r: inout WireReader, _ v: OFVersion) throws(OFError) -> OFKind {
+        switch type {
+        case 0: return .descStats
+        case 1: return .flowStats
+        case 2: return .aggregateStats
+        case 3: return .tableStats
+        case 4: return .portStats
+        case 5: return .queueStats
+        case 6 where v >= .v11: return .groupStats
+        case 7 where v >= .v11: return .groupDesc
+        case 8 where v >= .v12: return .groupFeatures
+        case 9 where v >= .v13: return .meterStats
+        case 10 where v >= .v13: return .meterConfig
+        case 11 where v >= .v13: return .meterFeatures
+        case 12 where v >= .v13: return .tableFeatures
+        case 13: return .portDesc
+        case 14 where v >= .v14: return .tableDesc
+        case 15 where v >= .v14: return .queueDesc
+        case 16 where v >= .v14: return .flowMonitor
+        case 0xffff:
+            guard try r.u32() == 0x2320 else { throw .brcBadVendor }
+            let subtype = try r.u32()
+            // Nicira's 1.0 header is padded to a multiple of 8.
+            if v == .v10 { try r.skip(min(4, r.remaining)) }
+            switch subtype {
+            case 0: return .nxFlowStats
+            case 1: return .nxAggregateStats
+            case 2: return .nxFlowMonitor
+            case 3: return .nxIPFIXBridge
+            case 4: return .nxIPFIXFlow
+            default: throw .brcBadSubtype
+            }
+        default: throw .brcBadStat
+        }
+    }
+
+    /// Bodies of a fixed size have it.
+    private func checkLength() throws(OFError) {
+        let n = bytes.count - bodyOffset
+        let size: Int
+        switch kind {
+        case .featuresRequest, .getConfigRequest, .barrierRequest, .getAsyncRequest, .descStats, .tableStats, .groupDesc,
+            .groupFeatures, .meterFeatures, .tableDesc, .nxTLVTableRequest, .nxIPFIXBridge, .nxIPFIXFlow: size = 0
+        case .setConfig: size = 4
+        case .groupStats, .meterStats, .meterConfig, .queueStats: size = kind == .queueStats && version == .v10 ? 8 : 8
+        case .roleRequest: size = 16
+        case .nxRoleRequest, .nxSetFlowFormat, .nxSetPacketInFormat, .nxFlowMonitorCancel: size = 4
+        case .nxFlowModTableID, .nxSetControllerID, .nxCTFlushZone: size = 8
+        case .nxSetAsync: size = 24
+        case .flowMod:
+            guard n >= (version == .v10 ? 64 : 40), (n - (version == .v10 ? 64 : 40)) % 8 == 0 else { throw .brcBadLen }
+            return
+        case .nxFlowMod:
+            guard n >= 32, n % 8 == 0 else { throw .brcBadLen }
+            return
+        default: return
+        }
+        guard n == size else { throw .brcBadLen }
+    }
+}
+
+extension WireWriter {
+    /// Starts a message; `finish` sets its length.
+    public static func message(_ version: OFVersion, _ type: UInt8, xid: UInt32, capacity: Int = 64) -> WireWriter {
+        var w = WireWriter(capacity: capacity)
+        w.u8(version.rawValue)
+        w.u8(type)
+        w.u16(0)
+        w.u32(xid)
+        return w
+    }
+
+    /// Starts a Nicira or other experimenter message.
+    public static func experimenter(
+        _ version: OFVersion, _ vendor: UInt32 = 0x2320, _ subtype: UInt32, xid: UInt32
+    ) -> WireWriter {
+        var w = message(version, 4, xid: xid)
+        w.u32(vendor)
+        w.u32(subtype)
+        return w
+    }
+
+    /// The message, with its length in its head.
+    public mutating func finish() -> [UInt8] {
+        patch16(bytes.count, at: 2)
+        return bytes
+    }
+}
+
+/// Messages without a body worth a type.
+public enum OFSimple {
+    public static func echoReply(to message: OFMessage) -> [UInt8] {
+        var w = WireWriter.message(message.version, 3, xid: message.xid)
+        w.array(Array(message.bytes[message.bodyOffset...]))
+        return w.finish()
+    }
+
+    public static func echoRequest(_ version: OFVersion, xid: UInt32) -> [UInt8] {
+        var w = WireWriter.message(version, 2, xid: xid)
+        return w.finish()
+    }
+
+    public static func barrierReply(_ version: OFVersion, xid: UInt32) -> [UInt8] {
+        var w = WireWriter.message(version, version == .v10 ? 19 : 21, xid: xid)
+        return w.finish()
+    }
+
+    /// A hello that offers the versions.
+    public static func hello(_ versions: Set<OFVersion>, xid: UInt32) -> [UInt8] {
+        let highest = versions.max() ?? .v10
+        var w = WireWriter.message(highest, 0, xid: xid)
+        // Old peers fail on elements, so they are left out when the header's version says it all.
+        let bitmap = versions.reduce(UInt32(0)) { $0 | $1.bit }
+        if highest > .v10 {
+            w.u16(1)
+            w.u16(8)
+            w.u32(bitmap)
+        }
+        return w.finish()
+    }
+
+    /// The versions that a hello offers, as a bitmap by version number.
+    public static func helloVersions(_ bytes: [UInt8]) -> UInt32 {
+        guard let header = OFHeader(bytes) else { return 0 }
+        var r = WireReader(bytes)
+        do {
+            try r.skip(8)
+            while r.remaining >= 4 {
+                guard let type = r.peek16(), let length = r.peek16(2).map(Int.init), length >= 4, length <= r.remaining
+                else { break }
+                if type == 1, length >= 8, let bitmap = r.peek32(4), bitmap & ~1 != 0 { return bitmap & ~1 }
+                try r.skip(min((length + 7) / 8 * 8, r.remaining))
+            }
+        } catch {}
+        // Without a bitmap: all up to the header's.
+        let v = min(UInt32(header.version), 31)
+        return ((1 << v) | ((1 << v) &- 1)) & ~1
+    }
+
+    /// An error in answer to a message, of which up to 64 bytes go along (all of a hello's text).
+    public static func error(_ error: OFError, version: OFVersion, xid: UInt32, about request: [UInt8]) -> [UInt8] {
+        var w = WireWriter.message(version, 1, xid: xid)
+        var code = error.code(in: version)
+        if code == nil { code = OFError.nxbrcUnencodableError.code(in: version) }
+        guard let code else { return w.finish() }
+        if code.experimenter == 0 {
+            w.u16(code.type)
+            w.u16(code.code)
+        } else if version >= .v12 {
+            w.u16(0xffff)
+            w.u16(code.type)
+            w.u32(code.experimenter)
+        } else {
+            // Nicira's way to say an experimenter's error before OpenFlow 1.2.
+            w.u16(0xb0c2)
+            w.u16(0)
+            w.u32(code.experimenter)
+            w.u16(code.type)
+            w.u16(code.code)
+        }
+        w.array(Array(request.prefix(64)))
+        return w.finish()
+    }
+
+    /// The error that ends a negotiation without a common version.
+    public static func helloFailed(_ version: OFVersion, xid: UInt32, text: String) -> [UInt8] {
+        var w = WireWriter.message(version, 1, xid: xid)
+        w.u16(0)
+        w.u16(0)
+        w.array(Array(text.utf8))
+        return w.finish()
+    }
+}
