@@ -207,7 +207,7 @@ extension WireWriter {
 
     /// Starts a Nicira or other experimenter message.
     public static func experimenter(
-        _ version: OFVersion, _ vendor: UInt32 = 0x2320, _ subtype: UInt32, xid: UInt32
+        _ version: OFVersion, _ subtype: UInt32, vendor: UInt32 = 0x2320, xid: UInt32
     ) -> WireWriter {
         var w = message(version, 4, xid: xid)
         w.u32(vendor)
