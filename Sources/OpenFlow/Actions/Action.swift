@@ -20,7 +20,8 @@ public enum OFAction: Hashable, Sendable {
     // Headers. Ethernet addresses are 48 bits, host order.
     case setVLANVID(UInt16, VLANContext)
     case setVLANPCP(UInt8, VLANContext)
-    case stripVLAN
+    /// `isPop`: came as pop_vlan of OpenFlow 1.1 and later, and is printed so.
+    case stripVLAN(isPop: Bool)
     case pushVLAN(etherType: UInt16)
     case setEthSrc(UInt64)
     case setEthDst(UInt64)

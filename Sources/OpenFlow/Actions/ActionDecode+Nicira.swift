@@ -29,6 +29,8 @@ extension ActionCodec {
     private static func decodeNicira(
         _ subtype: UInt16, _ r: inout WireReader, _ c: ActionContext
     ) throws(OFError) -> OFAction {
+        // Encapsulation came with OpenFlow 1.3.
+        if (46...48).contains(subtype), c.version < .v13 { throw .bacBadVendorType }
         if let size = sizes[subtype] { try fixed(r, size, read: 10) }
         switch subtype {
         case 1:
@@ -110,8 +112,6 @@ extension ActionCodec {
             guard tc & ~7 == 0 else { throw .bacBadArgument }
             return .setMPLSTC(tc)
         case 33:
-            guard r.isZero(6) else { throw .nxbrcMustBeZero }
-            try r.skip(6)
             return try setField(&r, c, mayMask: true, padded: true)
         case 34:
             // Clauses are counted from 1 in text and from 0 on the wire.

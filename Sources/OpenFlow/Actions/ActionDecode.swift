@@ -75,7 +75,7 @@ public enum ActionCodec {
             actions.append(.setVLANPCP(pcp, VLANContext(pushIfNeeded: c.version == .v10, flowHasVLAN: false)))
         case (.v10, 3):
             try fixed(r, 8)
-            actions.append(.stripVLAN)
+            actions.append(.stripVLAN(isPop: false))
         case (.v10, 4), (.v11, 3):
             try fixed(r, 16)
             actions.append(.setEthSrc(try r.mac()))
@@ -134,7 +134,7 @@ public enum ActionCodec {
             actions.append(.pushVLAN(etherType: type))
         case (_, 18):
             try fixed(r, 8)
-            actions.append(.stripVLAN)
+            actions.append(.stripVLAN(isPop: true))
         case (_, 19):
             try fixed(r, 8)
             actions.append(try pushMPLS(&r))

@@ -85,7 +85,7 @@ extension ActionCodec {
                         w.u8(type)
                     case .nshTLV(let tlvClass, let type, let value):
                         w.u8(2)
-                        w.u8(UInt8(truncatingIfNeeded: 8 + value.count))
+                        w.u8(UInt8(truncatingIfNeeded: (8 + value.count + 7) / 8 * 8))
                         w.u16(tlvClass)
                         w.u8(type)
                         w.u8(UInt8(truncatingIfNeeded: value.count))

@@ -272,10 +272,7 @@ extension ActionCodec {
             if v >= .v15 || (v >= .v12 && exact) {
                 standard(25, &w, body)
             } else {
-                extended(33, &w) { w in
-                    w.zeros(6)
-                    body(&w)
-                }
+                extended(33, &w, body)
             }
             return
         }
@@ -294,7 +291,6 @@ extension ActionCodec {
         // One load for each run of bits, 64 at most.
         if row.header(version: 0)?.size == 8 {
             extended(33, &w) { w in
-                w.zeros(6)
                 w.oxmHeader(a.field, version: v.rawValue, hasMask: !exact)
                 w.uint(a.value, size: row.bytes)
                 if !exact { w.uint(a.mask, size: row.bytes) }
@@ -359,6 +355,7 @@ extension ActionCodec {
         }
         extended(37, &w) { w in
             w.zeros(6)
+            // Numbers are padded within their property, texts after it.
             func property(_ type: UInt16, _ w: inout WireWriter, _ body: (inout WireWriter) -> Void) {
                 let start = w.count
                 w.u16(type)
@@ -367,9 +364,9 @@ extension ActionCodec {
                 w.patch16(w.count - start, at: start + 2)
                 w.pad8(from: start)
             }
-            if a.maxLength != 0xffff { property(0, &w) { $0.u16(a.maxLength) } }
-            if a.controllerID != 0 { property(1, &w) { $0.u16(a.controllerID) } }
-            if a.reason != .action { property(2, &w) { $0.u8(a.reason.rawValue) } }
+            if a.maxLength != 0xffff { property(0, &w) { $0.u32(UInt32(a.maxLength) << 16) } }
+            if a.controllerID != 0 { property(1, &w) { $0.u32(UInt32(a.controllerID) << 16) } }
+            if a.reason != .action { property(2, &w) { $0.u32(UInt32(a.reason.rawValue) << 24) } }
             if !a.userdata.isEmpty { property(3, &w) { $0.array(a.userdata) } }
             if a.pause { property(4, &w) { _ in } }
             if a.meterID != .max { property(5, &w) { $0.u32(a.meterID) } }

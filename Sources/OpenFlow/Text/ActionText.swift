@@ -74,7 +74,7 @@ public struct ActionFormatter {
             s += "members:" + a.members.map(port).joined(separator: ",") + ")"
         case .setVLANVID(let vid, let c): s += "\(c.pushIfNeeded ? "mod_vlan_vid" : "set_vlan_vid"):\(vid)"
         case .setVLANPCP(let pcp, let c): s += "\(c.pushIfNeeded ? "mod_vlan_pcp" : "set_vlan_pcp"):\(pcp)"
-        case .stripVLAN: s += "strip_vlan"
+        case .stripVLAN(let isPop): s += isPop ? "pop_vlan" : "strip_vlan"
         case .pushVLAN(let type): s += "push_vlan:" + hex4(type)
         case .setEthSrc(let a): s += "mod_dl_src:" + AddressText.mac(a)
         case .setEthDst(let a): s += "mod_dl_dst:" + AddressText.mac(a)
