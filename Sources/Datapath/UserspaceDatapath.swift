@@ -30,6 +30,7 @@ open class UserspaceDatapath: Dpif {
     public let name: String
     public let time: TimeSource
     public var capabilities: DpifCapabilities
+    public var vlanLimit = 1
     public weak var upcallHandler: (any UpcallHandler)?
 
     private struct Port {
@@ -101,10 +102,9 @@ open class UserspaceDatapath: Dpif {
     private func choosePortNumber(_ device: any PortDevice) -> UInt32 {
         if type == "dummy" {
             // Local ports of bridges start at 100 there.
-            var start: UInt32 = device.name.hasPrefix("br") ? 100 : 0
-            let digits = device.name.drop { !$0.isASCII || !$0.isNumber }
-            if let n = UInt32(digits.prefix { $0.isASCII && $0.isNumber }) { start = start &+ n }
-            if start > 0, portTable[start] == nil { return start }
+            let start: UInt32 = device.name.hasPrefix("br") ? 100 : 0
+            let digits = device.name.drop { !$0.isASCII || !$0.isNumber }.prefix { $0.isASCII && $0.isNumber }
+            if let n = UInt32(digits), start &+ n > 0, portTable[start &+ n] == nil { return start &+ n }
         }
         var n: UInt32 = 1
         while portTable[n] != nil { n += 1 }
@@ -167,7 +167,7 @@ open class UserspaceDatapath: Dpif {
     private func process(_ packet: consuming Packet, metadata: FlowKey, depth: Int) {
         var packet = packet
         var key = metadata
-        key.extract(from: &packet)
+        key.extract(from: &packet, vlanLimit: vlanLimit)
         if let flow = table.lookup(key) {
             counters.hit += 1
             flow.stats.packets += 1
@@ -197,7 +197,7 @@ open class UserspaceDatapath: Dpif {
     public func execute(_ packet: consuming Packet, metadata: FlowKey, actions: [DpAction]) throws(DpifError) {
         var packet = packet
         var key = metadata
-        key.extract(from: &packet)
+        key.extract(from: &packet, vlanLimit: vlanLimit)
         var metadata = metadata
         run(actions, packet, key: &metadata, parsed: key, depth: 0)
     }
@@ -251,7 +251,7 @@ open class UserspaceDatapath: Dpif {
                 reparse(&packet, key)
             case .popEthernet:
                 var current = key
-                current.extract(from: &packet)
+                current.extract(from: &packet, vlanLimit: vlanLimit)
                 packet.popEthernet()
                 key.packetType = 1 << 16 | UInt32(current.ethType)
                 reparse(&packet, key)
@@ -265,7 +265,7 @@ open class UserspaceDatapath: Dpif {
                 process(packet.clone(), metadata: next, depth: depth + 1)
             case .hash(let algorithm, let basis):
                 var current = key.metadataOnly
-                current.extract(from: &packet)
+                current.extract(from: &packet, vlanLimit: vlanLimit)
                 key.dpHash = current.fiveTupleHash(basis: basis, symmetric: algorithm == .symmetricL4)
             case .sample(let probability, let nested):
                 let chosen = probability == .max || UInt32.random(in: 0 ... .max, using: &random) < probability
@@ -324,7 +324,7 @@ open class UserspaceDatapath: Dpif {
     private func reparse(_ packet: inout Packet, _ key: FlowKey) {
         var scratch = key.metadataOnly
         scratch.packetType = key.packetType
-        scratch.extract(from: &packet)
+        scratch.extract(from: &packet, vlanLimit: vlanLimit)
     }
 
     private func upcall(_ action: UserspaceAction, _ packet: consuming Packet, key: inout FlowKey, depth: Int) {
@@ -334,7 +334,7 @@ open class UserspaceDatapath: Dpif {
         }
         var packet = packet
         var current = key.metadataOnly
-        current.extract(from: &packet)
+        current.extract(from: &packet, vlanLimit: vlanLimit)
         let verdict = handler.handle(Upcall(kind: .action(action), key: current), packet: packet)
         guard !verdict.actions.isEmpty else { return }
         var metadata = key
@@ -351,13 +351,6 @@ open class UserspaceDatapath: Dpif {
 }
 
 extension FlowKey {
-    /// The key with its header fields zero.
-    public var metadataOnly: FlowKey {
-        var out = self
-        for i in FlowStage.l2.words.lowerBound..<FlowKey.wordCount { out.words[i] = 0 }
-        return out
-    }
-
     /// A hash of addresses, protocol and ports that stays within a connection; both directions agree when symmetric.
     public func fiveTupleHash(basis: UInt32, symmetric: Bool) -> UInt32 {
         var h = UInt64(basis) &+ 0x9e37_79b9_7f4a_7c15

@@ -202,6 +202,8 @@ public protocol Dpif: AnyObject {
     var name: String { get }
     var capabilities: DpifCapabilities { get }
     var stats: DpStats { get }
+    /// How many VLAN tags of a packet are looked at, 0 to 2 (other_config:vlan-limit).
+    var vlanLimit: Int { get set }
 
     /// Removes the datapath with all its ports and flows. Nothing else may be called afterwards.
     func destroy()

@@ -24,7 +24,7 @@ public struct PortFeatures: OptionSet, Hashable, Sendable {
 }
 
 /// Counters of a device; nil where the device does not count.
-public struct PortStats: Hashable, Sendable {
+public struct DeviceStats: Hashable, Sendable {
     public var rxPackets: UInt64? = 0
     public var txPackets: UInt64? = 0
     public var rxBytes: UInt64? = 0
@@ -61,7 +61,7 @@ public protocol PortDevice: AnyObject {
     /// Changes whenever anything above does.
     var changeCount: UInt64 { get }
     var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures) { get }
-    var stats: PortStats { get }
+    var stats: DeviceStats { get }
     func setAdminUp(_ up: Bool) throws(DpifError)
     func setMAC(_ address: UInt64) throws(DpifError)
     func setMTU(_ mtu: Int) throws(DpifError)

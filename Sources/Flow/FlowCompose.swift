@@ -6,8 +6,15 @@ import Packet
 extension FlowKey {
     /// Builds a packet whose extraction gives this key back, as far as a packet can.
     ///
-    /// - Parameter payloadSize: bytes behind the transport header; nil for the sizes that the real daemon composes.
-    public func composePacket(payloadSize: Int? = nil) -> Packet {
+    /// - Parameter size: the packet's size in bytes where that is larger than its headers; 0 for the payload that the real
+    ///   daemon composes.
+    public func composePacket(size: Int = 0) -> Packet {
+        guard size > 0 else { return compose(payloadSize: nil) }
+        let bare = compose(payloadSize: 0)
+        return compose(payloadSize: max(0, size - bare.count))
+    }
+
+    private func compose(payloadSize: Int?) -> Packet {
         var bytes: [UInt8] = []
         if packetType == 0 { appendEthernet(&bytes) }
         if EtherType.isMPLS(ethType) {

@@ -163,6 +163,13 @@ public struct FlowMask: Hashable, Sendable {
 }
 
 extension FlowKey {
+    /// The key with its header fields zero.
+    public var metadataOnly: FlowKey {
+        var out = self
+        for i in FlowStage.l2.words.lowerBound..<Self.wordCount { out.words[i] = 0 }
+        return out
+    }
+
     /// The key with all bits outside the mask zero.
     @inlinable
     public func masked(by mask: FlowMask) -> FlowKey {

@@ -14,7 +14,7 @@ public final class DummyDevice: PacketDevice {
     public private(set) var isAdminUp = false
     public private(set) var linkResets: UInt64 = 0
     public private(set) var changeCount: UInt64 = 1
-    private var counters = PortStats()
+    private var counters = DeviceStats()
     public var receiver: ((consuming Packet) -> Void)?
 
     private var txCapture: PcapWriter?
@@ -53,7 +53,7 @@ public final class DummyDevice: PacketDevice {
     public var isLinkUp: Bool { isAdminUp }
     public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures)
     { ([], [], [], []) }
-    public var stats: PortStats { counters }
+    public var stats: DeviceStats { counters }
     public var status: [String: String] { [:] }
 
     public func setAdminUp(_ up: Bool) throws(DpifError) {

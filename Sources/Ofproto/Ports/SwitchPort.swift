@@ -29,7 +29,7 @@ public final class SwitchPort {
     /// The peer's name, for patch ports.
     public let peerName: String?
     /// Counters of a patch port, whose packets no device sees.
-    public internal(set) var patchStats = PortStats()
+    public internal(set) var patchStats = DeviceStats()
     /// Milliseconds.
     public let created: Int64
     var lastChange: UInt64 = 0
@@ -52,7 +52,7 @@ public final class SwitchPort {
 
     public var isPatch: Bool { peerName != nil }
 
-    public var stats: PortStats { isPatch ? patchStats : device.stats }
+    public var stats: DeviceStats { isPatch ? patchStats : device.stats }
 
     func creditReceived(packets: UInt64, bytes: UInt64) {
         patchStats.rxPackets = (patchStats.rxPackets ?? 0) &+ packets

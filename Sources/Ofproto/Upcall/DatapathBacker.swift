@@ -53,6 +53,14 @@ public final class DatapathBacker: UpcallHandler {
     public let time: TimeSource
     public var capabilities: DpifCapabilities
     public var settings = CacheSettings()
+    /// How many VLAN tags are looked at (other_config:vlan-limit).
+    public var vlanLimit: Int {
+        get { dpif.vlanLimit }
+        set {
+            dpif.vlanLimit = newValue
+            changed()
+        }
+    }
     public private(set) var switches: [OpenFlowSwitch] = []
     private var portsByNumber: [UInt32: SwitchPort] = [:]
     let recirculation = RecirculationTable()

@@ -1,0 +1,147 @@
+// dpif/*: datapaths as bridges see them.
+
+import Dpif
+import Flow
+import Ofproto
+import OpenFlow
+import Unixctl
+
+extension ControlCommands {
+    func registerDatapaths() {
+        server.register("dpif/dump-dps", "", 0, 0) { [fabric] _ in
+            .ok(fabric.orderedSwitches.map { "\($0.backer.dpif.type)@\($0.name)\n" }.joined())
+        }
+        server.register("dpif/show", "", 0, 0) { [unowned self] _ in
+            var out = ""
+            for type in fabric.backers.keys.sorted() {
+                guard let backer = fabric.backers[type] else { continue }
+                let stats = backer.dpif.stats
+                out += "\(type)@\(backer.dpif.name): hit:\(stats.hit) missed:\(stats.missed)\n"
+                for target in fabric.orderedSwitches where target.backer === backer { out += show(target) }
+            }
+            return .ok(out)
+        }
+        server.register("dpif/show-dp-features", "bridge", 1, 1) { [unowned self] args in
+            guard let target = findSwitch(args[0]) else { return .error("no such bridge") }
+            return .ok(
+                CapabilityRow.all.filter(\.isStandard)
+                    .map { "\($0.title): \($0.text(target.backer.capabilities))\n" }.joined())
+        }
+        server.register("dpif/set-dp-features", "bridge", 1, 3) { [unowned self] args in setFeature(args) }
+        server.register("dpif/dump-flows", "[-m] [--names | --no-names] bridge", 1, Int.max) { [unowned self] args in
+            var verbose = false
+            var names = false
+            var bridge: String?
+            for argument in args {
+                switch argument {
+                case "-m", "--more":
+                    verbose = true
+                    names = true
+                case "--names": names = true
+                case "--no-names": names = false
+                default: bridge = argument
+                }
+            }
+            guard let bridge, let target = findSwitch(bridge) else { return .error("no such bridge") }
+            let ours = Set(target.portsInOrder.compactMap(\.datapathPort))
+            return .ok(
+                dumpFlows(target.backer.dpif, verbose: verbose, names: names) { ours.contains($0.key.inPort) })
+        }
+    }
+
+    private func show(_ target: OpenFlowSwitch) -> String {
+        var out = "  \(target.name):\n"
+        let ports = target.portsInOrder.sorted { $0.name < $1.name }
+        for port in ports {
+            let odp = port.datapathPort.map(String.init) ?? "none"
+            out += "    \(port.name) \(port.number.rawValue)/\(odp): (\(port.device.type)"
+            let options = fabric.options(port.name)
+            if !options.isEmpty {
+                out += ": " + options.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ", ")
+            }
+            out += ")\n"
+        }
+        return out
+    }
+
+    private func setFeature(_ args: [String]) -> UnixctlReply {
+        guard let target = findSwitch(args[0]) else { return .error("no such bridge") }
+        if args.count == 1 {
+            return .ok(
+                CapabilityRow.all.filter(\.isStandard)
+                    .map { "\($0.title): \($0.text(target.backer.capabilities))\n" }.joined())
+        }
+        guard let row = CapabilityRow.all.first(where: { $0.title == args[1] }) else {
+            return .error("\(args[1]) not supported")
+        }
+        guard args.count == 3 else { return .ok("\(row.title): \(row.text(target.backer.capabilities))") }
+        switch row.member {
+        case .flag(let path):
+            let wanted: Bool
+            switch args[2].lowercased() {
+            case "true", "yes", "1": wanted = true
+            case "false", "no", "0": wanted = false
+            default: return .error("invalid value \"\(args[2])\"")
+            }
+            if wanted, !target.backer.dpif.capabilities[keyPath: path] {
+                return .error("Can not enable features not supported by the datapth")
+            }
+            target.backer.capabilities[keyPath: path] = wanted
+        case .count(let path):
+            guard let n = Int(args[2]), n >= 0 else { return .error("invalid value \"\(args[2])\"") }
+            if n > target.backer.dpif.capabilities[keyPath: path] {
+                return .error("Can not enable features not supported by the datapth")
+            }
+            target.backer.capabilities[keyPath: path] = n
+        }
+        target.backer.changed()
+        return .ok("")
+    }
+
+    /// A datapath's flows as text, a line each.
+    func dumpFlows(_ dpif: any Dpif, verbose: Bool, names: Bool, where wanted: (DpFlow) -> Bool = { _ in true })
+        -> String
+    {
+        let portName: (UInt32) -> String? = { names ? dpif.port($0)?.name : nil }
+        let formatter = ODPFormatter(verbose: verbose, portName: portName)
+        var out = ""
+        let now = fabric.time.now
+        dpif.dumpFlows { flow in
+            guard wanted(flow) else { return true }
+            if verbose { out += "ufid:\(flow.ufid), " }
+            out += formatter.text(key: flow.key, mask: flow.mask)
+            out += ", packets:\(flow.stats.packets), bytes:\(flow.stats.bytes), used:"
+            if let used = flow.stats.used {
+                let age = max(0, now - used)
+                let thousandths = String(age % 1000)
+                out += "\(age / 1000).\(String(repeating: "0", count: 3 - thousandths.utf8.count))\(thousandths)s"
+            } else {
+                out += "never"
+            }
+            if flow.stats.tcpFlags != 0 {
+                out += ", flags:" + tcpFlagLetters(flow.stats.tcpFlags)
+            }
+            if verbose { out += ", dp:ovs" }
+            out += ", actions:" + DpAction.text(flow.actions, portName: portName)
+            if verbose { out += ", dp-extra-info:miniflow_bits(\(miniflowBits(flow.mask)))" }
+            out += "\n"
+            return true
+        }
+        return out
+    }
+
+    private func tcpFlagLetters(_ flags: UInt16) -> String {
+        let letters: [(UInt16, String)] = [
+            (1, "F"), (2, "S"), (4, "R"), (8, "P"), (0x10, "."), (0x20, "U"), (0x40, "E"), (0x80, "C"),
+        ]
+        return letters.filter { flags & $0.0 != 0 }.map(\.1).joined()
+    }
+
+    private func miniflowBits(_ mask: FlowMask) -> String {
+        var halves = (0, 0)
+        for i in 0..<FlowKey.wordCount where mask.bits.words[i] != 0 {
+            if i < FlowStage.l3.words.lowerBound { halves.0 += 1 } else { halves.1 += 1 }
+        }
+        return "\(halves.0),\(halves.1)"
+    }
+}

@@ -1,0 +1,357 @@
+// dpctl/*: datapaths, their ports and flows by hand, as ovs-dpctl(8) has it.
+
+import Dpif
+import Flow
+import Ofproto
+import Unixctl
+
+/// What went wrong, as dpctl prints it: `ovs-vswitchd: what (reason)`.
+struct DpctlFailure: Error {
+    let text: String
+    init(_ what: String, _ errno: Int32) { text = "ovs-vswitchd: \(what) (\(DpifError.reason(errno)))" }
+    init(plain: String) { text = plain }
+}
+
+/// Options and arguments of a dpctl command.
+private struct DpctlArguments {
+    var verbosity = 0
+    var names: Bool?
+    var statistics = false
+    var clear = false
+    var mayCreate = false
+    var readOnly = false
+    var words: [String] = []
+
+    init(_ args: [String]) throws(DpctlFailure) {
+        var onlyWords = false
+        for argument in args {
+            if onlyWords || !argument.hasPrefix("-") || argument == "-" {
+                words.append(argument)
+                continue
+            }
+            switch argument {
+            case "--": onlyWords = true
+            case "-m", "--more": verbosity += 1
+            case "-s", "--statistics": statistics = true
+            case "--names": names = true
+            case "--no-names": names = false
+            case "--clear": clear = true
+            case "--may-create": mayCreate = true
+            case "--read-only": readOnly = true
+            default: throw DpctlFailure(plain: "Unrecognized option \"\(argument)\"")
+            }
+        }
+    }
+}
+
+extension ControlCommands {
+    func registerDpctl() {
+        func add(
+            _ name: String, _ usage: String, _ low: Int, _ high: Int,
+            _ body: @escaping ([String]) throws(DpctlFailure) -> String
+        ) {
+            dpctlCommands.append((name, usage))
+            server.register("dpctl/\(name)", usage, low, high) { args in
+                do throws(DpctlFailure) {
+                    return .ok(try body(args))
+                } catch {
+                    return .error(error.text)
+                }
+            }
+        }
+        add("add-dp", "dp [iface...]", 1, .max) { [unowned self] args throws(DpctlFailure) in
+            throw try failUnknown(args[0], "add_dp")
+        }
+        add("del-dp", "dp", 1, 1) { [unowned self] args throws(DpctlFailure) in
+            let dpif = try findDatapath(args[0])
+            dpif.destroy()
+            return ""
+        }
+        add("add-if", "dp iface...", 2, .max) { [unowned self] args throws(DpctlFailure) in
+            throw try failUnknown(args[0], "add-if")
+        }
+        add("del-if", "dp iface...", 2, .max) { [unowned self] args throws(DpctlFailure) in
+            let dpif = try findDatapath(args[0])
+            for name in args.dropFirst() {
+                guard let port = dpif.port(named: name) else { throw DpctlFailure(plain: "ovs-vswitchd: no port named \(name)") }
+                try? dpif.deletePort(port.number)
+            }
+            return ""
+        }
+        add("set-if", "dp iface...", 2, .max) { [unowned self] args throws(DpctlFailure) in
+            throw try failUnknown(args[0], "set-if")
+        }
+        add("dump-dps", "", 0, 0) { [fabric] _ throws(DpctlFailure) in
+            fabric.registry.openDatapaths.map { "\($0.type)@\($0.name)\n" }.joined()
+        }
+        add("show", "[-s] [dp...]", 0, .max) { [unowned self] args throws(DpctlFailure) in
+            let options = try DpctlArguments(args)
+            if options.words.isEmpty {
+                return fabric.registry.openDatapaths.map { show($0, options.statistics) }.joined()
+            }
+            var out = ""
+            for word in options.words {
+                guard let dpif = datapath(named: word) else {
+                    throw DpctlFailure("opening datapath \(word) failed", word.contains("@") ? 19 : 97)
+                }
+                out += show(dpif, options.statistics)
+            }
+            return out
+        }
+        add("dump-flows", "[-m] [--names] [dp] [filter=..] [type=..] [pmd=..]", 0, 6) {
+            [unowned self] args throws(DpctlFailure) in
+            let options = try DpctlArguments(args)
+            let positional = options.words.filter { !$0.contains("=") }
+            let dpif = try optionalDatapath(positional)
+            let verbose = options.verbosity > 0
+            var filter: Match?
+            if let word = options.words.first(where: { $0.hasPrefix("filter=") }) {
+                filter = try? parseMatch(String(word.dropFirst(7)))
+            }
+            let flows = dumpFlows(dpif, verbose: verbose, names: options.names ?? verbose) { flow in
+                guard let filter else { return true }
+                return flow.key.equals(filter.key, in: FlowMask(bits: filter.mask.bits.masked(by: flow.mask)))
+            }
+            return flows.isEmpty ? "" : "flow-dump from the main thread:\n" + flows
+        }
+        add("add-flow", "[dp] flow actions", 2, 3) { [unowned self] args throws(DpctlFailure) in
+            try putFlow(args, .create)
+        }
+        add("mod-flow", "[dp] flow actions", 2, 3) { [unowned self] args throws(DpctlFailure) in
+            try putFlow(args, .modify)
+        }
+        add("get-flow", "[dp] ufid", 1, 2) { [unowned self] args throws(DpctlFailure) in
+            let dpif = try optionalDatapath(Array(args.dropLast()))
+            let word = args[args.count - 1]
+            guard word.hasPrefix("ufid:"), let ufid = UFID(text: String(word.dropFirst(5))) else {
+                return "ovs-vswitchd: parsing flow ufid (Invalid argument)"
+            }
+            guard let flow = dpif.flow(ufid) else { throw DpctlFailure("getting flow", 2) }
+            return dumpFlows(dpif, verbose: true, names: false) { $0.ufid == flow.ufid }
+        }
+        add("del-flow", "[dp] flow", 1, 2) { [unowned self] args throws(DpctlFailure) in
+            let dpif = try optionalDatapath(Array(args.dropLast()))
+            let word = args[args.count - 1]
+            if word.hasPrefix("ufid:"), let ufid = UFID(text: String(word.dropFirst(5))) {
+                do throws(DpifError) {
+                    try dpif.deleteFlow(ufid)
+                } catch {
+                    throw DpctlFailure("deleting flow", error.errno)
+                }
+                return ""
+            }
+            let flow: ODPFlow
+            do throws(ODPSyntaxError) {
+                flow = try ODPFlow(parsing: word) { dpif.port(named: $0)?.number }
+            } catch {
+                throw DpctlFailure("\(error)", 22)
+            }
+            guard let found = dpif.flow(key: flow.key, mask: flow.datapathMask) else {
+                throw DpctlFailure(
+                    plain: "ovs-vswitchd: deleting flow (\(DpifError.reason(2)))\nPerhaps you need to specify a UFID?")
+            }
+            _ = try? dpif.deleteFlow(found.ufid)
+            return ""
+        }
+        add("add-flows", "[dp] file", 1, 2) { _ throws(DpctlFailure) in throw DpctlFailure("opening file", 2) }
+        add("mod-flows", "[dp] file", 1, 2) { _ throws(DpctlFailure) in throw DpctlFailure("opening file", 2) }
+        add("del-flows", "[dp] [file]", 0, 2) { [unowned self] args throws(DpctlFailure) in
+            let dpif = try optionalDatapath(args)
+            dpif.flushFlows()
+            fabric.backers[dpif.type]?.flowsFlushed()
+            return ""
+        }
+        add("offload-stats-show", "[dp]", 0, 1) { [unowned self] args throws(DpctlFailure) in
+            _ = try optionalDatapath(args)
+            throw DpctlFailure("HW Offload stats", 95)
+        }
+        for (name, usage, low, high) in Self.conntrackUsages {
+            add(name, usage, low, high) { [unowned self] args throws(DpctlFailure) in
+                try conntrackCommand(name, args)
+            }
+        }
+        add("list-commands", "", 0, 0) { [unowned self] _ throws(DpctlFailure) in
+            "The available commands are:\n"
+                + dpctlCommands.map { name, usage in
+                    "  " + ("dpctl/" + name).padding(29) + " " + usage + "\n"
+                }.joined()
+        }
+        add("parse-actions", "actions", 1, .max) { args throws(DpctlFailure) in
+            var out = ""
+            for word in args {
+                do throws(DpActionSyntaxError) {
+                    out += DpAction.text(try DpAction.parse(word)) + "\n"
+                } catch {
+                    throw DpctlFailure("odp_actions_from_string", 22)
+                }
+            }
+            return out
+        }
+        add("normalize-actions", "actions", 2, .max) { args throws(DpctlFailure) in
+            do throws(DpActionSyntaxError) {
+                return DpAction.text(try DpAction.parse(args[args.count - 1])) + "\n"
+            } catch {
+                throw DpctlFailure("odp_actions_from_string", 22)
+            }
+        }
+    }
+
+    private static let conntrackUsages: [(String, String, Int, Int)] = [
+        ("dump-conntrack", "[-m] [-s] [dp] [zone=N]", 0, 4),
+        ("flush-conntrack", "[dp] [zone=N] [ct-orig-tuple] [ct-reply-tuple]", 0, 4),
+        ("cache-get-size", "[dp]", 0, 1),
+        ("cache-set-size", "dp cache <size>", 3, 3),
+        ("ct-stats-show", "[dp] [zone=N]", 0, 3),
+        ("ct-bkts", "[dp] [gt=N]", 0, 2),
+        ("ct-set-maxconns", "[dp] maxconns", 1, 2),
+        ("ct-get-maxconns", "[dp]", 0, 1),
+        ("ct-get-nconns", "[dp]", 0, 1),
+        ("ct-enable-tcp-seq-chk", "[dp]", 0, 1),
+        ("ct-disable-tcp-seq-chk", "[dp]", 0, 1),
+        ("ct-get-tcp-seq-chk", "[dp]", 0, 1),
+        ("ct-set-limits", "[dp] [default=L] [zone=N,limit=L]...", 1, .max),
+        ("ct-del-limits", "[dp] zone=N1[,N2]...", 1, 2),
+        ("ct-get-limits", "[dp] [zone=N1[,N2]...]", 0, 2),
+        ("ipf-set-enabled", "[dp] v4|v6", 1, 2),
+        ("ipf-set-disabled", "[dp] v4|v6", 1, 2),
+        ("ipf-set-min-frag", "[dp] v4|v6 minfragment", 2, 3),
+        ("ipf-set-max-nfrags", "[dp] maxfrags", 1, 2),
+        ("ipf-get-status", "[dp]", 0, 1),
+    ]
+
+    /// The connection tracker comes with its own commands; until then it is empty.
+    private func conntrackCommand(_ name: String, _ args: [String]) throws(DpctlFailure) -> String {
+        let options = try DpctlArguments(args)
+        let dpif = try optionalDatapath(options.words.filter { datapath(named: $0) != nil })
+        guard dpif.capabilities.ctState else { throw DpctlFailure("conntrack", 95) }
+        switch name {
+        case "ct-get-maxconns": return "3000000"
+        case "ct-get-nconns": return "0"
+        case "ct-get-tcp-seq-chk": return "TCP sequence checking is enabled"
+        case "ct-stats-show":
+            return "Connections Stats:\n    Total: 0\n"
+        default: return ""
+        }
+    }
+
+    private func failUnknown(_ name: String, _ what: String) throws(DpctlFailure) -> DpctlFailure {
+        _ = try findDatapath(name)
+        return DpctlFailure(what, 95)
+    }
+
+    // MARK: Datapaths by name
+
+    /// `type@name`, or a name alone.
+    func datapath(named word: String) -> (any Dpif)? {
+        let parts = word.split(separator: "@", maxSplits: 1).map(String.init)
+        return fabric.registry.openDatapaths.first {
+            parts.count == 2 ? $0.type == parts[0] && $0.name == parts[1] : $0.name == word
+        }
+    }
+
+    private func findDatapath(_ word: String) throws(DpctlFailure) -> any Dpif {
+        guard let dpif = datapath(named: word) else { throw DpctlFailure("opening datapath", 97) }
+        return dpif
+    }
+
+    /// The datapath of the first word when there is one by that name, else the only one.
+    private func optionalDatapath(_ words: [String]) throws(DpctlFailure) -> any Dpif {
+        if let first = words.first, let dpif = datapath(named: first) { return dpif }
+        if words.count == 1 { throw DpctlFailure("datapath not found", 22) }
+        let open = fabric.registry.openDatapaths
+        guard open.count == 1 else {
+            throw open.isEmpty
+                ? DpctlFailure(plain: "ovs-vswitchd: no datapaths exist")
+                : DpctlFailure(plain: "ovs-vswitchd: multiple datapaths, specify one")
+        }
+        return open[0]
+    }
+
+    // MARK: Flows
+
+    private func putFlow(_ args: [String], _ mode: DpFlowPut.Mode) throws(DpctlFailure) -> String {
+        let dpif = try optionalDatapath(Array(args.dropLast(2)))
+        let flow: ODPFlow
+        do throws(ODPSyntaxError) {
+            flow = try ODPFlow(parsing: args[args.count - 2]) { dpif.port(named: $0)?.number }
+        } catch {
+            throw DpctlFailure("parsing flow key (\(error))", 22)
+        }
+        let actions: [DpAction]
+        do throws(DpActionSyntaxError) {
+            actions = try DpAction.parse(args[args.count - 1]) { dpif.port(named: $0)?.number }
+        } catch {
+            throw DpctlFailure("parsing actions", 22)
+        }
+        guard flow.fit == .perfect || flow.fit == .tooLittle else { throw DpctlFailure("updating flow table", 22) }
+        let mask = flow.datapathMask
+        let entry = DpFlow(
+            ufid: UFID(key: flow.key, mask: mask), key: flow.key, mask: mask, actions: actions)
+        do throws(DpifError) {
+            try dpif.putFlow(DpFlowPut(mode, entry))
+        } catch {
+            throw DpctlFailure("updating flow table", error.errno)
+        }
+        return ""
+    }
+
+    // MARK: Show
+
+    private func show(_ dpif: any Dpif, _ statistics: Bool) -> String {
+        let stats = dpif.stats
+        var out = "\(dpif.type)@\(dpif.name):\n"
+        out += "  lookups: hit:\(stats.hit) missed:\(stats.missed) lost:\(stats.lost)\n"
+        out += "  flows: \(stats.flows)\n"
+        for port in dpif.ports {
+            out += "  port \(port.number): \(port.name)"
+            if let device = dpif.device(port.number) {
+                if device.type != "system" {
+                    out += " (\(device.type)"
+                    let options = fabric.options(port.name)
+                    if !options.isEmpty {
+                        out += ": " + options.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ", ")
+                    }
+                    out += ")"
+                }
+                out += "\n"
+                if statistics { out += showStatistics(device.stats) }
+            } else {
+                out += "\n"
+            }
+        }
+        return out
+    }
+
+    private func showStatistics(_ s: DeviceStats) -> String {
+        func n(_ value: UInt64?) -> String { value.map(String.init) ?? "?" }
+        func scaled(_ value: UInt64?) -> String {
+            guard let value else { return "?" }
+            let units: [(Double, String)] = [(1_099_511_627_776, "TiB"), (1_073_741_824, "GiB"), (1_048_576, "MiB"), (1024, "KiB")]
+            for (size, name) in units where Double(value) >= size {
+                let tenths = Int((Double(value) / size * 10).rounded())
+                return "\(value) (\(tenths / 10).\(tenths % 10) \(name))"
+            }
+            return String(value)
+        }
+        return """
+                RX packets:\(n(s.rxPackets)) errors:\(n(s.rxErrors)) dropped:\(n(s.rxDropped)) overruns:\(n(s.rxOverErrors)) frame:\(n(s.rxFrameErrors))
+                TX packets:\(n(s.txPackets)) errors:\(n(s.txErrors)) dropped:\(n(s.txDropped)) aborted:? carrier:?
+                collisions:\(n(s.collisions))
+                RX bytes:\(scaled(s.rxBytes))  TX bytes:\(scaled(s.txBytes))
+
+            """
+    }
+}
+
+extension String {
+    func padding(_ width: Int) -> String { self + String(repeating: " ", count: max(0, width - utf8.count)) }
+}
+
+extension ODPFlow {
+    /// The mask as a datapath takes it: the types that the attributes imply are exact.
+    var datapathMask: FlowMask {
+        var m = mask
+        m.setExact(Location.recircID)
+        return m
+    }
+}

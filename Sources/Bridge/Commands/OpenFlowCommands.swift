@@ -1,0 +1,38 @@
+// ofproto/list and bridge/dump-flows: the OpenFlow side of bridges.
+
+import Flow
+import Ofproto
+import OpenFlow
+import Unixctl
+
+extension ControlCommands {
+    func registerOpenFlow() {
+        server.register("ofproto/list", "", 0, 0) { [fabric] _ in
+            .ok(fabric.orderedSwitches.map { $0.name + "\n" }.joined())
+        }
+        server.register("ofproto/list-tunnels", "", 0, 0) { _ in .ok("") }
+        server.register("bridge/dump-flows", "[--offload-stats] bridge", 1, 2) { [unowned self] args in
+            guard let target = findSwitch(args[args.count - 1]) else { return .error("Unknown bridge") }
+            return .ok(dumpFlows(target))
+        }
+    }
+
+    /// All flows of a bridge, hidden ones too.
+    private func dumpFlows(_ target: OpenFlowSwitch) -> String {
+        var out = ""
+        let now = fabric.time.now
+        for table in target.tables where table.count > 0 {
+            var rules: [Rule] = []
+            table.forEach { rules.append($0) }
+            for rule in rules {
+                if table.id != 0 { out += "table_id=\(table.id), " }
+                out += "duration=\(max(0, now - rule.created) / 1000)s, n_packets=\(rule.packetCount), n_bytes=\(rule.byteCount), "
+                out += "priority=\(rule.priority)"
+                let match = rule.match.text(ports: target.portNames)
+                if !match.isEmpty { out += ",\(match)" }
+                out += ",actions=\(rule.actions.isEmpty ? "drop" : OFAction.text(rule.actions, ports: target.portNames))\n"
+            }
+        }
+        return out
+    }
+}

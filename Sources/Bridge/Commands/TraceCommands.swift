@@ -1,0 +1,206 @@
+// ofproto/trace: what would happen to a packet, table by table.
+
+import Dpif
+import Flow
+import Ofproto
+import OpenFlow
+import Packet
+import Unixctl
+
+/// The arguments of a trace, understood.
+private struct TraceRequest {
+    var target: OpenFlowSwitch
+    /// With OpenFlow ports.
+    var flow: FlowKey
+    var packet: [UInt8]?
+    var generates = false
+    var connectionStates: [UInt16] = []
+}
+
+private struct TraceFailure: Error {
+    let text: String
+}
+
+extension ControlCommands {
+    func registerTrace() {
+        server.register(
+            "ofproto/trace", "{[dp_name] odp_flow | bridge br_flow} [OPTIONS...] [-generate|packet]", 1, Int.max
+        ) { [unowned self] args in
+            do throws(TraceFailure) {
+                return .ok(trace(try parseTrace(args), actions: nil))
+            } catch {
+                return .error(error.text)
+            }
+        }
+        server.register(
+            "ofproto/trace-packet-out",
+            "[-consistent] {[dp_name] odp_flow | bridge br_flow} [OPTIONS...] [-generate|packet] actions", 2, Int.max
+        ) { [unowned self] args in
+            do throws(TraceFailure) {
+                let actions: [OFAction]
+                do {
+                    actions = try OFAction.parse(args[args.count - 1], ports: { _ in nil })
+                } catch {
+                    throw TraceFailure(text: "\(error)")
+                }
+                return .ok(trace(try parseTrace(Array(args.dropLast())), actions: actions))
+            } catch {
+                return .error(error.text)
+            }
+        }
+    }
+
+    func parseMatch(_ text: String) throws -> Match { try Match(parsing: text, ports: { _ in nil }) }
+
+    private func parseTrace(_ args: [String]) throws(TraceFailure) -> TraceRequest {
+        var words: [String] = []
+        var generates = false
+        var states: [UInt16] = []
+        var i = 0
+        while i < args.count {
+            let argument = args[i]
+            i += 1
+            switch argument {
+            case "-generate", "--generate": generates = true
+            case "-consistent", "--consistent": break
+            case "--l7", "--l7-len":
+                guard i < args.count else { throw TraceFailure(text: "Missing argument for option \(argument)") }
+                i += 1
+            case "--ct-next":
+                guard i < args.count else { throw TraceFailure(text: "Missing argument for option --ct-next") }
+                states.append(try parseState(args[i]))
+                i += 1
+            default:
+                guard !argument.hasPrefix("-") else { throw TraceFailure(text: "\(argument): unknown option") }
+                words.append(argument)
+            }
+        }
+        guard words.count <= 3 else { throw TraceFailure(text: "too many arguments") }
+        if generates, words.count > 2 { throw TraceFailure(text: "too many arguments") }
+        guard let first = words.first else { throw TraceFailure(text: "not enough arguments") }
+
+        // A datapath flow, with or without the datapath's name before it.
+        let odpWord = words.count >= 2 && !words[0].contains("(") ? words[1] : words[0]
+        var request: TraceRequest
+        var packetWord: String?
+        if let odp = try? ODPFlow(parsing: odpWord), odpWord.contains("(") {
+            let named = odpWord != words[0]
+            packetWord = words.dropFirst(named ? 2 : 1).first
+            let backer: DatapathBacker
+            if named {
+                guard let dpif = datapath(named: first), let found = fabric.backers[dpif.type] else {
+                    throw TraceFailure(text: "Cannot find the datapath")
+                }
+                backer = found
+            } else {
+                guard fabric.backers.count == 1, let only = fabric.backers.values.first else {
+                    throw TraceFailure(text: "Must specify datapath name, there is more than one type of datapath")
+                }
+                backer = only
+            }
+            guard let port = backer.port(datapath: odp.key.inPort) else {
+                throw TraceFailure(text: "no OpenFlow port for datapath port \(odp.key.inPort)")
+            }
+            var flow = odp.key
+            flow.inPort = port.number.rawValue
+            request = TraceRequest(target: port.owner, flow: flow)
+        } else {
+            guard words.count >= 2 else {
+                throw TraceFailure(text: "syntax error at \(first) (or the bridge name was omitted)")
+            }
+            guard let target = findSwitch(first) else { throw TraceFailure(text: "\(first): unknown bridge") }
+            let match: Match
+            do {
+                match = try Match(parsing: words[1]) { name in target.port(named: String(name))?.number }
+            } catch {
+                throw TraceFailure(text: "Bad openflow flow syntax: \(words[1]): \(error)")
+            }
+            var flow = match.key
+            if match.mask.isWild(Location.inPort) { flow.inPort = OFPort.none.rawValue }
+            if flow.vlanTCI & 0x1000 != 0, flow.vlanTPID == 0 { flow.vlanTPID = EtherType.vlan }
+            request = TraceRequest(target: target, flow: flow)
+            packetWord = words.dropFirst(2).first
+        }
+        request.generates = generates
+        request.connectionStates = states
+        if let packetWord {
+            guard let bytes = parseHex(packetWord) else { throw TraceFailure(text: "Trailing garbage in packet data") }
+            guard bytes.count >= 14 else { throw TraceFailure(text: "Packet data too short for Ethernet") }
+            var packet = Packet(bytes)
+            var flow = request.flow.metadataOnly
+            flow.extract(from: &packet, vlanLimit: request.target.backer.vlanLimit)
+            request.flow = flow
+            request.packet = bytes
+        } else if generates {
+            // What the headers of a generated packet say counts.
+            request.packet = request.flow.composePacket(size: 0).array
+        }
+        return request
+    }
+
+    private func parseState(_ text: String) throws(TraceFailure) -> UInt16 {
+        if let n = AddressText.parseInteger(text), n <= 0xff { return UInt16(n) }
+        var state: UInt16 = 0
+        for word in text.split(whereSeparator: { $0 == "|" || $0 == "," }) {
+            guard let row = FlagNames.ctState.first(where: { $0.name == word }) else {
+                throw TraceFailure(text: "\(word): unknown connection tracking state flag")
+            }
+            state |= row.bit
+        }
+        return state | 0x20
+    }
+
+    private func trace(_ request: TraceRequest, actions: [OFAction]?) -> String {
+        let target = request.target
+        var out = "Flow: \(request.flow.traceText(ports: target.portNames))\n"
+        let result = target.trace(
+            request.flow, packetBytes: request.packet?.count, sideEffects: request.generates || request.packet != nil,
+            actions: actions)
+        result.tree.print(to: &out)
+        out += "\nFinal flow: "
+        out += result.finalFlow == request.flow ? "unchanged" : result.finalFlow.traceText(ports: target.portNames)
+        out += "\nMegaflow: \(result.megaflow.text(ports: target.portNames))\n"
+        out += "Datapath actions: \(DpAction.text(result.actions))\n"
+        if let error = result.error {
+            out += "\nTranslation failed (\(error)), packet is dropped.\n"
+        } else if !result.slowPath.isEmpty {
+            out += "This flow is handled by the userspace slow path because it:\n"
+            for reason in result.slowPath.explanations { out += "  - \(reason).\n" }
+        }
+        var statesLeft = request.connectionStates[...]
+        for pending in result.recirculations {
+            out += traceRecirculation(pending, &statesLeft, target)
+        }
+        return out
+    }
+
+    /// Continues behind a recirculation, as the datapath would.
+    private func traceRecirculation(
+        _ pending: OpenFlowSwitch.TraceResult.Recirculation, _ states: inout ArraySlice<UInt16>, _ target: OpenFlowSwitch
+    ) -> String {
+        let line = String(repeating: "=", count: 79)
+        var flow = pending.flow
+        var out = "\n\(line)\n"
+        if pending.isConntrack {
+            let state = states.popFirst() ?? 0x21
+            flow.ctState = state
+            flow.ctZone = pending.zone
+            out += "recirc(\(AddressText.hex(pending.id))) - resume conntrack with ct_state=\(FlagNames.text(state, FlagNames.ctState))\n"
+        } else {
+            out += "recirc(\(AddressText.hex(pending.id)))\n"
+        }
+        out += "\(line)\n\n"
+        flow.recircID = pending.id
+        var shown = flow
+        shown.recircID = pending.id
+        out += "Flow: \(shown.traceText(ports: target.portNames))\n"
+        let result = target.trace(flow, packetBytes: nil, sideEffects: false, actions: nil)
+        result.tree.print(to: &out)
+        out += "\nFinal flow: "
+        out += result.finalFlow == flow ? "unchanged" : result.finalFlow.traceText(ports: target.portNames)
+        out += "\nMegaflow: \(result.megaflow.text(ports: target.portNames))\n"
+        out += "Datapath actions: \(DpAction.text(result.actions))\n"
+        for next in result.recirculations { out += traceRecirculation(next, &states, target) }
+        return out
+    }
+}

@@ -1,0 +1,47 @@
+// Commands of protocols that are not configured on any port: they answer as the real daemon does then.
+
+import Flow
+import Unixctl
+
+extension ControlCommands {
+    func registerUnconfigured() {
+        func object(_ name: String, _ usage: String, _ error: String, _ header: String = "") {
+            server.register(name, usage, 0, 1) { args in args.isEmpty ? .ok(header) : .error(error) }
+        }
+        object("bond/show", "[port]", "no such bond")
+        server.register("bond/list", "", 0, 0) { _ in .ok("bond\ttype\trecircID\tmembers\n") }
+        object("lacp/show", "[port]", "no such lacp object")
+        object("lacp/show-stats", "[port]", "no such lacp object")
+        object("stp/show", "[bridge]", "no such stp object")
+        object("stp/tcn", "[bridge]", "no such stp object", "OK")
+        object("rstp/show", "[bridge]", "no such rstp object")
+        object("rstp/tcn", "[bridge]", "no such rstp object", "OK")
+        object("cfm/show", "[interface]", "no such CFM object")
+        object("bfd/show", "[interface]", "no such bfd object")
+        server.register("mdb/show", "bridge", 1, 1) { [unowned self] args in
+            findSwitch(args[0]) == nil ? .error("no such bridge") : .error("multicast snooping is disabled")
+        }
+        server.register("ovs/route/show", "", 0, 0) { _ in .ok("Route Table:\n") }
+        server.register("ovs/route/lookup", "ip_addr [pkt_mark=mark]", 1, 2) { args in
+            AddressText.parseIPv4(args[0]) == nil && AddressText.parseIPv6(args[0]) == nil
+                ? .error("Invalid parameters") : .error("Not found")
+        }
+        server.register("ovs/route/add", "ip_addr/prefix_len out_br_name [gw] [pkt_mark=mark]", 2, 4) { _ in
+            .error("Invalid parameters")
+        }
+        server.register("tnl/neigh/show", "", 0, 0) { _ in
+            .ok(
+                """
+                IP                                            MAC                 Bridge
+                ==========================================================================
+
+                """)
+        }
+        server.register("tnl/neigh/set", "BRIDGE IP MAC", 3, 3) { args in
+            AddressText.parseIPv4(args[1]) == nil && AddressText.parseIPv6(args[1]) == nil
+                ? .error("bad IP address") : .ok("OK")
+        }
+        server.register("tnl/egress_port_range", "min max", 0, 2) { _ in .ok("OK") }
+        server.register("tnl/ports/show", "-v", 0, 1) { _ in .ok("Listening ports:\n") }
+    }
+}

@@ -1,0 +1,115 @@
+// The running switch: datapaths, bridges and devices by name. The configuration builds it, the control commands show it.
+
+import Dpif
+import Netdev
+import Ofproto
+import Vlog
+
+/// Opens network devices by type. vswitchd fills it with the types that this machine has.
+public protocol DeviceFactory: AnyObject {
+    /// Opens a device. Throws with the object and the reason in the text.
+    func open(name: String, type: String, options: [String: String]) throws(DpifError) -> any PortDevice
+    /// Applies changed options to an open device.
+    func configure(_ device: any PortDevice, options: [String: String]) throws(DpifError)
+}
+
+/// Everything that forwards. Confined to the main thread.
+public final class SwitchFabric {
+    public let time: TimeSource
+    public let registry: DpifRegistry
+    public let factory: any DeviceFactory
+    public private(set) var backers: [String: DatapathBacker] = [:]
+    public private(set) var switches: [String: OpenFlowSwitch] = [:]
+    /// Open devices by name.
+    public private(set) var devices: [String: any PortDevice] = [:]
+    public var cacheSettings = CacheSettings() {
+        didSet { for backer in backers.values { backer.settings = cacheSettings } }
+    }
+    private var nextID = 1
+    private var deviceOptions: [String: [String: String]] = [:]
+
+    public init(time: TimeSource, registry: DpifRegistry, factory: any DeviceFactory) {
+        self.time = time
+        self.registry = registry
+        self.factory = factory
+    }
+
+    /// The options a device was configured with.
+    public func options(_ name: String) -> [String: String] { deviceOptions[name] ?? [:] }
+
+    /// Bridges by name, in order.
+    public var orderedSwitches: [OpenFlowSwitch] { switches.keys.sorted().compactMap { switches[$0] } }
+
+    /// The datapath of a type, opened when it is not.
+    public func backer(type: String) throws(DpifError) -> DatapathBacker {
+        let type = registry.normalise(type)
+        if let backer = backers[type] { return backer }
+        let dpif = try registry.open(type: type, name: "ovs-\(type)")
+        let backer = DatapathBacker(dpif, time: time)
+        backer.settings = cacheSettings
+        backers[type] = backer
+        return backer
+    }
+
+    public func createSwitch(name: String, type: String) throws(DpifError) -> OpenFlowSwitch {
+        let created = OpenFlowSwitch(id: nextID, name: name, backer: try backer(type: type))
+        nextID += 1
+        switches[name] = created
+        return created
+    }
+
+    /// Removes a bridge; the last of a datapath takes the datapath along.
+    public func destroySwitch(_ old: OpenFlowSwitch) {
+        for port in old.portsInOrder { removePort(port) }
+        old.destroy()
+        switches[old.name] = nil
+        let type = old.backer.dpif.type
+        if old.backer.switches.isEmpty {
+            backers[type] = nil
+            registry.close(old.backer.dpif)
+        }
+    }
+
+    /// Opens a device and adds it to a bridge.
+    public func addPort(
+        to target: OpenFlowSwitch, name: String, type: String, options: [String: String], requested: UInt32?
+    ) throws(DpifError) -> SwitchPort {
+        let device: any PortDevice
+        if let open = devices[name] { device = open } else { device = try factory.open(name: name, type: type, options: options) }
+        try factory.configure(device, options: options)
+        devices[name] = device
+        deviceOptions[name] = options
+        if type == "patch" {
+            return try target.addPort(
+                device, requested: requested.map { .init($0) }, datapathPort: nil, peerName: options["peer"] ?? "")
+        }
+        let dpif = target.backer.dpif
+        do throws(DpifError) {
+            let number = try dpif.addPort(device, requested: nil)
+            do throws(DpifError) {
+                return try target.addPort(
+                    device, requested: requested.map { .init($0) }, datapathPort: number)
+            } catch {
+                try? dpif.deletePort(number)
+                throw error
+            }
+        } catch {
+            devices[name] = nil
+            throw error
+        }
+    }
+
+    /// Removes a port and closes its device.
+    public func removePort(_ port: SwitchPort) {
+        let target = port.owner
+        target.removePort(port)
+        if let number = port.datapathPort { try? target.backer.dpif.deletePort(number) }
+        devices[port.name] = nil
+    }
+
+    /// Does what is due everywhere.
+    public func run() {
+        for backer in backers.values { backer.run() }
+        for entry in switches.values { entry.run() }
+    }
+}

@@ -1,0 +1,42 @@
+// The dummy datapath: the userspace engine driven synchronously, without hardware. It can wear the profile of another
+// datapath, and refuses whatever that lacks, so that tests see at once when it is asked for too much.
+
+import Datapath
+import Dpif
+import Flow
+
+/// A deterministic datapath for tests. Main thread.
+public final class DummyDatapath: UserspaceDatapath {
+    /// Throws EINVAL for keys and actions outside the capabilities.
+    public override func check(_ flow: DpFlow) throws(DpifError) {
+        if let problem = CapabilityCheck(capabilities).problem(key: flow.key, mask: flow.mask, actions: flow.actions) {
+            throw DpifError(22, problem)
+        }
+    }
+}
+
+/// Makes dummy datapaths.
+public final class DummyProvider: DpifProvider {
+    public let type: String
+    private let time: TimeSource
+    private let capabilities: DpifCapabilities
+    private var open: Set<String> = []
+
+    /// - Parameters:
+    ///   - type: the datapath type to appear as; `dummy` unless another type is overridden.
+    ///   - profile: `COLUMN` or `COLUMN:VERSION` of the feature matrix, or nil for all that the engine can do.
+    public init(time: TimeSource, profile: String? = nil, type: String = "dummy") throws(DpifError) {
+        self.time = time
+        self.type = type
+        capabilities = try DummyProfile.capabilities(profile)
+    }
+
+    public func open(name: String) throws(DpifError) -> any Dpif {
+        open.insert(name)
+        return DummyDatapath(type: type, name: name, capabilities: capabilities, time: time)
+    }
+
+    public func enumerate() -> [String] { open.sorted() }
+
+    public func portType(_ type: String) -> String { type == "internal" ? "dummy-internal" : type }
+}

@@ -1,0 +1,268 @@
+// Adding, changing and deleting flows, as flow_mods and the learn action ask.
+
+import Classifier
+import Dpif
+import Flow
+import OpenFlow
+
+extension OpenFlowSwitch {
+    /// Executes a flow modification whole or not at all.
+    public func modifyFlows(_ mod: FlowMod) throws(OFError) {
+        try check(mod)
+        switch mod.command {
+        case .add: try addFlow(mod)
+        case .modify: try modify(try rules(loosely: mod), mod)
+        case .modifyStrict: try modify(try rules(strictly: mod), mod)
+        case .delete:
+            for rule in try rules(loosely: mod) { uninstall(rule, .delete) }
+        case .deleteStrict:
+            for rule in try rules(strictly: mod) { uninstall(rule, .delete) }
+        }
+    }
+
+    // MARK: Checks
+
+    private func check(_ mod: FlowMod) throws(OFError) {
+        if mod.command == .add || mod.command == .modify || mod.command == .modifyStrict {
+            try checkSupport(mod.match)
+            try checkReferences(mod.actions)
+        }
+    }
+
+    /// What the datapath cannot look at cannot be matched.
+    func checkSupport(_ match: Match) throws(OFError) {
+        let c = backer.capabilities
+        let m = match.mask
+        let state = m.bits.ctState
+        if !c.ctState && state != 0 || !c.ctStateNAT && state & 0xc0 != 0 || !c.ctZone && m.bits.ctZone != 0
+            || !c.ctMark && m.bits.ctMark != 0 || !c.ctLabel && m.bits.ctLabel != 0
+        {
+            throw .nxbmcCtDatapathSupport
+        }
+        if !c.ctOrigTuple,
+            !m.isWild(Location.ctNwSrc) || !m.isWild(Location.ctNwDst) || !m.isWild(Location.ctTpSrc)
+                || !m.isWild(Location.ctTpDst) || !m.isWild(Location.ctNwProto)
+        {
+            throw .nxbmcCtDatapathSupport
+        }
+        if !c.ctOrigTuple6, !m.isWild(Location.ctIPv6Src) || !m.isWild(Location.ctIPv6Dst) {
+            throw .nxbmcCtDatapathSupport
+        }
+        if !c.ndExtensions, match.key.ethType == 0x86dd, !m.isWild(Location.ndOptionsType) { throw .bmcBadField }
+        if !c.recirculation, !m.isWild(Location.dpHash) || !m.isWild(Location.recircID) { throw .bmcBadField }
+        if !c.tcpFlags, match.key.nwProto == 6, m.bits.tcpFlags != 0 { throw .bmcBadField }
+    }
+
+    /// Groups and meters must exist, and the datapath must be able to track connections where that is asked.
+    func checkReferences(_ actions: [OFAction]) throws(OFError) {
+        let c = backer.capabilities
+        for action in actions {
+            switch action {
+            case .group(let id) where group(id) == nil: throw .bacBadOutGroup
+            case .meter(let id) where !hasMeter(id): throw .mmfcInvalidMeter
+            case .ct(let ct):
+                guard c.ctState, c.recirculation else { throw .nxbacCtDatapathSupport }
+                for nested in ct.actions {
+                    switch nested {
+                    case .nat where !c.ctNAT: throw .nxbacCtDatapathSupport
+                    case .setField(let set) where set.field == .ctMark && !c.ctMark: throw .nxbacCtDatapathSupport
+                    case .setField(let set) where set.field == .ctLabel && !c.ctLabel: throw .nxbacCtDatapathSupport
+                    default: break
+                    }
+                }
+                if !c.ctZone, ct.zone != 0 || ct.zoneSource != nil { throw .nxbacCtDatapathSupport }
+            case .ctClear where !c.ctState: throw .nxbacCtDatapathSupport
+            case .writeActions(let list), .clone(let list): try checkReferences(list)
+            default: break
+            }
+        }
+    }
+
+    // MARK: Adding
+
+    private func addFlow(_ mod: FlowMod) throws(OFError) {
+        // 255: whichever table; there is no reason for another than the first.
+        let tableID = mod.table == 255 ? 0 : mod.table
+        guard tableID < 254 else { throw tableID == 254 ? .brcEperm : .brcBadTableId }
+        let table = tables[Int(tableID)]
+        let existing = table.find(mod.match, priority: Int(mod.priority))
+        if mod.flags.contains(.checkOverlap), table.overlaps(mod.match, priority: Int(mod.priority)) { throw .fmfcOverlap }
+        if existing == nil { try makeRoom(in: table) }
+        let rule = Rule(
+            tableID: tableID, match: mod.match, priority: Int(mod.priority), cookie: mod.newCookie,
+            idleTimeout: mod.idleTimeout, hardTimeout: mod.hardTimeout, importance: mod.importance,
+            flags: RuleFlags(rawValue: mod.flags.rawValue), actions: mod.actions, now: time.now)
+        if let existing {
+            if !mod.flags.contains(.resetCounts) {
+                rule.packetCount = existing.packetCount
+                rule.byteCount = existing.byteCount
+                rule.used = existing.used
+            }
+            // Replacing is no removal: nobody is told.
+            uninstall(existing, nil)
+        }
+        install(rule)
+        checkVacancy(of: table)
+    }
+
+    /// Evicts a flow of a full table, or refuses.
+    private func makeRoom(in table: FlowTable) throws(OFError) {
+        guard let limit = table.maxFlows, table.count >= limit else { return }
+        guard let victim = table.evictionVictim() else { throw .fmfcTableFull }
+        uninstall(victim, .eviction)
+    }
+
+    private func checkVacancy(of table: FlowTable) {
+        guard let vacancy = table.vacancy, let limit = table.maxFlows, limit > 0 else { return }
+        let free = max(0, limit - table.count) * 100 / limit
+        if table.vacancyWillFall, free < Int(vacancy.down) {
+            table.vacancyWillFall = false
+            eventReceiver?(.vacancyDown(table))
+        } else if !table.vacancyWillFall, free > Int(vacancy.up) {
+            table.vacancyWillFall = true
+            eventReceiver?(.vacancyUp(table))
+        }
+    }
+
+    // MARK: Modifying
+
+    private func modify(_ rules: [Rule], _ mod: FlowMod) throws(OFError) {
+        if rules.isEmpty {
+            // OpenFlow 1.0 and 1.1 add a flow then, unless the cookie was to select it.
+            guard mod.cookieMask == 0, mod.newCookie != .max else { return }
+            try addFlow(mod)
+            return
+        }
+        let conjunctions = Rule.conjunctions(of: mod.actions)
+        for rule in rules {
+            if rule.conjunctions == conjunctions {
+                if mod.modifyCookie { tables[Int(rule.tableID)].setCookie(mod.newCookie, of: rule) }
+                rule.actions = mod.actions
+                rule.modified = time.now
+                if mod.flags.contains(.resetCounts) {
+                    rule.packetCount = 0
+                    rule.byteCount = 0
+                }
+                backer.changed()
+                eventReceiver?(.flowModified(rule))
+            } else {
+                let changed = Rule(
+                    tableID: rule.tableID, match: rule.match, priority: rule.priority,
+                    cookie: mod.modifyCookie ? mod.newCookie : rule.cookie, idleTimeout: rule.idleTimeout,
+                    hardTimeout: rule.hardTimeout, importance: rule.importance, flags: rule.flags, actions: mod.actions,
+                    now: time.now)
+                changed.created = rule.created
+                changed.used = rule.used
+                if !mod.flags.contains(.resetCounts) {
+                    changed.packetCount = rule.packetCount
+                    changed.byteCount = rule.byteCount
+                }
+                uninstall(rule, nil)
+                install(changed)
+            }
+        }
+    }
+
+    // MARK: Finding
+
+    private func selectedTables(_ id: UInt8) throws(OFError) -> ArraySlice<FlowTable> {
+        if id == 255 { return tables[0..<254] }
+        guard id < 254 else { throw id == 254 ? .brcEperm : .brcBadTableId }
+        return tables[Int(id)...Int(id)]
+    }
+
+    private func rules(loosely mod: FlowMod) throws(OFError) -> [Rule] {
+        let filtersOutput = mod.command == .delete
+        return try rules(
+            table: mod.table, match: mod.match, cookie: mod.cookie, cookieMask: mod.cookieMask,
+            outPort: filtersOutput ? mod.outPort : .none, outGroup: filtersOutput ? mod.outGroup : .max)
+    }
+
+    /// Visible flows that a loose match, a cookie and an output select.
+    public func rules(
+        table: UInt8, match: Match, cookie: UInt64 = 0, cookieMask: UInt64 = 0, outPort: OFPort = .none,
+        outGroup: UInt32 = .max
+    ) throws(OFError) -> [Rule] {
+        var found: [Rule] = []
+        for flowTable in try selectedTables(table) where flowTable.count > 0 {
+            flowTable.forEach(within: match, cookie: cookie & cookieMask, cookieMask: cookieMask) { rule in
+                guard !rule.isHidden else { return }
+                if outPort != .none, !rule.actions.outputs(to: outPort) { return }
+                if outGroup != .max, !rule.actions.outputs(toGroup: outGroup) { return }
+                found.append(rule)
+            }
+        }
+        return found
+    }
+
+    private func rules(strictly mod: FlowMod) throws(OFError) -> [Rule] {
+        var found: [Rule] = []
+        for flowTable in try selectedTables(mod.table) where flowTable.count > 0 {
+            guard let rule = flowTable.find(mod.match, priority: Int(mod.priority)), !rule.isHidden,
+                (rule.cookie ^ mod.cookie) & mod.cookieMask == 0
+            else { continue }
+            if mod.command == .deleteStrict {
+                if mod.outPort != .none, !rule.actions.outputs(to: mod.outPort) { continue }
+                if mod.outGroup != .max, !rule.actions.outputs(toGroup: mod.outGroup) { continue }
+            }
+            found.append(rule)
+        }
+        return found
+    }
+
+    // MARK: Learning
+
+    /// Adds, refreshes or replaces the flow that a learn action made.
+    func learn(_ learn: LearnAction, match: Match, actions: [OFAction]) {
+        guard learn.table < 254 else { return }
+        let table = tables[Int(learn.table)]
+        if let rule = table.find(match, priority: Int(learn.priority)) {
+            guard !rule.isHidden else { return }
+            rule.modified = time.now
+            guard rule.actions != actions else { return }
+            rule.actions = actions
+            backer.changed()
+            return
+        }
+        if learn.limit > 0 {
+            var count = 0
+            table.forEach(within: Match(), cookie: learn.cookie, cookieMask: .max) { _ in count += 1 }
+            guard count < learn.limit else { return }
+        }
+        var flags: RuleFlags = []
+        if learn.flags.contains(.sendFlowRemoved) { flags.insert(.sendFlowRemoved) }
+        guard (try? makeRoom(in: table)) != nil else { return }
+        install(
+            Rule(
+                tableID: learn.table, match: match, priority: Int(learn.priority), cookie: learn.cookie,
+                idleTimeout: learn.idleTimeout, hardTimeout: learn.hardTimeout, flags: flags, actions: actions,
+                now: time.now))
+    }
+}
+
+extension [OFAction] {
+    /// True when an action sends packets to the port.
+    func outputs(to port: OFPort) -> Bool {
+        contains { action in
+            switch action {
+            case .output(let p, _): p == port
+            case .outputTruncated(let p, _): p == port
+            case .enqueue(let p, _): p == port
+            case .controller: port == .controller
+            case .bundle(let bundle): bundle.destination == nil && bundle.members.contains(port)
+            case .writeActions(let list), .clone(let list): list.outputs(to: port)
+            default: false
+            }
+        }
+    }
+
+    func outputs(toGroup group: UInt32) -> Bool {
+        contains { action in
+            switch action {
+            case .group(let id): id == group
+            case .writeActions(let list), .clone(let list): list.outputs(toGroup: group)
+            default: false
+            }
+        }
+    }
+}
