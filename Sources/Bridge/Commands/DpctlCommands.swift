@@ -104,14 +104,7 @@ extension ControlCommands {
             let positional = options.words.filter { !$0.contains("=") }
             let dpif = try optionalDatapath(positional)
             let verbose = options.verbosity > 0
-            var filter: Match?
-            if let word = options.words.first(where: { $0.hasPrefix("filter=") }) {
-                filter = try? parseMatch(String(word.dropFirst(7)))
-            }
-            let flows = dumpFlows(dpif, verbose: verbose, names: options.names ?? verbose) { flow in
-                guard let filter else { return true }
-                return flow.key.equals(filter.key, in: FlowMask(bits: filter.mask.bits.masked(by: flow.mask)))
-            }
+            let flows = dumpFlows(dpif, verbose: verbose, names: options.names ?? verbose)
             return flows.isEmpty ? "" : "flow-dump from the main thread:\n" + flows
         }
         add("add-flow", "[dp] flow actions", 2, 3) { [unowned self] args throws(DpctlFailure) in

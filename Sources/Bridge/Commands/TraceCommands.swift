@@ -38,7 +38,7 @@ extension ControlCommands {
         ) { [unowned self] args in
             do throws(TraceFailure) {
                 let actions: [OFAction]
-                do {
+                do throws(ActionSyntaxError) {
                     actions = try OFAction.parse(args[args.count - 1], ports: { _ in nil })
                 } catch {
                     throw TraceFailure(text: "\(error)")
@@ -49,8 +49,6 @@ extension ControlCommands {
             }
         }
     }
-
-    func parseMatch(_ text: String) throws -> Match { try Match(parsing: text, ports: { _ in nil }) }
 
     private func parseTrace(_ args: [String]) throws(TraceFailure) -> TraceRequest {
         var words: [String] = []
@@ -109,15 +107,12 @@ extension ControlCommands {
                 throw TraceFailure(text: "syntax error at \(first) (or the bridge name was omitted)")
             }
             guard let target = findSwitch(first) else { throw TraceFailure(text: "\(first): unknown bridge") }
-            let match: Match
-            do {
-                match = try Match(parsing: words[1]) { name in target.port(named: String(name))?.number }
+            let flow: FlowKey
+            do throws(FlowSyntaxError) {
+                flow = try FlowKey(parsing: words[1]) { name in target.port(named: name)?.number }
             } catch {
                 throw TraceFailure(text: "Bad openflow flow syntax: \(words[1]): \(error)")
             }
-            var flow = match.key
-            if match.mask.isWild(Location.inPort) { flow.inPort = OFPort.none.rawValue }
-            if flow.vlanTCI & 0x1000 != 0, flow.vlanTPID == 0 { flow.vlanTPID = EtherType.vlan }
             request = TraceRequest(target: target, flow: flow)
             packetWord = words.dropFirst(2).first
         }
