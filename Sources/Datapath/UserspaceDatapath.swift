@@ -95,6 +95,7 @@ open class UserspaceDatapath: Dpif {
         if let packetDevice = device as? any PacketDevice {
             packetDevice.receiver = { [unowned self] packet in self.receive(packet, on: number) }
         }
+        portAdded(number, device)
         return number
     }
 
@@ -114,9 +115,14 @@ open class UserspaceDatapath: Dpif {
     public func deletePort(_ number: UInt32) throws(DpifError) {
         guard let port = portTable.removeValue(forKey: number) else { throw DpifError(19, "port number \(number)") }
         portsByName[port.info.name] = nil
+        portRemoved(number)
         (port.device as? any PacketDevice)?.receiver = nil
         portChangeCount += 1
     }
+
+    /// For subclasses that read devices themselves.
+    open func portAdded(_ number: UInt32, _ device: any PortDevice) {}
+    open func portRemoved(_ number: UInt32) {}
 
     public func port(_ number: UInt32) -> DpPort? { portTable[number]?.info }
     public func port(named name: String) -> DpPort? { portsByName[name].flatMap { portTable[$0]?.info } }

@@ -11,7 +11,7 @@ public final class DummyDevice: PacketDevice {
     public let type: String
     public private(set) var macAddress: UInt64
     public private(set) var mtu = 1500
-    public private(set) var isAdminUp = false
+    public private(set) var isAdminUp = true
     public private(set) var linkResets: UInt64 = 0
     public private(set) var changeCount: UInt64 = 1
     private var counters = DeviceStats()
@@ -31,7 +31,7 @@ public final class DummyDevice: PacketDevice {
         self.name = name
         self.type = type
         let n = Self.nextAddress.add(1, ordering: .relaxed).oldValue
-        macAddress = 0xaa55_0000_0000 | UInt64(n)
+        macAddress = 0xaa55_aa55_0000 | UInt64(n & 0xffff)
     }
 
     /// Takes Interface.options: `tx_pcap`, `rx_pcap`, `pcap`.

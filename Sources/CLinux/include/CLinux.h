@@ -1,9 +1,18 @@
-// Linux kernel interfaces that Swift's Glibc module does not import.
+// Linux kernel interfaces that Swift's Glibc module does not import: structures as they are, and constants that are
+// macros Swift cannot evaluate.
 #ifndef CLINUX_H
 #define CLINUX_H
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <linux/if_ether.h>
+#include <linux/sockios.h>
 #include <net/if.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
+
+static const unsigned long clinux_TUNSETIFF = TUNSETIFF;
+static const unsigned long clinux_TUNSETPERSIST = TUNSETPERSIST;
+static const int clinux_SOL_PACKET = 263;
+static const int clinux_PACKET_IGNORE_OUTGOING = 23;
 #endif

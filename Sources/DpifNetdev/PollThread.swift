@@ -1,0 +1,149 @@
+// The polling thread: waits for packets on the descriptors of a datapath's ports, reads them, and queues them for the
+// main thread, bounded for each port so that a flood on one cannot starve the others.
+
+import CLinux
+import Dpif
+import Glibc
+import Netdev
+import Synchronization
+import Vlog
+
+/// Packets read and not yet processed. Safe on any thread.
+final class ReceiveQueue: Sendable {
+    struct Item: Sendable {
+        let port: UInt32
+        let bytes: [UInt8]
+    }
+    private struct State {
+        var items: [Item] = []
+        var waiting: [UInt32: Int] = [:]
+        var dropped: UInt64 = 0
+    }
+    private let state = Mutex(State())
+    /// The most packets of one port that wait.
+    private static let limit = 1024
+
+    /// Returns true when the queue was empty: somebody has to be woken.
+    func append(_ port: UInt32, _ bytes: [UInt8]) -> Bool {
+        state.withLock { s in
+            guard s.waiting[port, default: 0] < Self.limit else {
+                s.dropped += 1
+                return false
+            }
+            s.waiting[port, default: 0] += 1
+            s.items.append(Item(port: port, bytes: bytes))
+            return s.items.count == 1
+        }
+    }
+
+    /// Takes all that waits.
+    func drain() -> [Item] {
+        state.withLock { s in
+            let items = s.items
+            s.items = []
+            s.waiting = [:]
+            return items
+        }
+    }
+
+    var dropped: UInt64 { state.withLock { $0.dropped } }
+}
+
+/// One thread that reads packet sources.
+final class PollThread: Sendable {
+    private let epoll: Int32
+    private let stopEvent: Int32
+    private let sources = Mutex<[UInt32: PacketSource]>([:])
+    private let queue: ReceiveQueue
+    private let wake: @Sendable () -> Void
+    private let isDone = Mutex(false)
+
+    /// - Parameter wake: called when the queue was empty and is not any more.
+    init(queue: ReceiveQueue, wake: @escaping @Sendable () -> Void) throws(DpifError) {
+        self.queue = queue
+        self.wake = wake
+        epoll = epoll_create1(Int32(EPOLL_CLOEXEC.rawValue))
+        guard epoll >= 0 else { throw DpifError(errno, "epoll") }
+        stopEvent = eventfd(0, Int32(EFD_NONBLOCK.rawValue) | Int32(EFD_CLOEXEC.rawValue))
+        guard stopEvent >= 0 else {
+            let error = errno
+            close(epoll)
+            throw DpifError(error, "eventfd")
+        }
+        watch(stopEvent, tag: .max)
+        var thread = pthread_t()
+        // The thread holds this object until it ends.
+        let context = Unmanaged.passRetained(self).toOpaque()
+        let failed = pthread_create(
+            &thread, nil,
+            { context in
+                guard let context else { return nil }
+                let poller = Unmanaged<PollThread>.fromOpaque(context).takeRetainedValue()
+                poller.run()
+                return nil
+            }, context)
+        guard failed == 0 else {
+            Unmanaged<PollThread>.fromOpaque(context).release()
+            throw DpifError(failed, "polling thread")
+        }
+        pthread_detach(thread)
+    }
+
+    deinit {
+        close(epoll)
+        close(stopEvent)
+    }
+
+    private func watch(_ fd: Int32, tag: UInt64) {
+        var event = epoll_event()
+        event.events = EPOLLIN.rawValue
+        event.data.u64 = tag
+        epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event)
+    }
+
+    func add(_ port: UInt32, _ source: PacketSource) {
+        sources.withLock { $0[port] = source }
+        watch(source.fileDescriptor, tag: UInt64(port))
+    }
+
+    /// Returns when the thread reads this port no more.
+    func remove(_ port: UInt32) {
+        sources.withLock { sources in
+            guard let source = sources.removeValue(forKey: port) else { return }
+            epoll_ctl(epoll, EPOLL_CTL_DEL, source.fileDescriptor, nil)
+        }
+    }
+
+    func stop() {
+        isDone.withLock { $0 = true }
+        var one: UInt64 = 1
+        _ = write(stopEvent, &one, 8)
+    }
+
+    private func run() {
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: maxPacketSize, alignment: 64)
+        defer { buffer.deallocate() }
+        var events = [epoll_event](repeating: epoll_event(), count: 64)
+        while !isDone.withLock({ $0 }) {
+            let n = epoll_wait(epoll, &events, 64, -1)
+            guard n > 0 else { continue }
+            for event in events[0..<Int(n)] where event.data.u64 != .max {
+                read(UInt32(truncatingIfNeeded: event.data.u64), buffer)
+            }
+        }
+    }
+
+    /// Reads a burst of one port. The lock keeps the port's descriptor open meanwhile.
+    private func read(_ port: UInt32, _ buffer: UnsafeMutableRawBufferPointer) {
+        var mustWake = false
+        sources.withLock { sources in
+            guard let source = sources[port] else { return }
+            for _ in 0..<32 {
+                guard let size = source.read(buffer) else { break }
+                guard size > 0 else { continue }
+                if queue.append(port, [UInt8](buffer[0..<size])) { mustWake = true }
+            }
+        }
+        if mustWake { wake() }
+    }
+}

@@ -1,0 +1,179 @@
+// A network interface of the kernel, through a packet socket (packet(7)).
+
+import CLinux
+import Dpif
+import Glibc
+import Packet
+
+/// An existing kernel interface. Its packets are taken while it is open; the kernel sees them too.
+public final class SystemDevice: PolledDevice {
+    public let name: String
+    public let type: String
+    public var receiver: ((consuming Packet) -> Void)?
+    public let source: PacketSource
+    private let interface: KernelInterface
+    private let socketDescriptor: Int32
+    private var known: (mac: UInt64, mtu: Int, up: Bool, link: Bool)
+    private var changes: UInt64 = 1
+    public private(set) var linkResets: UInt64 = 0
+
+    /// Throws ENODEV when there is no such interface, EPERM without the right to open packet sockets.
+    public init(name: String, type: String = "system") throws(DpifError) {
+        self.name = name
+        self.type = type
+        interface = try KernelInterface(name)
+        let index = try interface.index
+        let fd = socket(
+            AF_PACKET, Int32(SOCK_RAW.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue),
+            Int32(UInt16(ETH_P_ALL).bigEndian))
+        guard fd >= 0 else { throw DpifError(errno, "packet socket for interface \(name)") }
+        socketDescriptor = fd
+        var address = sockaddr_ll()
+        address.sll_family = UInt16(AF_PACKET)
+        address.sll_protocol = UInt16(ETH_P_ALL).bigEndian
+        address.sll_ifindex = index
+        let bound = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(fd, $0, socklen_t(MemoryLayout<sockaddr_ll>.size))
+            }
+        }
+        guard bound == 0 else {
+            let error = errno
+            close(fd)
+            throw DpifError(error, "packet socket for interface \(name)")
+        }
+        var request = packet_mreq()
+        request.mr_ifindex = index
+        request.mr_type = UInt16(PACKET_MR_PROMISC)
+        setsockopt(fd, clinux_SOL_PACKET, PACKET_ADD_MEMBERSHIP, &request, socklen_t(MemoryLayout<packet_mreq>.size))
+        var on: Int32 = 1
+        setsockopt(fd, clinux_SOL_PACKET, PACKET_AUXDATA, &on, 4)
+        setsockopt(fd, clinux_SOL_PACKET, clinux_PACKET_IGNORE_OUTGOING, &on, 4)
+        var size: Int32 = 4 << 20
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, 4)
+        source = PacketSource(fileDescriptor: fd) { SystemDevice.receive(fd, $0) }
+        known = (try interface.mac, try interface.mtu, false, false)
+        refresh()
+    }
+
+    deinit { close(socketDescriptor) }
+
+    /// Reads one packet with what the kernel keeps beside it: a VLAN tag, and whether the checksum is still to be made.
+    private static func receive(_ fd: Int32, _ buffer: UnsafeMutableRawBufferPointer) -> Int? {
+        guard let base = buffer.baseAddress else { return nil }
+        var vector = iovec(iov_base: base, iov_len: buffer.count - 4)
+        var control = (UInt64(0), UInt64(0), UInt64(0), UInt64(0), UInt64(0), UInt64(0), UInt64(0), UInt64(0))
+        var from = sockaddr_ll()
+        var auxiliary = tpacket_auxdata()
+        var hasAuxiliary = false
+        let count = withUnsafeMutableBytes(of: &control) { space -> Int in
+            withUnsafeMutablePointer(to: &from) { address in
+                withUnsafeMutablePointer(to: &vector) { vector in
+                    var message = msghdr()
+                    message.msg_name = UnsafeMutableRawPointer(address)
+                    message.msg_namelen = socklen_t(MemoryLayout<sockaddr_ll>.size)
+                    message.msg_iov = vector
+                    message.msg_iovlen = 1
+                    message.msg_control = space.baseAddress
+                    message.msg_controllen = space.count
+                    let n = recvmsg(fd, &message, Int32(MSG_TRUNC))
+                    // cmsg_len, cmsg_level, cmsg_type, then the data.
+                    if n > 0, message.msg_controllen >= 16 + MemoryLayout<tpacket_auxdata>.size,
+                        space.load(fromByteOffset: 8, as: Int32.self) == clinux_SOL_PACKET,
+                        space.load(fromByteOffset: 12, as: Int32.self) == PACKET_AUXDATA
+                    {
+                        auxiliary = space.loadUnaligned(fromByteOffset: 16, as: tpacket_auxdata.self)
+                        hasAuxiliary = true
+                    }
+                    return n
+                }
+            }
+        }
+        guard count > 0 else { return nil }
+        guard count <= buffer.count - 4, count >= HeaderSize.ethernet, from.sll_pkttype != UInt8(PACKET_OUTGOING) else {
+            return 0
+        }
+        var size = count
+        if hasAuxiliary {
+            if auxiliary.tp_status & UInt32(TP_STATUS_CSUMNOTREADY) != 0 {
+                TransportChecksum.complete(UnsafeMutableRawBufferPointer(start: base, count: size))
+            }
+            if auxiliary.tp_status & UInt32(TP_STATUS_VLAN_VALID) != 0 {
+                memmove(base + 16, base + 12, size - 12)
+                let tpid =
+                    auxiliary.tp_status & UInt32(TP_STATUS_VLAN_TPID_VALID) != 0
+                    ? auxiliary.tp_vlan_tpid : UInt16(0x8100)
+                base.storeBytes(of: tpid.bigEndian, toByteOffset: 12, as: UInt16.self)
+                base.storeBytes(of: auxiliary.tp_vlan_tci.bigEndian, toByteOffset: 14, as: UInt16.self)
+                size += 4
+            }
+        }
+        return size
+    }
+
+    public func transmit(_ packet: consuming Packet) {
+        // A full queue drops, as a network card's does; the kernel counts it.
+        _ = send(socketDescriptor, packet.data, packet.count, Int32(MSG_DONTWAIT))
+    }
+
+    /// Asks the kernel for the interface's state.
+    private func refresh() {
+        let flags = (try? interface.flags) ?? 0
+        let now = (
+            mac: (try? interface.mac) ?? known.mac, mtu: (try? interface.mtu) ?? known.mtu,
+            up: flags & Int32(IFF_UP) != 0, link: interface.isRunning
+        )
+        guard now != known else { return }
+        if now.link != known.link { linkResets += 1 }
+        known = now
+        changes += 1
+    }
+
+    public var macAddress: UInt64 { known.mac }
+    public var mtu: Int { known.mtu }
+    public var isAdminUp: Bool { known.up }
+    public var isLinkUp: Bool { known.link }
+    public var changeCount: UInt64 {
+        refresh()
+        return changes
+    }
+    public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures)
+    {
+        let current: PortFeatures
+        switch interface.sysfs("speed") {
+        case 10: current = .full10Mb
+        case 100: current = .full100Mb
+        case 1000: current = .full1Gb
+        case 10_000: current = [.full10Gb, .copper]
+        case 40_000: current = .full40Gb
+        case 100_000: current = .full100Gb
+        default: current = []
+        }
+        return (current, [], [], [])
+    }
+    public var stats: DeviceStats { interface.stats }
+    public var status: [String: String] { ["driver_name": driver] }
+
+    private var driver: String {
+        var buffer = [CChar](repeating: 0, count: 256)
+        let n = readlink("/sys/class/net/\(name)/device/driver", &buffer, 255)
+        guard n > 0 else { return "" }
+        let path = String(decoding: buffer.prefix(n).map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        return path.split(separator: "/").last.map(String.init) ?? ""
+    }
+
+    public func setAdminUp(_ up: Bool) throws(DpifError) {
+        try interface.setUp(up)
+        refresh()
+    }
+    public func setMAC(_ address: UInt64) throws(DpifError) {
+        guard address != known.mac else { return }
+        try interface.setMAC(address)
+        refresh()
+    }
+    public func setMTU(_ mtu: Int) throws(DpifError) {
+        guard mtu != known.mtu else { return }
+        try interface.setMTU(mtu)
+        refresh()
+    }
+}
