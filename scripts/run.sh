@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# The main job on real packets: two network namespaces joined by the switch, pings between them, and what the switch
+# made of them. With "dummy": a packet trace through the dummy datapath, without root.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+datapath=${1:-netdev}
+daemon=$PWD/.build/release/vswitchd
+work=$(mktemp -d)
+export OVS_RUNDIR=$work OVS_DBDIR=$work OVS_LOGDIR=$work PATH="$PATH:/usr/sbin:/sbin"
+control=$work/vswitchd.ctl
+pid=
+tag=vsw$$
+
+cleanup() {
+    status=$?
+    if [ $status -ne 0 ] && [ -f "$work/vswitchd.log" ]; then tail -20 "$work/vswitchd.log" >&2; fi
+    if [ -n "$pid" ]; then kill "$pid" 2>/dev/null || true; wait "$pid" 2>/dev/null || true; fi
+    if [ "$datapath" != dummy ]; then
+        ip netns del "$tag-a" 2>/dev/null || true
+        ip netns del "$tag-b" 2>/dev/null || true
+    fi
+    rm -rf "$work"
+}
+trap cleanup EXIT
+
+say() { printf '\n== %s\n' "$*"; }
+appctl() { ovs-appctl -t "$control" "$@"; }
+
+options=()
+[ "$datapath" = dummy ] && options+=(--enable-dummy)
+"$daemon" --datapath "$datapath" "${options[@]}" --no-chdir --pidfile="$work/vswitchd.pid" --unixctl="$control" \
+    --log-file="$work/vswitchd.log" -vconsole:off &
+pid=$!
+for _ in $(seq 200); do [ -S "$control" ] && [ -S "$work/db.sock" ] && break; sleep 0.05; done
+
+ovs-vsctl --timeout=10 add-br br0
+if [ "$datapath" = dummy ]; then
+    ovs-vsctl --timeout=10 add-port br0 p1 -- set interface p1 type=dummy -- add-port br0 p2 -- set interface p2 type=dummy
+    a='eth(src=50:54:00:00:00:01,dst=50:54:00:00:00:02),eth_type(0x0800),ipv4(src=10.0.0.1,dst=10.0.0.2,proto=1,tos=0,ttl=64,frag=no),icmp(type=8,code=0)'
+    b='eth(src=50:54:00:00:00:02,dst=50:54:00:00:00:01),eth_type(0x0800),ipv4(src=10.0.0.2,dst=10.0.0.1,proto=1,tos=0,ttl=64,frag=no),icmp(type=0,code=0)'
+    say "a packet trace: three pings from p1 to p2"
+    for _ in 1 2 3; do
+        appctl netdev-dummy/receive p1 "in_port(1),$a"
+        appctl netdev-dummy/receive p2 "in_port(2),$b"
+    done
+else
+    for side in a b; do
+        ip netns add "$tag-$side"
+        ip link add "$tag$side" type veth peer name eth0 netns "$tag-$side"
+        ip link set "$tag$side" up
+        ip -n "$tag-$side" link set lo up
+        ip -n "$tag-$side" link set eth0 up
+        ovs-vsctl --timeout=10 add-port br0 "$tag$side"
+    done
+    ip -n "$tag-a" addr add 192.0.2.1/24 dev eth0
+    ip -n "$tag-b" addr add 192.0.2.2/24 dev eth0
+    say "ping from one namespace to the other"
+    ip netns exec "$tag-a" ping -c 5 -i 0.2 -W 2 192.0.2.2
+fi
+
+say "what the datapath can do"
+appctl dpif/show-dp-features br0
+say "OpenFlow flows"
+ovs-ofctl dump-flows br0
+say "addresses learned"
+appctl fdb/show br0
+say "datapath flows"
+appctl dpctl/dump-flows -m
+say "datapath"
+appctl dpif/show
