@@ -62,9 +62,9 @@ final class PollThread: Sendable {
     init(queue: ReceiveQueue, wake: @escaping @Sendable () -> Void) throws(DpifError) {
         self.queue = queue
         self.wake = wake
-        epoll = epoll_create1(Int32(EPOLL_CLOEXEC.rawValue))
+        epoll = epoll_create1(Int32(EPOLL_CLOEXEC))
         guard epoll >= 0 else { throw DpifError(errno, "epoll") }
-        stopEvent = eventfd(0, Int32(EFD_NONBLOCK.rawValue) | Int32(EFD_CLOEXEC.rawValue))
+        stopEvent = eventfd(0, Int32(EFD_NONBLOCK) | Int32(EFD_CLOEXEC))
         guard stopEvent >= 0 else {
             let error = errno
             close(epoll)
