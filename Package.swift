@@ -46,15 +46,19 @@ let package = Package(
         module("Ofproto", ["Vlog", "Dpif", "Classifier", "OpenFlow"]),
         module("OVSDB", nio + ["Vlog", .product(name: "Logging", package: "swift-log")]),
         module("Unixctl", ["Vlog", "OVSDB"] + nio),
-        module("Bridge", ["Vlog", "Ofproto", "OVSDB", "Netdev", "Unixctl"]),
+        module("Bridge", ["Vlog", "Ofproto", "OVSDB", "Netdev", "Unixctl"] + nio),
         .executableTarget(
             name: "vswitchd",
             dependencies: [
-                "Bridge", "DpifNetlink", "DpifNetdev", "DpifDummy", "Unixctl",
+                "Bridge", "DpifNetlink", "DpifNetdev", "DpifDummy", "Unixctl", "OVSDB", "Vlog", "Netdev", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            ],
+            ] + nio,
             swiftSettings: checked),
         tests("OVSDB", nio),
         tests("Unixctl", ["Vlog"] + nio),
+        tests("Packet"),
+        tests("Flow", ["Packet"]),
+        tests("Classifier", ["Flow"]),
+        tests("Datapath", ["Dpif", "Flow", "Packet"]),
     ]
 )

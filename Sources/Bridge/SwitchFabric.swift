@@ -3,6 +3,7 @@
 import Dpif
 import Netdev
 import Ofproto
+import OpenFlow
 import Vlog
 
 /// Opens network devices by type. vswitchd fills it with the types that this machine has.
@@ -24,6 +25,13 @@ public final class SwitchFabric {
     public private(set) var devices: [String: any PortDevice] = [:]
     public var cacheSettings = CacheSettings() {
         didSet { for backer in backers.values { backer.settings = cacheSettings } }
+    }
+    /// How many VLAN tags of packets are looked at (other_config:vlan-limit).
+    public var vlanLimit = 1 {
+        didSet {
+            guard vlanLimit != oldValue else { return }
+            for backer in backers.values { backer.vlanLimit = vlanLimit }
+        }
     }
     private var nextID = 1
     private var deviceOptions: [String: [String: String]] = [:]
@@ -47,6 +55,7 @@ public final class SwitchFabric {
         let dpif = try registry.open(type: type, name: "ovs-\(type)")
         let backer = DatapathBacker(dpif, time: time)
         backer.settings = cacheSettings
+        backer.vlanLimit = vlanLimit
         backers[type] = backer
         return backer
     }
@@ -70,33 +79,46 @@ public final class SwitchFabric {
         }
     }
 
-    /// Opens a device and adds it to a bridge.
+    /// Opens a device and adds it to a bridge. The error's detail is the text for Interface.error.
     public func addPort(
         to target: OpenFlowSwitch, name: String, type: String, options: [String: String], requested: UInt32?
     ) throws(DpifError) -> SwitchPort {
         let device: any PortDevice
-        if let open = devices[name] { device = open } else { device = try factory.open(name: name, type: type, options: options) }
-        try factory.configure(device, options: options)
-        devices[name] = device
-        deviceOptions[name] = options
-        if type == "patch" {
-            return try target.addPort(
-                device, requested: requested.map { .init($0) }, datapathPort: nil, peerName: options["peer"] ?? "")
-        }
-        let dpif = target.backer.dpif
         do throws(DpifError) {
-            let number = try dpif.addPort(device, requested: nil)
-            do throws(DpifError) {
-                return try target.addPort(
-                    device, requested: requested.map { .init($0) }, datapathPort: number)
-            } catch {
-                try? dpif.deletePort(number)
-                throw error
-            }
+            device = try factory.open(name: name, type: type, options: options)
         } catch {
-            devices[name] = nil
-            throw error
+            throw DpifError(error.errno, "could not open network device \(name) (\(error.reason))")
         }
+        try factory.configure(device, options: options)
+        let wanted = requested.map { OFPort($0) }
+        do throws(DpifError) {
+            let port: SwitchPort
+            if type == "patch" {
+                port = try target.addPort(
+                    device, requested: wanted, datapathPort: nil, peerName: options["peer"] ?? "")
+            } else {
+                let dpif = target.backer.dpif
+                let number = try dpif.addPort(device, requested: nil)
+                do throws(DpifError) {
+                    port = try target.addPort(device, requested: wanted, datapathPort: number)
+                } catch {
+                    try? dpif.deletePort(number)
+                    throw error
+                }
+            }
+            devices[name] = device
+            deviceOptions[name] = options
+            return port
+        } catch {
+            throw DpifError(error.errno, "could not add network device \(name) to ofproto (\(error.reason))")
+        }
+    }
+
+    /// Applies changed options to a port's device. Throws the text of what is wrong with them.
+    public func configurePort(_ port: SwitchPort, options: [String: String]) throws(DpifError) {
+        try factory.configure(port.device, options: options)
+        deviceOptions[port.name] = options
+        if port.isPatch { port.owner.setPeer(options["peer"] ?? "", of: port) }
     }
 
     /// Removes a port and closes its device.
@@ -105,6 +127,7 @@ public final class SwitchFabric {
         target.removePort(port)
         if let number = port.datapathPort { try? target.backer.dpif.deletePort(number) }
         devices[port.name] = nil
+        deviceOptions[port.name] = nil
     }
 
     /// Does what is due everywhere.

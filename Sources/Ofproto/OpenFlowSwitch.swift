@@ -186,6 +186,13 @@ public final class OpenFlowSwitch {
         eventReceiver?(.portDeleted(port))
     }
 
+    /// Joins a patch port with another peer.
+    public func setPeer(_ name: String, of port: SwitchPort) {
+        guard port.isPatch, port.peerName != name else { return }
+        port.peerName = name
+        backer.changed()
+    }
+
     /// Sets what NORMAL is to make of some ports.
     public func setBundle(_ settings: BundleSettings, ports: [SwitchPort]) {
         let bundle = bundles[settings.name] ?? PortBundle(settings)

@@ -1,1 +1,51 @@
-print("vswitchd")
+// The daemon's entry: command line, background, then the main loop.
+
+import ArgumentParser
+import Bridge
+import Glibc
+import Vlog
+
+/// Ends the process with a message, as the real daemon words it.
+func die(_ message: String) -> Never {
+    let text = Array("ovs-vswitchd: \(message)\n".utf8)
+    _ = write(STDERR_FILENO, text, text.count)
+    exit(1)
+}
+
+_ = DaemonIdentity.started
+Vlog.setProgramName("ovs-vswitchd")
+signal(SIGPIPE, SIG_IGN)
+
+let arguments = Array(CommandLine.arguments.dropFirst())
+// An old way to configure DPDK, whose arguments are not ours to understand.
+if arguments.contains("--dpdk") { die("Using --dpdk to configure DPDK is not supported.") }
+
+let options: Options
+do {
+    options = try Options.parse(Options.normalise(arguments))
+} catch {
+    let code = Options.exitCode(for: error)
+    if code == .success {
+        print(Options.fullMessage(for: error))
+        exit(0)
+    }
+    die("\(Options.message(for: error)); use --help for usage")
+}
+if options.version {
+    print(DaemonIdentity.version)
+    exit(0)
+}
+
+let directories = Directories()
+for spec in options.verbose {
+    if let error = Vlog.set(spec.isEmpty ? "any:any:dbg" : spec) { die("processing \"\(spec)\": \(error)") }
+}
+if let file = options.logFile {
+    let path = file.isEmpty ? "\(directories.log)/ovs-vswitchd.log" : Directories.absolute(file, in: directories.log)
+    // A failure has been logged; the daemon goes on without.
+    try? Vlog.setLogFile(path)
+}
+
+let background = Background(options, directories)
+background.start()
+Daemon(options, directories, background).run()

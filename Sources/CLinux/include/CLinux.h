@@ -15,4 +15,7 @@ static const unsigned long clinux_TUNSETIFF = TUNSETIFF;
 static const unsigned long clinux_TUNSETPERSIST = TUNSETPERSIST;
 static const int clinux_SOL_PACKET = 263;
 static const int clinux_PACKET_IGNORE_OUTGOING = 23;
+#include <unistd.h>
+// Swift does not import fork. Only for a process that still has one thread.
+static inline pid_t clinux_fork(void) { return fork(); }
 #endif

@@ -27,7 +27,7 @@ public final class SwitchPort {
     public var config: PortConfig = []
     public internal(set) weak var bundle: PortBundle?
     /// The peer's name, for patch ports.
-    public let peerName: String?
+    public internal(set) var peerName: String?
     /// Counters of a patch port, whose packets no device sees.
     public internal(set) var patchStats = DeviceStats()
     /// Milliseconds.

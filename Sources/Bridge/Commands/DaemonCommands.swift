@@ -1,0 +1,113 @@
+// Commands about the daemon as a whole: exit, memory, coverage, QoS, and connections of bridges.
+
+import Dpif
+import Netdev
+import Ofproto
+import OVSDB
+import Unixctl
+
+/// Registers the daemon's own commands.
+public final class DaemonCommands {
+    private let configurator: BridgeConfigurator
+    private let server: UnixctlServer
+    private let end: (_ cleanup: Bool) -> Void
+
+    /// - Parameter end: ends the process; called after the reply to `exit` was written.
+    public init(configurator: BridgeConfigurator, server: UnixctlServer, end: @escaping (_ cleanup: Bool) -> Void) {
+        self.configurator = configurator
+        self.server = server
+        self.end = end
+    }
+
+    private var fabric: SwitchFabric { configurator.fabric }
+
+    public func registerAll() {
+        registerExit()
+        server.register("memory/show", "", 0, 0) { [unowned self] _ in
+            .ok(memory().sorted { $0.key < $1.key }.map { "\($0.key):\($0.value)" }.joined(separator: " "))
+        }
+        server.register("bridge/reconnect", "[bridge]", 0, 1) { [unowned self] args in
+            if let name = args.first {
+                guard let target = fabric.switches[name] else { return .error("Unknown bridge") }
+                configurator.controllers.reconnect(target)
+            } else {
+                for target in fabric.orderedSwitches { configurator.controllers.reconnect(target) }
+            }
+            return .ok("")
+        }
+        registerCoverage()
+        registerQoS()
+    }
+
+    private func registerExit() {
+        let end = end
+        server.register("exit", "[--cleanup]", 0, 1) { [unowned self] args in
+            let cleanup = args.first == "--cleanup"
+            configurator.client.eventLoop.assumeIsolated().execute { end(cleanup) }
+            return .ok("")
+        }
+    }
+
+    private func memory() -> [String: Int] {
+        var usage = configurator.controllers.memoryUsage
+        usage["handlers"] = fabric.backers.isEmpty ? nil : fabric.backers.count
+        usage["revalidators"] = fabric.backers.isEmpty ? nil : fabric.backers.count
+        usage["ports"] = fabric.switches.values.reduce(0) { $0 + $1.portsInOrder.count }
+        usage["rules"] = fabric.switches.values.reduce(0) { $0 + $1.flowCount }
+        usage["udpif keys"] = fabric.backers.values.reduce(0) { $0 + $1.flowCount }
+        usage["idl-cells-Open_vSwitch"] = configurator.client.tables.values.reduce(0) { sum, rows in
+            sum + rows.values.reduce(0) { $0 + $1.columns.count }
+        }
+        return usage.filter { $0.value != 0 }
+    }
+
+    // MARK: Coverage
+
+    /// Event counts by the names that the real daemon gives such events.
+    private var counters: [(name: String, total: UInt64)] {
+        var hits: UInt64 = 0
+        var misses: UInt64 = 0
+        for backer in fabric.backers.values {
+            hits &+= backer.dpif.stats.hit
+            misses &+= backer.dpif.stats.missed
+        }
+        return [
+            ("bridge_reconfigure", configurator.configurationCount), ("datapath_hit", hits), ("upcall_miss", misses),
+        ]
+    }
+
+    private func registerCoverage() {
+        server.register("coverage/show", "", 0, 0) { [unowned self] _ in
+            var text = "Event coverage, avg rate over last: 5 seconds, last minute, last hour,  hash=00000000:\n"
+            let counters = counters
+            for counter in counters where counter.total > 0 {
+                let name = counter.name + String(repeating: " ", count: max(0, 24 - counter.name.utf8.count))
+                text += "\(name)   0.0/sec     0.000/sec        0.0000/sec   total: \(counter.total)\n"
+            }
+            let never = counters.filter { $0.total == 0 }.count
+            return .ok(text + "\(never) events never hit\n")
+        }
+        server.register("coverage/read-counter", "COUNTER", 1, 1) { [unowned self] args in
+            guard let counter = counters.first(where: { $0.name == args[0] }) else { return .error("No such counter") }
+            return .ok("\(counter.total)\n")
+        }
+    }
+
+    // MARK: QoS
+
+    /// Whether an interface is a bridge's port.
+    private func port(_ name: String) -> SwitchPort? {
+        fabric.switches.values.lazy.compactMap { $0.port(named: name) }.first
+    }
+
+    private func registerQoS() {
+        server.register("qos/show-types", "interface", 1, 1) { [unowned self] args in
+            guard port(args[0]) != nil else { return .error("no such interface") }
+            return .ok("No QoS types supported for interface: \(args[0])\n")
+        }
+        server.register("qos/show", "interface", 1, 1) { [unowned self] args in
+            guard port(args[0]) != nil else { return .error("no such interface") }
+            return .ok("QoS not configured on \(args[0])\n")
+        }
+    }
+}

@@ -1,0 +1,203 @@
+// Writes back what became of the configuration: numbers, states, errors and counters of interfaces, identities of
+// bridges, and cur_cfg. One transaction is under way at a time; what changes meanwhile goes with the next.
+
+import Dpif
+import Flow
+import Glibc
+import Netdev
+import Ofproto
+import OVSDB
+
+/// Reports to the database. Confined to the main thread.
+final class StatusWriter {
+    private unowned let configurator: BridgeConfigurator
+    /// Open_vSwitch.next_cfg of the configuration in force.
+    private var configuration: Int64?
+    private var isWriting = false
+    private var wantsStatus = false
+    private var wantsStatistics = false
+    /// The state of the devices when it was last reported.
+    private var reported: UInt64 = 0
+    private var lastStatistics: Int64 = 0
+    private var lastControllers: UInt64 = 0
+    private var retryAt: Int64 = 0
+    private let system = SystemStatistics()
+
+    init(_ configurator: BridgeConfigurator) { self.configurator = configurator }
+
+    private var client: OVSDBClient { configurator.client }
+    private var fabric: SwitchFabric { configurator.fabric }
+
+    /// The configuration is in force: all is to be reported.
+    func configured(_ root: OVSDBRow) {
+        configuration = root.integer("next_cfg")
+        wantsStatus = true
+        wantsStatistics = true
+    }
+
+    /// Reports what has changed.
+    func run() {
+        let now = fabric.time.now
+        var changes = configurator.controllers.changeCount
+        for device in fabric.devices.values { changes &+= device.changeCount }
+        if changes != reported {
+            reported = changes
+            wantsStatus = true
+        }
+        if now >= lastStatistics + statisticsInterval || now < lastStatistics { wantsStatistics = true }
+        guard wantsStatus || wantsStatistics, !isWriting, client.isConnected, client.hasLock, now >= retryAt else { return }
+        write(now)
+    }
+
+    /// Milliseconds, at least 5000.
+    private var statisticsInterval: Int64 {
+        let config = client.singleton("Open_vSwitch")?.map("other_config") ?? [:]
+        return Int64(config.integer("stats-update-interval", default: 5000, in: 5000...Int(Int32.max)))
+    }
+
+    private func write(_ now: Int64) {
+        guard let root = client.singleton("Open_vSwitch") else { return }
+        let transaction = client.transaction()
+        let counts = wantsStatistics
+        (wantsStatus, wantsStatistics, isWriting) = (false, false, true)
+        if counts { lastStatistics = now }
+        for (id, row) in client.rows("Interface") { transaction.set(row, columns(of: configurator.outcomes[id], counts)) }
+        for (_, bridge) in configurator.bridges {
+            guard let row = client.row("Bridge", bridge.id) else { continue }
+            transaction.set(row, [
+                "datapath_id": .string(hex16(bridge.target.datapathID)),
+                "datapath_version": .string(bridge.target.backer.dpif.type == "system" ? "<unknown>" : "<built-in>"),
+            ])
+            setControllers(bridge, transaction)
+        }
+        if !configurator.bridges.isEmpty || configurator.isConfigured { clearLostBridges(transaction) }
+        if let managerStatus = configurator.managerStatus {
+            for row in client.rows("Manager").values {
+                if let isConnected = managerStatus(row.string("target")) {
+                    transaction.set(row, ["is_connected": .bool(isConnected)])
+                }
+            }
+        }
+        setRoot(root, transaction, counts)
+        transaction.commit { [weak self] status in
+            guard let self else { return }
+            isWriting = false
+            switch status {
+            case .success, .unchanged: break
+            case .tryAgain, .notLocked:
+                // What was not written is written again.
+                wantsStatus = true
+                wantsStatistics = wantsStatistics || counts
+                retryAt = fabric.time.now + 100
+            case .error(let error): BridgeConfigurator.log.warn("could not write status: \(error)")
+            }
+            run()
+        }
+    }
+
+    private func clearLostBridges(_ transaction: OVSDBTransaction) {
+        let made = Set(configurator.bridges.values.map(\.id))
+        for (id, row) in client.rows("Bridge") where !made.contains(id) {
+            transaction.set(row, ["datapath_id": OVSDBDatum(), "datapath_version": .string("")])
+        }
+    }
+
+    private func setControllers(_ bridge: ConfiguredBridge, _ transaction: OVSDBTransaction) {
+        let states = configurator.controllers.status(bridge.target)
+        for target in bridge.controllers.controllers {
+            let state = states[target.id] ?? ControllerStatus()
+            let role: String? = switch state.role {
+            case "primary": "master"
+            case "secondary": "slave"
+            default: state.role
+            }
+            transaction.set("Controller", target.id, "is_connected", .bool(state.isConnected))
+            transaction.set("Controller", target.id, "role", .optional(role))
+            transaction.set("Controller", target.id, "status", .map(state.status))
+        }
+    }
+
+    private func setRoot(_ root: OVSDBRow, _ transaction: OVSDBTransaction, _ counts: Bool) {
+        var columns: [String: OVSDBDatum] = [
+            "datapath_types": .strings(fabric.registry.types),
+            "iface_types": .strings(configurator.settings.interfaceTypes),
+            "dpdk_initialized": .bool(false),
+            "dpdk_version": .optional("none"),
+        ]
+        if let configuration { columns["cur_cfg"] = .integer(configuration) }
+        if counts {
+            let wanted = root.map("other_config").bool("enable-statistics")
+            columns["statistics"] = .map(wanted ? system.read() : [:])
+        }
+        if configurator.settings.ownsDatabase {
+            columns["ovs_version"] = .optional(DaemonIdentity.release)
+            columns["db_version"] = .optional(client.schema?.version)
+            let identity = SystemStatistics.identity
+            columns["system_type"] = .optional(identity.type)
+            columns["system_version"] = .optional(identity.version)
+        }
+        transaction.set(root, columns)
+    }
+
+    // MARK: Interfaces
+
+    private func columns(of outcome: InterfaceOutcome?, _ counts: Bool) -> [String: OVSDBDatum] {
+        guard case .open(let port)? = outcome else {
+            var columns: [String: OVSDBDatum] = [:]
+            for name in ["mac_in_use", "admin_state", "link_state", "link_speed", "duplex", "mtu", "ifindex", "link_resets"] {
+                columns[name] = OVSDBDatum()
+            }
+            columns["status"] = OVSDBDatum()
+            columns["statistics"] = OVSDBDatum()
+            if case .failed(let text)? = outcome {
+                columns["ofport"] = .integer(-1)
+                columns["error"] = .optional(text)
+            } else {
+                columns["ofport"] = OVSDBDatum()
+                columns["error"] = OVSDBDatum()
+            }
+            return columns
+        }
+        let device = port.device
+        let speed = Self.speed(device.features.current)
+        var columns: [String: OVSDBDatum] = [
+            "ofport": .integer(port.number.rawValue),
+            "error": .optional(problem(port)),
+            "mac_in_use": .optional(AddressText.mac(device.macAddress)),
+            "admin_state": .optional(device.isAdminUp ? "up" : "down"),
+            "link_state": .optional(device.isLinkUp ? "up" : "down"),
+            "link_speed": .optional(speed?.bitsPerSecond),
+            "duplex": .optional(speed.map { $0.isFull ? "full" : "half" }),
+            "mtu": .optional(device.mtu > 0 ? Int64(device.mtu) : nil),
+            "ifindex": .optional(Self.index(device)),
+            "link_resets": .optional(Int64(clamping: device.linkResets)),
+            "status": .map(device.status),
+        ]
+        if counts {
+            var counters = port.stats.byName
+            if let extra = device as? any ExtraCounters { counters.merge(extra.extraCounters) { _, new in new } }
+            columns["statistics"] = .map(counters.mapValues { Int64(clamping: $0) })
+        }
+        return columns
+    }
+
+    private func problem(_ port: SwitchPort) -> String? {
+        guard port.isPatch, port.peer == nil else { return nil }
+        return "No usable peer '\(port.peerName ?? "")' exists in '\(port.owner.backer.dpif.type)' datapath."
+    }
+
+    private static func index(_ device: any PortDevice) -> Int64 {
+        if device is DummyDevice || device is PatchDevice { return 0 }
+        return Int64(if_nametoindex(device.name))
+    }
+
+    private static func speed(_ features: PortFeatures) -> (bitsPerSecond: Int64, isFull: Bool)? {
+        let speeds: [(PortFeatures, Int64, Bool)] = [
+            (.full1Tb, 1_000_000_000_000, true), (.full100Gb, 100_000_000_000, true), (.full40Gb, 40_000_000_000, true),
+            (.full10Gb, 10_000_000_000, true), (.full1Gb, 1_000_000_000, true), (.half1Gb, 1_000_000_000, false),
+            (.full100Mb, 100_000_000, true), (.half100Mb, 100_000_000, false), (.full10Mb, 10_000_000, true),
+            (.half10Mb, 10_000_000, false),
+        ]
+        return speeds.first { features.contains($0.0) }.map { ($0.1, $0.2) }
+    }
+}

@@ -1,0 +1,83 @@
+// The heartbeat of the daemon: runs the switch and the configuration after something happened, and now and then.
+
+import NIOCore
+import Synchronization
+
+/// Asks the main loop for a prompt run, from any thread.
+public final class MainLoopWaker: Sendable {
+    private let isAwake = Atomic<Bool>(false)
+    private let eventLoop: any EventLoop
+    private let loop: NIOLoopBound<MainLoop>
+
+    init(_ loop: MainLoop, _ eventLoop: any EventLoop) {
+        self.eventLoop = eventLoop
+        self.loop = NIOLoopBound(loop, eventLoop: eventLoop)
+    }
+
+    /// Returns at once; the run follows on the main thread. Calls before it count as one.
+    public func wake() {
+        guard !isAwake.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        eventLoop.execute { [self] in
+            isAwake.store(false, ordering: .releasing)
+            loop.value.runSoon()
+        }
+    }
+}
+
+/// Runs what is due. Confined to the main thread, which is the event loop.
+public final class MainLoop {
+    /// While things happen, and while nothing does, in milliseconds.
+    private static let busyInterval: Int64 = 10
+    private static let idleInterval: Int64 = 100
+    /// For how many runs after something happened the loop stays busy.
+    private static let busyRuns = 10
+
+    private let eventLoop: any EventLoop
+    /// What a run does, in order.
+    private var steps: [() -> Void] = []
+    private var timer: Scheduled<Void>?
+    private var busy = 0
+    private var isRunning = false
+    private var isStopped = false
+    /// How often the loop ran.
+    public private(set) var count: UInt64 = 0
+    public private(set) lazy var waker = MainLoopWaker(self, eventLoop)
+
+    public init(eventLoop: any EventLoop) { self.eventLoop = eventLoop }
+
+    /// Adds something to be done in every run.
+    public func add(_ step: @escaping () -> Void) { steps.append(step) }
+
+    /// Starts running.
+    public func start() { schedule() }
+
+    /// Runs no more.
+    public func stop() {
+        isStopped = true
+        timer?.cancel()
+    }
+
+    /// Something happened: runs now, and more often for a while. On the main thread.
+    public func runSoon() {
+        busy = Self.busyRuns
+        guard !isRunning else { return }
+        timer?.cancel()
+        run()
+    }
+
+    private func run() {
+        guard !isRunning, !isStopped else { return }
+        isRunning = true
+        count += 1
+        for step in steps { step() }
+        isRunning = false
+        schedule()
+    }
+
+    private func schedule() {
+        guard !isStopped else { return }
+        let interval = busy > 0 ? Self.busyInterval : Self.idleInterval
+        if busy > 0 { busy -= 1 }
+        timer = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(interval)) { [weak self] in self?.run() }
+    }
+}

@@ -1,0 +1,51 @@
+// Opens devices by type name. vswitchd registers the types that this machine has; dummies and patch ports are built in.
+
+import Dpif
+import Netdev
+
+/// Devices by type. Confined to the main thread.
+public final class StandardDeviceFactory: DeviceFactory {
+    /// Opens a device of one type. Throws the errno of what is wrong, which becomes "could not open network device ...".
+    public typealias Opener = (_ name: String, _ options: [String: String]) throws(DpifError) -> any PortDevice
+    /// Applies options. Throws with the whole text for Interface.error as detail.
+    public typealias Configurer = (_ device: any PortDevice, _ options: [String: String]) throws(DpifError) -> Void
+
+    private var openers: [String: Opener] = [:]
+    private var configurers: [String: Configurer] = [:]
+
+    public init() {
+        register("patch") { (name, _) throws(DpifError) in PatchDevice(name: name) } configure: {
+            (device, options) throws(DpifError) in
+            try (device as? PatchDevice)?.configure(options)
+        }
+    }
+
+    /// Adds the dummy types, which `--enable-dummy` asks for.
+    public func registerDummies(also names: [String] = []) {
+        for type in ["dummy", "dummy-internal", "dummy-pmd"] + names {
+            register(type) { (name, _) throws(DpifError) in DummyDevice(name: name, type: type) } configure: {
+                (device, options) throws(DpifError) in
+                try (device as? DummyDevice)?.configure(options)
+            }
+        }
+    }
+
+    /// Adds a type, in place of one of that name.
+    public func register(_ type: String, open: @escaping Opener, configure: @escaping Configurer = { (_, _) throws(DpifError) in }) {
+        openers[type] = open
+        configurers[type] = configure
+    }
+
+    /// The types that can be opened.
+    public var types: [String] { openers.keys.sorted() }
+
+    public func open(name: String, type: String, options: [String: String]) throws(DpifError) -> any PortDevice {
+        // EAFNOSUPPORT
+        guard let opener = openers[type] else { throw DpifError(97, "network device \(name) of unknown type \(type)") }
+        return try opener(name, options)
+    }
+
+    public func configure(_ device: any PortDevice, options: [String: String]) throws(DpifError) {
+        try configurers[device.type]?(device, options)
+    }
+}

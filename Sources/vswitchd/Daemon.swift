@@ -1,0 +1,164 @@
+// Wiring: makes the parts of the daemon, joins them, and runs the main loop until a signal or `exit` ends it.
+
+import Bridge
+import Dispatch
+import Dpif
+import DpifDummy
+import Glibc
+import NIOCore
+import NIOPosix
+import OVSDB
+import Unixctl
+import Vlog
+
+/// The running daemon. Confined to the main thread.
+final class Daemon {
+    private static let log = Vlog.module("vswitchd")
+    private let options: Options
+    private let directories: Directories
+    private let background: Background
+    private let time = TimeSource()
+    private let registry = DpifRegistry()
+    private let factory = StandardDeviceFactory()
+
+    private var configurator: BridgeConfigurator?
+    private var control: UnixctlServer?
+    private var database: EmbeddedDatabase?
+    private var commands: [AnyObject] = []
+    private var loop: MainLoop?
+    private var signals: [any DispatchSourceSignal] = []
+    private var isEnding = false
+
+    init(_ options: Options, _ directories: Directories, _ background: Background) {
+        self.options = options
+        self.directories = directories
+        self.background = background
+    }
+
+    /// Runs the event loop on this thread. Never returns.
+    func run() -> Never {
+        MultiThreadedEventLoopGroup.withCurrentThreadAsEventLoop { eventLoop in self.start(eventLoop) }
+        exit(0)
+    }
+
+    private func start(_ eventLoop: any EventLoop) {
+        registerDatapaths()
+        let fabric = SwitchFabric(time: time, registry: registry, factory: factory)
+        let loop = MainLoop(eventLoop: eventLoop)
+        self.loop = loop
+        watchSignals(eventLoop)
+
+        var settings = ConfiguratorSettings(runDirectory: directories.run)
+        settings.interfaceTypes = factory.types
+        let remote: OVSDBRemote
+        if let text = options.database {
+            do { remote = try OVSDBRemote(text) } catch { die("\(error)") }
+        } else {
+            settings.ownsDatabase = true
+            do {
+                let database = try EmbeddedDatabase(directories, eventLoop)
+                self.database = database
+                remote = database.remote
+            } catch { die("\(error)") }
+        }
+        let configurator = BridgeConfigurator(
+            remote: remote, fabric: fabric, controllers: NoControllers(), settings: settings, eventLoop: eventLoop)
+        self.configurator = configurator
+        configurator.onFirstConfiguration = { [background] in background.ready() }
+        configurator.onWake = { [weak loop] in loop?.waker.wake() }
+        if let database { database.follow(configurator) }
+
+        loop.add { fabric.run() }
+        loop.add { configurator.controllers.run() }
+        loop.add { configurator.run() }
+        time.onWarp = { [weak loop] in loop?.waker.wake() }
+        loop.start()
+        openControl(eventLoop, fabric, configurator)
+        if let database {
+            database.listen { configurator.start() }
+        } else {
+            configurator.start()
+        }
+    }
+
+    // MARK: Datapaths
+
+    /// The only place that knows the providers.
+    private func registerDatapaths() {
+        if let mode = options.enableDummy {
+            guard ["", "override", "system"].contains(mode) else { die("--enable-dummy=\(mode): unknown mode") }
+            factory.registerDummies(also: mode == "" ? [] : ["system"])
+            register("dummy")
+            if mode == "system" || mode == "override" { register("system") }
+            if mode == "override" { register("netdev") }
+        } else if options.datapath == "dummy" {
+            factory.registerDummies()
+            register("dummy")
+        }
+        if let datapath = options.datapath {
+            guard ["netlink", "netdev", "dummy", "system"].contains(datapath) else {
+                die("--datapath=\(datapath): expected netlink, netdev or dummy")
+            }
+            registry.defaultType = registry.normalise(datapath)
+        }
+    }
+
+    private func register(_ type: String) {
+        do { registry.register(try DummyProvider(time: time, profile: options.dummyProfile, type: type)) } catch { die(error.detail) }
+    }
+
+    // MARK: Control
+
+    private func openControl(_ eventLoop: any EventLoop, _ fabric: SwitchFabric, _ configurator: BridgeConfigurator) {
+        let server = UnixctlServer(eventLoop: eventLoop, version: DaemonIdentity.version)
+        control = server
+        let general = ControlCommands(fabric: fabric, server: server)
+        general.registerAll()
+        let daemon = DaemonCommands(configurator: configurator, server: server) { [weak self] cleanup in self?.end(cleanup: cleanup) }
+        daemon.registerAll()
+        commands = [general, daemon]
+        guard options.unixctl != "none" else { return }
+        let path = options.unixctl.map { Directories.absolute($0, in: directories.run) }
+            ?? "\(directories.run)/ovs-vswitchd.\(getpid()).ctl"
+        server.listen(path: path) { error in
+            guard let error else { return }
+            let reason = (error as? IOError).map { String(cString: strerror($0.errnoCode)) } ?? "\(error)"
+            die("\(path): could not initialize control socket (\(reason))")
+        }
+    }
+
+    // MARK: The end
+
+    private func watchSignals(_ eventLoop: any EventLoop) {
+        let daemon = NIOLoopBound(self, eventLoop: eventLoop)
+        for number in [SIGTERM, SIGINT, SIGHUP, SIGALRM] {
+            signal(number, SIG_IGN)
+            let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
+            source.setEventHandler { eventLoop.execute { daemon.value.received(number) } }
+            source.activate()
+            signals.append(source)
+        }
+    }
+
+    private func received(_ number: Int32) {
+        if number == SIGHUP {
+            try? Vlog.reopenLogFile()
+            return
+        }
+        Vlog.module("fatal_signal").warn("terminating with signal \(number) (\(String(cString: strsignal(number))))")
+        end(cleanup: false)
+    }
+
+    /// Ends the process once replies under way are written.
+    private func end(cleanup: Bool) {
+        guard !isEnding else { return }
+        isEnding = true
+        loop?.stop()
+        if cleanup { configurator?.destroyAll() }
+        configurator?.stop()
+        database?.close()
+        control?.close()
+        background.finish()
+        exit(0)
+    }
+}
