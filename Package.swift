@@ -44,9 +44,10 @@ let package = Package(
         module("DpifDummy", ["Vlog", "Dpif", "Datapath", "Netdev"]),
         module("OpenFlow", ["Flow"]),
         module("Ofproto", ["Vlog", "Dpif", "Classifier", "OpenFlow"]),
+        module("OpenFlowService", ["Ofproto", "OpenFlow", "Dpif", "Vlog"] + nio),
         module("OVSDB", nio + ["Vlog", .product(name: "Logging", package: "swift-log")]),
         module("Unixctl", ["Vlog", "OVSDB"] + nio),
-        module("Bridge", ["Vlog", "Ofproto", "OVSDB", "Netdev", "Unixctl"] + nio),
+        module("Bridge", ["Vlog", "Ofproto", "OpenFlowService", "OVSDB", "Netdev", "Unixctl"] + nio),
         .executableTarget(
             name: "vswitchd",
             dependencies: [

@@ -159,7 +159,10 @@ public struct Classifier {
     ///
     /// - Parameter consulted: gains the bits of the key that the answer depends on.
     public func lookup(_ key: borrowing FlowKey, consulted: inout FlowMask) -> ClassifierRule? {
-        lookup(key, consulted: &consulted, allowConjunctions: true)
+        let rule = lookup(key, consulted: &consulted, allowConjunctions: true)
+        // No packet has a conj_id; what made it is in the mask.
+        consulted.bits.conjID = 0
+        return rule
     }
 
     private func lookup(_ key: borrowing FlowKey, consulted: inout FlowMask, allowConjunctions: Bool) -> ClassifierRule?
