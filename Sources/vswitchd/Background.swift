@@ -17,7 +17,7 @@ final class Background {
 
     init(_ options: Options, _ directories: Directories) {
         self.options = options
-        pidFile = options.pidfile.map {
+        pidFile = Options.value(options.pidfile).map {
             $0.isEmpty ? "\(directories.run)/ovs-vswitchd.pid" : Directories.absolute($0, in: directories.run)
         }
     }

@@ -62,7 +62,7 @@ final class Daemon {
             } catch { die("\(error)") }
         }
         let configurator = BridgeConfigurator(
-            remote: remote, fabric: fabric, controllers: NoControllers(), settings: settings, eventLoop: eventLoop)
+            remote: remote, fabric: fabric, controllers: OpenFlowServices(eventLoop: eventLoop), settings: settings, eventLoop: eventLoop)
         self.configurator = configurator
         configurator.onFirstConfiguration = { [background] in background.ready() }
         configurator.onWake = { [weak loop] in loop?.waker.wake() }
@@ -85,7 +85,7 @@ final class Daemon {
 
     /// The only place that knows the providers.
     private func registerDatapaths() {
-        if let mode = options.enableDummy {
+        if let mode = Options.value(options.enableDummy) {
             guard ["", "override", "system"].contains(mode) else { die("--enable-dummy=\(mode): unknown mode") }
             factory.registerDummies(also: mode == "" ? [] : ["system"])
             register("dummy")

@@ -61,7 +61,13 @@ struct Options: ParsableArguments {
 
     @Flag(name: [.customShort("V"), .long], help: "Print the version.") var version = false
 
-    /// Arguments in the form that the parser knows: options whose value may be left out get an empty one.
+    /// Stands for a value that was left out; no argument can hold it.
+    private static let absent = "\u{1}"
+
+    /// An option's value when it is given; "" when its value was left out.
+    static func value(_ text: String?) -> String? { text == absent ? "" : text }
+
+    /// Arguments in the form that the parser knows: options whose value may be left out get a stand-in.
     static func normalise(_ arguments: [String]) -> [String] {
         var out: [String] = []
         var isLiteral = false
@@ -72,8 +78,8 @@ struct Options: ParsableArguments {
             }
             switch argument {
             case "--": isLiteral = true; out.append(argument)
-            case "-v", "--verbose": out.append("--verbose=")
-            case "--pidfile", "--log-file", "--enable-dummy": out.append(argument + "=")
+            case "-v", "--verbose": out.append("--verbose=" + absent)
+            case "--pidfile", "--log-file", "--enable-dummy": out.append(argument + "=" + absent)
             case _ where argument.hasPrefix("-v"): out.append("--verbose=" + argument.dropFirst(2))
             default: out.append(argument)
             }

@@ -37,10 +37,10 @@ if options.version {
 }
 
 let directories = Directories()
-for spec in options.verbose {
+for spec in options.verbose.compactMap(Options.value) {
     if let error = Vlog.set(spec.isEmpty ? "any:any:dbg" : spec) { die("processing \"\(spec)\": \(error)") }
 }
-if let file = options.logFile {
+if let file = Options.value(options.logFile) {
     let path = file.isEmpty ? "\(directories.log)/ovs-vswitchd.log" : Directories.absolute(file, in: directories.log)
     // A failure has been logged; the daemon goes on without.
     try? Vlog.setLogFile(path)
