@@ -44,7 +44,7 @@ let package = Package(
         module("DpifDummy", ["Vlog", "Dpif", "Datapath", "Netdev"]),
         module("OpenFlow", ["Flow"]),
         module("Ofproto", ["Vlog", "Dpif", "Classifier", "OpenFlow"]),
-        module("OpenFlowService", ["Ofproto", "OpenFlow", "Dpif", "Vlog"] + nio),
+        module("OpenFlowService", ["Ofproto", "OpenFlow", "Flow", "Packet", "Dpif", "Vlog"] + nio),
         module("OVSDB", nio + ["Vlog", .product(name: "Logging", package: "swift-log")]),
         module("Unixctl", ["Vlog", "OVSDB"] + nio),
         module("Bridge", ["Vlog", "Ofproto", "OpenFlowService", "OVSDB", "Netdev", "Unixctl"] + nio),
@@ -61,5 +61,6 @@ let package = Package(
         tests("Flow", ["Packet"]),
         tests("Classifier", ["Flow"]),
         tests("Datapath", ["Dpif", "Flow", "Packet"]),
+        tests("Ofproto", ["Datapath", "Dpif", "DpifDummy", "Flow", "Netdev", "OpenFlow", "Packet"]),
     ]
 )

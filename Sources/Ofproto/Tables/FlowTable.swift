@@ -109,6 +109,12 @@ public final class FlowTable {
         forEach { join($0) }
     }
 
+    /// Turns eviction on or off as a table_mod asks, where the configuration does not.
+    public func setEvictionByControllers(_ on: Bool) {
+        guard on != evicts else { return }
+        setEviction(on, fields: evictionFields)
+    }
+
     private func join(_ rule: Rule) {
         // Flows that never time out are not evicted.
         guard rule.idleTimeout != 0 || rule.hardTimeout != 0 || rule.importance != 0, !rule.isHidden else { return }

@@ -67,7 +67,7 @@ public struct PacketIn: Sendable {
     public init() {}
 
     /// The number of the reason in a version.
-    private func wireReason(_ v: OFVersion) -> UInt8 {
+    public func wireReason(_ v: OFVersion) -> UInt8 {
         switch reason {
         case .explicitMiss: return v >= .v13 ? 0 : 1
         case .implicitMiss: return 0

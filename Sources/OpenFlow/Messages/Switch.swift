@@ -223,8 +223,36 @@ public struct PortStats: Sendable {
     public var collisions: UInt64 = .max
     public var durationSeconds: UInt32 = .max
     public var durationNanoseconds: UInt32 = .max
+    /// Counters of the device's own, which only OpenFlow 1.4 and later can tell.
+    public var custom: [(name: String, value: UInt64)] = []
 
     public init(port: OFPort) { self.port = port }
+
+    /// The experimenter properties of OpenFlow 1.4 and later: the counters of RFC 2819, none of which are known, and
+    /// the device's own.
+    private func encodeExperimenterProperties(to w: inout WireWriter) {
+        w.u16(0xffff)
+        w.u16(184)
+        w.u32(0xaa01)
+        w.u32(1)
+        w.u32(0)
+        for _ in 0..<21 { w.u64(.max) }
+        guard !custom.isEmpty else { return }
+        let start = w.count
+        w.u16(0xffff)
+        w.u16(0)
+        w.u32(0xaa01)
+        w.u32(2)
+        w.u16(UInt16(truncatingIfNeeded: custom.count))
+        for counter in custom {
+            let name = Array(counter.name.utf8.prefix(255))
+            w.u8(UInt8(name.count))
+            w.array(name)
+            w.u64(counter.value)
+        }
+        w.patch16(w.count - start, at: start + 2)
+        w.pad8(from: start)
+    }
 
     public func encode(version v: OFVersion, to w: inout WireWriter) {
         let counters = [
@@ -248,6 +276,7 @@ public struct PortStats: Sendable {
             w.u16(40)
             w.u32(0)
             for c in ethernet { w.u64(c) }
+            encodeExperimenterProperties(to: &w)
             w.patch16(w.count - start, at: start)
         default:
             w.u32(port.wire32)
@@ -319,5 +348,80 @@ public struct QueueStats: Sendable {
         }
         guard let port = OFPort(wire32: try r.u32()) else { throw .qofcBadPort }
         return (port, try r.u32())
+    }
+}
+
+/// Queues of a port: OFPT_QUEUE_GET_CONFIG_REPLY, and OFPMP_QUEUE_DESC of OpenFlow 1.4 and later.
+public struct QueueDescription: Sendable {
+    public var port: OFPort
+    public var queue: UInt32
+    /// In tenths of a percent of the port's speed; nil: not configured.
+    public var minRate: UInt16?
+    public var maxRate: UInt16?
+
+    public init(port: OFPort, queue: UInt32) {
+        self.port = port
+        self.queue = queue
+    }
+
+    public func encode(version v: OFVersion, to w: inout WireWriter) {
+        let start = w.count
+        let lengthAt: Int
+        switch v {
+        case .v10, .v11:
+            w.u32(queue)
+            lengthAt = w.count
+            w.u16(0)
+            w.zeros(2)
+        case .v12, .v13:
+            w.u32(queue)
+            w.u32(port.wire32)
+            lengthAt = w.count
+            w.u16(0)
+            w.zeros(6)
+        default:
+            w.u32(port.wire32)
+            w.u32(queue)
+            lengthAt = w.count
+            w.u16(0)
+            w.zeros(6)
+        }
+        for (type, rate) in [(UInt16(1), minRate), (2, maxRate)] {
+            guard let rate else { continue }
+            w.u16(type)
+            w.u16(v >= .v14 ? 8 : 16)
+            if v < .v14 { w.u32(0) }
+            w.u16(rate)
+            w.zeros(v >= .v14 ? 2 : 6)
+        }
+        w.patch16(w.count - start, at: lengthAt)
+    }
+
+    /// The port (`.none`: all) and queue (.max: all) that a request asks about.
+    public static func decodeRequest(_ message: OFMessage) throws(OFError) -> (port: OFPort, queue: UInt32) {
+        var r = message.body
+        if message.version == .v10 {
+            let port = OFPort(UInt32(try r.u16()))
+            guard r.remaining == 2 else { throw .brcBadLen }
+            return (port == .all ? .none : port, .max)
+        }
+        guard let port = OFPort(wire32: try r.u32()) else { throw .qofcBadPort }
+        let queue = try r.u32()
+        guard r.isEmpty else { throw .brcBadLen }
+        return (port, message.version >= .v14 ? queue : .max)
+    }
+
+    /// OFPT_QUEUE_GET_CONFIG_REPLY, before OpenFlow 1.4.
+    public static func reply(_ queues: [QueueDescription], port: OFPort, version v: OFVersion, xid: UInt32) -> [UInt8] {
+        var w = WireWriter.message(v, v == .v10 ? 21 : 23, xid: xid)
+        if v == .v10 {
+            w.u16(port.wire16)
+            w.zeros(6)
+        } else {
+            w.u32(port.wire32)
+            w.u32(0)
+        }
+        for queue in queues { queue.encode(version: v, to: &w) }
+        return w.finish()
     }
 }

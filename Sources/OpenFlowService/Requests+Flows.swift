@@ -1,0 +1,135 @@
+// Requests about flows and tables.
+
+import Flow
+import OpenFlow
+import Ofproto
+
+extension OpenFlowConnection {
+    func flowMod(_ m: OFMessage) throws(OFError) {
+        let mod = try FlowMod.decode(m, tableID: flowModHasTable, tunnelOptions: tunnelOptions)
+        try service.changeFlows(mod, by: self, xid: m.xid)
+        // The flow is there, but the packet to send through it was never kept.
+        if mod.bufferID != .max { throw .brcBufferUnknown }
+    }
+
+    private func select(_ m: OFMessage) throws(OFError) -> (FlowStatsRequest, [Rule]) {
+        let request = try FlowStatsRequest.decode(m, tunnelOptions: tunnelOptions)
+        owner.backer.synchronise()
+        let rules = try owner.rules(
+            table: request.table, match: request.match, cookie: request.cookie, cookieMask: request.cookieMask,
+            outPort: request.outPort, outGroup: request.outGroup)
+        return (request, rules)
+    }
+
+    func flowStats(_ m: OFMessage) throws(OFError) {
+        let (_, rules) = try select(m)
+        var reply = MultipartReply(to: m)
+        let now = owner.time.now
+        let nicira = m.kind == .nxFlowStats
+        for rule in rules {
+            let stats = FlowStats(rule, now: now)
+            reply.append { stats.encode(version: m.version, nicira: nicira, tunnelOptions: tunnelOptions, to: &$0) }
+        }
+        sendAll(&reply)
+    }
+
+    func aggregateStats(_ m: OFMessage) throws(OFError) {
+        let (_, rules) = try select(m)
+        var packets: UInt64 = 0
+        var bytes: UInt64 = 0
+        var knowsPackets = true
+        var knowsBytes = true
+        for rule in rules {
+            if rule.flags.contains(.noPacketCounts) { knowsPackets = false } else { packets &+= rule.packetCount }
+            if rule.flags.contains(.noByteCounts) { knowsBytes = false } else { bytes &+= rule.byteCount }
+        }
+        var reply = MultipartReply(to: m)
+        reply.aggregate(
+            version: m.version, flows: UInt32(truncatingIfNeeded: rules.count), packets: knowsPackets ? packets : .max,
+            bytes: knowsBytes ? bytes : .max)
+        sendAll(&reply)
+    }
+
+    // MARK: Tables
+
+    func tableStats(_ m: OFMessage) {
+        owner.backer.synchronise()
+        var reply = MultipartReply(to: m)
+        for table in owner.tables.dropLast() {
+            var stats = TableStats(table: table.id)
+            stats.name = table.name
+            stats.maxEntries = UInt32(clamping: table.maxFlows ?? 1_000_000)
+            stats.activeCount = UInt32(clamping: table.count)
+            stats.lookupCount = table.matchedCount &+ table.missedCount
+            stats.matchedCount = table.matchedCount
+            switch table.miss {
+            case .continue: stats.miss = .continue
+            case .drop: stats.miss = .drop
+            default: stats.miss = .controller
+            }
+            reply.append { stats.encode(version: m.version, to: &$0) }
+        }
+        sendAll(&reply)
+    }
+
+    func tableMod(_ m: OFMessage) throws(OFError) {
+        let config = try TableConfig.decode(m)
+        guard config.table == 255 || config.table < 254 else { throw .tmfcBadTable }
+        for table in owner.tables.dropLast() where config.table == 255 || config.table == table.id {
+            if let miss = config.miss {
+                table.miss = miss == .controller ? .controller : miss == .continue ? .continue : .drop
+            }
+            if let evicts = config.evicts { table.setEvictionByControllers(evicts) }
+            if let on = config.vacancyOn {
+                table.vacancy = on ? (down: config.vacancyDown, up: config.vacancyUp) : nil
+            }
+        }
+        owner.backer.changed()
+    }
+
+    func tableDescription(_ m: OFMessage) {
+        var reply = MultipartReply(to: m)
+        for table in owner.tables.dropLast() {
+            let description = TableConfig(table)
+            reply.append { description.encodeDescription(version: m.version, to: &$0) }
+        }
+        sendAll(&reply)
+    }
+}
+
+extension TableConfig {
+    init(_ table: FlowTable) {
+        self.init(table: table.id)
+        evicts = table.evicts
+        if let vacancy = table.vacancy {
+            vacancyOn = true
+            vacancyDown = vacancy.down
+            vacancyUp = vacancy.up
+            if let limit = table.maxFlows, limit > 0 {
+                vacancyNow = UInt8(clamping: max(0, limit - table.count) * 100 / limit)
+            }
+        }
+    }
+}
+
+extension FlowStats {
+    init(_ rule: Rule, now: Int64) {
+        self.init()
+        match = rule.match
+        table = rule.tableID
+        priority = UInt16(clamping: rule.priority)
+        cookie = rule.cookie
+        let age = max(0, now - rule.created)
+        durationSeconds = UInt32(truncatingIfNeeded: age / 1000)
+        durationNanoseconds = UInt32(truncatingIfNeeded: age % 1000 * 1_000_000)
+        idleTimeout = rule.idleTimeout
+        hardTimeout = rule.hardTimeout
+        idleAge = Int(clamping: max(0, now - rule.used) / 1000)
+        hardAge = Int(clamping: max(0, now - rule.modified) / 1000)
+        if !rule.flags.contains(.noPacketCounts) { packetCount = rule.packetCount }
+        if !rule.flags.contains(.noByteCounts) { byteCount = rule.byteCount }
+        flags = FlowMod.Flags(rawValue: rule.flags.rawValue & 0x1f)
+        importance = rule.importance
+        actions = rule.actions
+    }
+}

@@ -1,0 +1,259 @@
+// Requests about the switch itself: features, configuration, roles, formats, ports.
+
+import Dpif
+import Flow
+import OpenFlow
+import Ofproto
+import Packet
+
+extension OpenFlowConnection {
+    func features(_ m: OFMessage) {
+        var f = SwitchFeatures(datapathID: owner.datapathID)
+        var capabilities: SwitchFeatures.Capabilities = [.flowStats, .tableStats, .portStats, .queueStats]
+        if m.version <= .v11 { capabilities.insert(.arpMatchIP) }
+        if m.version >= .v11 { capabilities.insert(.groupStats) }
+        if m.version >= .v14 { capabilities.insert(.bundles) }
+        f.capabilities = capabilities
+        // Every action of OpenFlow 1.0.
+        if m.version == .v10 { f.actions = 0xfff }
+        f.ports = owner.portsInOrder.map { PortDescription($0, version: m.version) }
+        send(f.encode(version: m.version, xid: m.xid))
+    }
+
+    func getConfig(_ m: OFMessage) {
+        var flags = owner.fragmentHandling.rawValue
+        if sendsInvalidTTL, m.version == .v11 || m.version == .v12 { flags |= 4 }
+        send(SwitchConfig(flags: flags, missSendLength: missSendLength).reply(version: m.version, xid: m.xid))
+    }
+
+    func setConfig(_ m: OFMessage) throws(OFError) {
+        let config = try SwitchConfig.decode(m)
+        if purpose != .primary || role != .secondary {
+            // Reassembly is nothing that the switch can do, so it stays as it is.
+            if let handling = FragmentHandling(rawValue: config.flags & 3) { owner.setFragmentHandling(handling) }
+        }
+        sendsInvalidTTL = config.flags & 4 != 0
+        if m.version <= .v12 {
+            if sendsInvalidTTL { async.primary[0] |= 4 } else { async.primary[0] &= ~4 }
+        }
+        missSendLength = config.missSendLength
+    }
+
+    // MARK: Roles
+
+    func roleRequest(_ m: OFMessage) throws(OFError) {
+        let request = try RoleRequest.decode(m)
+        if request.role != .noChange {
+            if let new = request.generation {
+                // Older than the newest seen, in a number space that wraps.
+                if let seen = service.generation, Int64(bitPattern: new &- seen) < 0 { throw .rrfcStale }
+                service.generation = new
+            }
+            service.setRole(request.role, of: self)
+        }
+        send(RoleRequest.reply(to: m, role: role, generation: service.generation))
+    }
+
+    // MARK: Nicira's settings
+
+    func setFlowFormat(_ m: OFMessage) throws(OFError) {
+        var r = m.body
+        switch try r.u32() {
+        case 0: usesNXM = false
+        case 2: usesNXM = true
+        default: throw .brcEperm
+        }
+    }
+
+    func setFlowModTableID(_ m: OFMessage) throws(OFError) {
+        var r = m.body
+        flowModHasTable = try r.u8() != 0
+    }
+
+    func setPacketInFormat(_ m: OFMessage) throws(OFError) {
+        var r = m.body
+        guard let format = PacketInFormat(rawValue: try r.u32()) else { throw .brcEperm }
+        packetInFormat = format
+    }
+
+    func setControllerID(_ m: OFMessage) throws(OFError) {
+        var r = m.body
+        guard r.isZero(6) else { throw .nxbrcMustBeZero }
+        try r.skip(6)
+        controllerID = try r.u16()
+        service.updateMissInterest()
+    }
+
+    // MARK: Ports
+
+    func portMod(_ m: OFMessage) throws(OFError) {
+        let mod = try PortMod.decode(m)
+        let port = try portForMod(mod)
+        apply(mod, to: port)
+    }
+
+    /// The port that a port_mod means, checked.
+    func portForMod(_ mod: PortMod) throws(OFError) -> SwitchPort {
+        guard let port = owner.port(mod.port) else { throw .pmfcBadPort }
+        guard mod.address == 0 || mod.address == port.device.macAddress else { throw .pmfcBadHwAddr }
+        return port
+    }
+
+    func apply(_ mod: PortMod, to port: SwitchPort) {
+        let settable: PortDescription.Config = [
+            .portDown, .noReceive, .noReceiveSTP, .noFlood, .noForward, .noPacketIn,
+        ]
+        let mask = mod.mask.intersection(settable).rawValue
+        owner.setConfig(PortConfig(rawValue: port.config.rawValue & ~mask | mod.config.rawValue & mask), of: port)
+    }
+
+    func portDescription(_ m: OFMessage) throws(OFError) {
+        let wanted = try PortStats.decodeRequest(m)
+        var reply = MultipartReply(to: m)
+        for port in owner.portsInOrder where wanted == .none || port.number == wanted {
+            let description = PortDescription(port, version: m.version)
+            reply.append { description.encode(version: m.version, to: &$0) }
+        }
+        sendAll(&reply)
+    }
+
+    func portStats(_ m: OFMessage) throws(OFError) {
+        let wanted = try PortStats.decodeRequest(m)
+        owner.backer.synchronise()
+        var reply = MultipartReply(to: m)
+        let now = owner.time.now
+        for port in owner.portsInOrder where wanted == .none || port.number == wanted {
+            let stats = PortStats(port, now: now)
+            reply.append { stats.encode(version: m.version, to: &$0) }
+        }
+        sendAll(&reply)
+    }
+
+    // MARK: Queues
+
+    func queueStats(_ m: OFMessage) throws(OFError) {
+        let (wanted, queue) = try QueueStats.decodeRequest(m)
+        if wanted != .none, owner.port(wanted) == nil { throw .qofcBadPort }
+        var reply = MultipartReply(to: m)
+        var found = false
+        for port in owner.portsInOrder where wanted == .none || port.number == wanted {
+            // Without a QoS discipline a port has the one queue that is always there.
+            guard queue == .max || queue == 0 else { continue }
+            found = true
+            let stats = QueueStats(port: port.number, queue: 0)
+            reply.append { stats.encode(version: m.version, to: &$0) }
+        }
+        guard found || wanted == .none && queue == .max else { throw .qofcBadQueue }
+        sendAll(&reply)
+    }
+
+    func queueConfig(_ m: OFMessage) throws(OFError) {
+        let (wanted, queue) = try QueueDescription.decodeRequest(m)
+        if wanted != .none, owner.port(wanted) == nil { throw .qofcBadPort }
+        let ports = owner.portsInOrder.filter { wanted == .none || $0.number == wanted }
+        guard queue == .max || queue == 0 else { throw .qofcBadQueue }
+        let all = ports.map { QueueDescription(port: $0.number, queue: 0) }
+        guard m.version >= .v14 else {
+            guard wanted != .none else { throw .qofcBadPort }
+            send(QueueDescription.reply(all, port: wanted, version: m.version, xid: m.xid))
+            return
+        }
+        var reply = MultipartReply(to: m)
+        for queue in all { reply.append { queue.encode(version: m.version, to: &$0) } }
+        sendAll(&reply)
+    }
+
+    // MARK: Packets
+
+    func packetOut(_ m: OFMessage) throws(OFError) {
+        let request = try PacketOut.decode(m, tunnelOptions: tunnelOptions)
+        try owner.packetOut(request, version: m.version)
+    }
+
+    func resume(_ m: OFMessage) throws(OFError) {
+        let request = try Resume.decode(m, tunnelOptions: tunnelOptions)
+        guard !request.continuation.isEmpty else { throw .nxrNotSupported }
+        try owner.resume(request)
+    }
+
+    func flushConntrack(_ m: OFMessage) throws(OFError) {
+        guard m.kind == .nxCTFlushZone else { throw .brcBadSubtype }
+        var r = m.body
+        guard r.isZero(6) else { throw .nxbrcMustBeZero }
+        try r.skip(6)
+        owner.flushConntrack(zone: try r.u16())
+    }
+
+    func describe(_ m: OFMessage) {
+        var reply = MultipartReply(to: m)
+        reply.describe(
+            manufacturer: owner.manufacturer, hardware: owner.hardware, software: owner.software, serial: owner.serial,
+            datapath: owner.datapathDescription)
+        sendAll(&reply)
+    }
+
+    func sendAll(_ reply: inout MultipartReply) {
+        for message in reply.finish() { send(message) }
+    }
+}
+
+extension PortDescription {
+    init(_ port: SwitchPort, version: OFVersion) {
+        self.init(port: port.number)
+        address = port.device.macAddress
+        name = port.name
+        config = Config(rawValue: port.config.rawValue)
+        if !port.device.isAdminUp { config.insert(.portDown) }
+        state = port.device.isLinkUp ? .live : .linkDown
+        let features = port.device.features
+        current = Self.bits(features.current)
+        advertised = Self.bits(features.advertised)
+        supported = Self.bits(features.supported)
+        peer = Self.bits(features.peer)
+        currentSpeed = Self.speed(features.current)
+        maxSpeed = Self.speed(features.supported.isEmpty ? features.current : features.supported)
+    }
+
+    private static func bits(_ f: PortFeatures) -> UInt32 {
+        // Asymmetric and symmetric pause follow autonegotiation in OpenFlow 1.1.
+        f.rawValue & 0x3fff
+    }
+
+    /// Kbit/s of the fastest mode.
+    private static func speed(_ f: PortFeatures) -> UInt32 {
+        for (mode, kbps) in [
+            (PortFeatures.full1Tb, UInt32(1_000_000_000)), (.full100Gb, 100_000_000), (.full40Gb, 40_000_000),
+            (.full10Gb, 10_000_000), (.full1Gb, 1_000_000), (.half1Gb, 1_000_000), (.full100Mb, 100_000),
+            (.half100Mb, 100_000), (.full10Mb, 10_000), (.half10Mb, 10_000),
+        ] where f.contains(mode) { return kbps }
+        return 0
+    }
+}
+
+extension PortStats {
+    init(_ port: SwitchPort, now: Int64) {
+        self.init(port: port.number)
+        let s = port.stats
+        rxPackets = s.rxPackets ?? .max
+        txPackets = s.txPackets ?? .max
+        rxBytes = s.rxBytes ?? .max
+        txBytes = s.txBytes ?? .max
+        rxDropped = s.rxDropped ?? .max
+        txDropped = s.txDropped ?? .max
+        rxErrors = s.rxErrors ?? .max
+        txErrors = s.txErrors ?? .max
+        rxFrameErrors = s.rxFrameErrors ?? .max
+        rxOverErrors = s.rxOverErrors ?? .max
+        rxCRCErrors = s.rxCRCErrors ?? .max
+        collisions = s.collisions ?? .max
+        let age = max(0, now - port.created)
+        durationSeconds = UInt32(truncatingIfNeeded: age / 1000)
+        durationNanoseconds = UInt32(truncatingIfNeeded: age % 1000 * 1_000_000)
+        if port.device.type.hasPrefix("dummy") {
+            custom = [
+                ("rx_custom_packets_1", 0), ("rx_custom_packets_2", 0), ("rx_q0_bytes", s.rxBytes ?? 0),
+                ("rx_q0_packets", s.rxPackets ?? 0), ("tx_q0_bytes", s.txBytes ?? 0), ("tx_q0_packets", s.txPackets ?? 0),
+            ]
+        }
+    }
+}
