@@ -18,6 +18,18 @@ public final class StandardDeviceFactory: DeviceFactory {
             (device, options) throws(DpifError) in
             try (device as? PatchDevice)?.configure(options)
         }
+        for type in TunnelDevice.types {
+            register(type) { (name, _) throws(DpifError) in TunnelDevice(name: name, type: type) } configure: {
+                (device, options) throws(DpifError) in
+                try (device as? TunnelDevice)?.configure(options)
+            }
+        }
+    }
+
+    /// Adds the types of the kernel's interfaces: existing ones, and taps, which also are local ports of userspace bridges.
+    public func registerKernelDevices() {
+        register("system") { (name, _) throws(DpifError) in try SystemDevice(name: name) }
+        register("tap") { (name, _) throws(DpifError) in try TapDevice(name: name) }
     }
 
     /// Adds the dummy types, which `--enable-dummy` asks for.
@@ -36,8 +48,8 @@ public final class StandardDeviceFactory: DeviceFactory {
         configurers[type] = configure
     }
 
-    /// The types that can be opened.
-    public var types: [String] { openers.keys.sorted() }
+    /// The types that can be asked for: `internal` ports are of the type that their datapath has for them.
+    public var types: [String] { (Array(openers.keys) + ["internal"]).sorted() }
 
     public func open(name: String, type: String, options: [String: String]) throws(DpifError) -> any PortDevice {
         // EAFNOSUPPORT

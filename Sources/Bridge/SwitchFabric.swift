@@ -43,7 +43,17 @@ public final class SwitchFabric {
     }
 
     /// The options a device was configured with.
-    public func options(_ name: String) -> [String: String] { deviceOptions[name] ?? [:] }
+    func configuredOptions(_ name: String) -> [String: String] { deviceOptions[name] ?? [:] }
+
+    /// A device's settings as `dpif/show` and `dpctl/show` print them.
+    public func options(_ name: String) -> [String: String] {
+        guard let device = devices[name] as? DummyDevice else { return deviceOptions[name] ?? [:] }
+        guard device.type == "dummy-pmd" else { return [:] }
+        return [
+            "configured_rx_queues": "1", "configured_tx_queues": "1", "requested_rx_queues": "1",
+            "requested_tx_queues": "1",
+        ]
+    }
 
     /// Bridges by name, in order.
     public var orderedSwitches: [OpenFlowSwitch] { switches.keys.sorted().compactMap { switches[$0] } }
@@ -96,6 +106,8 @@ public final class SwitchFabric {
             if type == "patch" {
                 port = try target.addPort(
                     device, requested: wanted, datapathPort: nil, peerName: options["peer"] ?? "")
+            } else if device is TunnelDevice {
+                port = try target.addPort(device, requested: wanted, datapathPort: nil)
             } else {
                 let dpif = target.backer.dpif
                 let number = try dpif.addPort(device, requested: nil)

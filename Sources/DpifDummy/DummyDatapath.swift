@@ -4,6 +4,7 @@
 import Datapath
 import Dpif
 import Flow
+import Netdev
 
 /// A deterministic datapath for tests. Main thread.
 public final class DummyDatapath: UserspaceDatapath {
@@ -32,8 +33,11 @@ public final class DummyProvider: DpifProvider {
     }
 
     public func open(name: String) throws(DpifError) -> any Dpif {
+        let datapath = DummyDatapath(type: type, name: name, capabilities: capabilities, time: time)
+        // The datapath's own port, as the real daemon's has one.
+        _ = try datapath.addPort(DummyDevice(name: name, type: "dummy-internal"), requested: 0)
         open.insert(name)
-        return DummyDatapath(type: type, name: name, capabilities: capabilities, time: time)
+        return datapath
     }
 
     public func enumerate() -> [String] { open.sorted() }

@@ -4,6 +4,7 @@ import Bridge
 import Dispatch
 import Dpif
 import DpifDummy
+import DpifNetdev
 import Glibc
 import NIOCore
 import NIOPosix
@@ -42,10 +43,10 @@ final class Daemon {
     }
 
     private func start(_ eventLoop: any EventLoop) {
-        registerDatapaths()
-        let fabric = SwitchFabric(time: time, registry: registry, factory: factory)
         let loop = MainLoop(eventLoop: eventLoop)
         self.loop = loop
+        registerDatapaths(loop.waker)
+        let fabric = SwitchFabric(time: time, registry: registry, factory: factory)
         watchSignals(eventLoop)
 
         var settings = ConfiguratorSettings(runDirectory: directories.run)
@@ -84,7 +85,9 @@ final class Daemon {
     // MARK: Datapaths
 
     /// The only place that knows the providers.
-    private func registerDatapaths() {
+    private func registerDatapaths(_ waker: MainLoopWaker) {
+        factory.registerKernelDevices()
+        registry.register(NetdevProvider(time: time) { waker.wake() })
         if let mode = Options.value(options.enableDummy) {
             guard ["", "override", "system"].contains(mode) else { die("--enable-dummy=\(mode): unknown mode") }
             factory.registerDummies(also: mode == "" ? [] : ["system"])

@@ -308,7 +308,7 @@ public final class BridgeConfigurator {
                 doomed.insert(port.name)
                 continue
             }
-            if record.options != fabric.options(port.name) {
+            if record.options != fabric.configuredOptions(port.name) {
                 do {
                     try fabric.configurePort(port, options: record.options)
                 } catch {
