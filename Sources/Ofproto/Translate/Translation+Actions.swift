@@ -18,6 +18,10 @@ extension Translation {
             }
             if exit { return }
             if trace != nil { report(.action, OFAction.text([action], ports: owner.portNames)) }
+            if case .checkPacketLarger(let size, let destination) = action, capabilities.checkPacketLength {
+                branch(on: size, destination, list[(i + 1)...])
+                return
+            }
             execute(action)
             if isFreezing {
                 freeze(list[(i + 1)...])
@@ -428,19 +432,41 @@ extension Translation {
             (flow, base, stack, actionSet, wasMPLS, conntracked, exit) = saved
             return
         }
+        if needsClone { slowPath.insert(.action) }
         execute(list)
         if isFreezing { finishFreezing() }
         (flow, _, stack, actionSet, wasMPLS, conntracked, exit) = saved
     }
 
-    private func checkPacketLarger(_ size: UInt16, _ destination: Subfield) {
-        guard let packet, !capabilities.checkPacketLength else {
-            // Without a packet both answers are possible: the datapath decides.
-            store(destination, 0)
+    /// The datapath decides by the packet's length which of two translations of the rest of the list applies.
+    private func branch(on size: UInt16, _ destination: Subfield, _ rest: ArraySlice<OFAction>) {
+        guard !rest.isEmpty else {
+            destination.match(in: &wildcards)
             return
         }
+        commit()
+        let before = actions
+        let saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace)
+        func translate(_ value: UInt128, _ text: String) -> [DpAction] {
+            actions = []
+            destination.match(in: &wildcards)
+            destination.set(value, in: &flow)
+            if let trace { self.trace = trace.add(.bucket, text) }
+            execute(Array(rest))
+            if isFreezing { finishFreezing() }
+            let result = actions
+            (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace) = saved
+            return result
+        }
+        let greater = translate(1, "greater")
+        let less = translate(0, "less or equal")
+        actions = before + [.checkPacketLength(size, greater: greater, lessOrEqual: less)]
+    }
+
+    /// Without the datapath's help every packet is looked at here.
+    private func checkPacketLarger(_ size: UInt16, _ destination: Subfield) {
         slowPath.insert(.action)
-        store(destination, packet.bytes > Int(size) ? 1 : 0)
+        store(destination, (packet?.bytes ?? 0) > Int(size) ? 1 : 0)
     }
 
     private func executeSample(_ sample: SampleAction) {
