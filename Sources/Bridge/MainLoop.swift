@@ -37,6 +37,8 @@ public final class MainLoop {
     private var steps: [() -> Void] = []
     private var timer: Scheduled<Void>?
     private var busy = 0
+    /// The next run is an idle one.
+    private var isIdle = true
     private var isRunning = false
     private var isStopped = false
     /// How often the loop ran.
@@ -65,6 +67,15 @@ public final class MainLoop {
         run()
     }
 
+    /// Something happened that can wait for the next run, which now comes in a few milliseconds. On the main thread.
+    public func noteActivity() {
+        let wasIdle = isIdle
+        busy = Self.busyRuns
+        guard wasIdle, !isRunning, timer != nil else { return }
+        timer?.cancel()
+        schedule()
+    }
+
     private func run() {
         guard !isRunning, !isStopped else { return }
         isRunning = true
@@ -76,7 +87,8 @@ public final class MainLoop {
 
     private func schedule() {
         guard !isStopped else { return }
-        let interval = busy > 0 ? Self.busyInterval : Self.idleInterval
+        isIdle = busy == 0
+        let interval = isIdle ? Self.idleInterval : Self.busyInterval
         if busy > 0 { busy -= 1 }
         timer = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(interval)) { [weak self] in self?.run() }
     }

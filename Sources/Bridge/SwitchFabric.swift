@@ -33,6 +33,8 @@ public final class SwitchFabric {
             for backer in backers.values { backer.vlanLimit = vlanLimit }
         }
     }
+    /// Told when something changed in a bridge, so that work that follows is done soon.
+    public var onChange: (() -> Void)?
     private var nextID = 1
     private var deviceOptions: [String: [String: String]] = [:]
 
@@ -66,6 +68,7 @@ public final class SwitchFabric {
         let backer = DatapathBacker(dpif, time: time)
         backer.settings = cacheSettings
         backer.vlanLimit = vlanLimit
+        backer.onChange = { [weak self] in self?.onChange?() }
         backers[type] = backer
         return backer
     }

@@ -69,6 +69,7 @@ final class Daemon {
         configurator.onWake = { [weak loop] in loop?.waker.wake() }
         if let database { database.follow(configurator) }
 
+        fabric.onChange = { [weak loop] in loop?.noteActivity() }
         loop.add { fabric.run() }
         loop.add { configurator.controllers.run() }
         loop.add { configurator.run() }

@@ -346,7 +346,7 @@ public final class BridgeConfigurator {
         func rank(_ record: InterfaceRecord) -> Int {
             record.name == target.name ? 0 : record.requested != nil ? 1 : record.previous != nil ? 2 : 3
         }
-        for record in missing.sorted(by: { (rank($0), $0.name) < (rank($1), $1.name) }) {
+        for record in missing.sorted(by: { (rank($0), $0.preferred ?? 0, $0.name) < (rank($1), $1.preferred ?? 0, $1.name) }) {
             let outcome: InterfaceOutcome
             do {
                 let port = try fabric.addPort(

@@ -124,7 +124,12 @@ public final class DatapathBacker: UpcallHandler {
     public func port(datapath number: UInt32) -> SwitchPort? { portsByNumber[number] }
 
     /// Something changed that translations depend on.
-    public func changed() { generation &+= 1 }
+    public func changed() {
+        generation &+= 1
+        onChange?()
+    }
+    /// Told of such changes, so that work that follows from them is done soon.
+    public var onChange: (() -> Void)?
 
     // MARK: Upcalls
 
