@@ -25,6 +25,11 @@ final class Background {
     /// Returns in the process that is to be the daemon.
     func start() {
         checkPidFile()
+        if options.detach || options.monitor {
+            // The runtime's crash reporter needs a terminal and can hang: in the background a crash is to end the process
+            // at once, so that whoever watches it restarts it.
+            for number in [SIGABRT, SIGBUS, SIGFPE, SIGILL, SIGQUIT, SIGSEGV, SIGTRAP] { signal(number, SIG_DFL) }
+        }
         if options.detach {
             if forkAndWait() { exit(0) }
             setsid()

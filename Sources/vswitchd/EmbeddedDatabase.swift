@@ -17,21 +17,12 @@ final class EmbeddedDatabase {
     private var managers: Set<OVSDBRemote> = []
     private weak var configurator: BridgeConfigurator?
 
-    /// Opens the database, creating its file and directories when they are missing. Throws with the path in the text.
+    /// Opens the database, creating its file when it is missing. Throws with the path in the text.
     init(_ directories: Directories, _ eventLoop: any EventLoop) throws {
-        for directory in [directories.run, directories.database] { Self.makeDirectory(directory) }
         server = try OVSDBServer(eventLoop: eventLoop)
         try server.open(path: "\(directories.database)/conf.db")
         socket = .passiveUnix(path: "\(directories.run)/db.sock")
         remote = .unix(path: "\(directories.run)/db.sock")
-    }
-
-    private static func makeDirectory(_ path: String) {
-        var parent = ""
-        for part in path.split(separator: "/") {
-            parent += "/\(part)"
-            mkdir(parent, 0o755)
-        }
     }
 
     func listen(then start: @escaping () -> Void) {

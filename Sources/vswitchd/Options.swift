@@ -17,12 +17,26 @@ struct Directories {
         database = variable("OVS_DBDIR") ?? variable("OVS_SYSCONFDIR").map { "\($0)/openvswitch" } ?? "/etc/openvswitch"
     }
 
+    /// Makes those that an own database needs.
+    func create() {
+        for directory in [run, database] {
+            var parent = ""
+            for part in directory.split(separator: "/") {
+                parent += (parent.isEmpty && !directory.hasPrefix("/") ? "" : "/") + part
+                mkdir(parent, 0o755)
+            }
+        }
+    }
+
     /// A path, which when relative is meant to be in `directory`.
     static func absolute(_ path: String, in directory: String) -> String { path.hasPrefix("/") ? path : "\(directory)/\(path)" }
 }
 
 /// What the daemon is asked to do.
-struct Options: ParsableArguments {
+struct Options: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "vswitchd", abstract: "Open vSwitch daemon: switches as a configuration database says.")
+
     @Argument(help: "Socket of the ovsdb-server to follow, e.g. unix:/var/run/openvswitch/db.sock. Default: serve an own database.")
     var database: String?
 

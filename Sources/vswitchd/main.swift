@@ -37,6 +37,7 @@ if options.version {
 }
 
 let directories = Directories()
+if options.database == nil { directories.create() }
 for spec in options.verbose.compactMap(Options.value) {
     if let error = Vlog.set(spec.isEmpty ? "any:any:dbg" : spec) { die("processing \"\(spec)\": \(error)") }
 }

@@ -137,8 +137,12 @@ public final class BridgeConfigurator {
         client.start()
     }
 
-    /// Stops; what was configured stays as it is.
-    public func stop() { client.stop() }
+    /// Stops, and closes the connections of bridges; what forwards stays as it is.
+    public func stop() {
+        client.stop()
+        for bridge in bridges.values { controllers.remove(bridge.target) }
+        bridges = [:]
+    }
 
     /// Takes all bridges out of service (`exit --cleanup`).
     public func destroyAll() {
