@@ -129,7 +129,7 @@ extension Translation {
             if let top = stack.popLast() {
                 store(destination, top.value & destination.ones)
             } else {
-                report(.warning, "attempted to pop from an empty stack")
+                report(.error, "stack underflow")
             }
         case .decTTL(let controllers): decrementTTL(controllers)
         case .setMPLSLabel(let label) where EtherType.isMPLS(flow.ethType): set(Location.mplsLabel, UInt128(label))
@@ -252,7 +252,6 @@ extension Translation {
     private func move(_ from: Subfield, _ to: Subfield) {
         guard from.field.prerequisitesHold(flow), to.field.prerequisitesHold(flow) else { return }
         from.match(in: &wildcards)
-        consultProtocol(to.field)
         store(to, from.value(in: flow))
     }
 
@@ -260,13 +259,20 @@ extension Translation {
     func store(_ destination: Subfield, _ value: UInt128) {
         destination.match(in: &wildcards)
         destination.set(value, in: &flow)
-        if trace != nil { report(.detail, "\(destination) is now \(AddressText.hex(destination.value(in: flow)))") }
+        guard trace != nil else { return }
+        var text = "\(destination) is now "
+        if destination.isWholeField {
+            FieldText.write(destination.field, destination.value(in: flow), mask: destination.field.row.allOnes, to: &text)
+        } else {
+            text += AddressText.hex(destination.value(in: flow))
+        }
+        report(.detail, text)
     }
 
     private func decrementTTL(_ action: DecTTLAction) {
-        guard flow.isIP else { return }
         wildcards.setExact(Location.nwProto)
         wildcards.setExact(Location.nwTTL)
+        guard flow.isIP else { return }
         if flow.nwTTL > 1 {
             flow.nwTTL -= 1
             return
@@ -440,26 +446,22 @@ extension Translation {
 
     /// The datapath decides by the packet's length which of two translations of the rest of the list applies.
     private func branch(on size: UInt16, _ destination: Subfield, _ rest: ArraySlice<OFAction>) {
-        guard !rest.isEmpty else {
-            destination.match(in: &wildcards)
-            return
-        }
+        destination.match(in: &wildcards)
+        guard !rest.isEmpty else { return }
         commit()
         let before = actions
         let saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace)
-        func translate(_ value: UInt128, _ text: String) -> [DpAction] {
+        func translate(_ value: UInt128) -> [DpAction] {
             actions = []
-            destination.match(in: &wildcards)
             destination.set(value, in: &flow)
-            if let trace { self.trace = trace.add(.bucket, text) }
             execute(Array(rest))
             if isFreezing { finishFreezing() }
             let result = actions
             (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace) = saved
             return result
         }
-        let greater = translate(1, "greater")
-        let less = translate(0, "less or equal")
+        let greater = translate(1)
+        let less = translate(0)
         actions = before + [.checkPacketLength(size, greater: greater, lessOrEqual: less)]
     }
 

@@ -81,14 +81,14 @@ extension Translation {
             return
         }
         if port.isPatch {
-            guard let peer = port.peer else {
-                report(.warning, "Nonexistent output port")
-                return
-            }
-            outputThroughPatch(port, peer)
+            if let peer = port.peer { outputThroughPatch(port, peer) }
             return
         }
         guard let datapathPort = port.datapathPort else { return }
+        if flow.packetType != 0 {
+            report(.warning, "Trying to send non-Ethernet packet through legacy L2 port. Dropping packet.")
+            return
+        }
         commit()
         if let limit = truncation {
             actions.append(.truncate(limit))

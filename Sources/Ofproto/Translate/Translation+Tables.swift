@@ -55,7 +55,7 @@ extension Translation {
         ruleCookie = rule.cookie
         targets.append(.rule(rule))
         if let packet { rule.credit(packets: 1, bytes: UInt64(packet.bytes), used: owner.time.now) }
-        if let trace { self.trace = trace.add(.table, owner.describe(rule, table: table)) }
+        if let trace { self.trace = trace.add(.table, firstOwner.describe(rule, table: table)) }
     }
 
     /// Looks up and executes another table, then goes on here.
@@ -128,6 +128,7 @@ extension Translation {
         isFreezing = false
         if let pause = pauseAction {
             pauseAction = nil
+            guard sideEffects || !isTracing else { return }
             let id = allocate(steps: frozenSteps, controller: pause)
             commit()
             actions.append(

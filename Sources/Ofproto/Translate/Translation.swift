@@ -65,6 +65,8 @@ final class Translation {
     let capabilities: DpifCapabilities
     /// The switch that is being walked; patch ports change it.
     var owner: OpenFlowSwitch
+    /// The switch that the packet came in at.
+    let firstOwner: OpenFlowSwitch
     /// The packet as the pipeline has made it so far; `inPort` is an OpenFlow port.
     var flow: FlowKey
     /// The packet as the datapath has it.
@@ -131,6 +133,7 @@ final class Translation {
         trace: TraceNode? = nil
     ) {
         self.owner = owner
+        firstOwner = owner
         capabilities = owner.backer.capabilities
         self.flow = flow
         base = flow
@@ -219,8 +222,6 @@ final class Translation {
             execute(found.actions)
             if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
             if isFreezing { finishFreezing() }
-        } else {
-            report(.warning, "port does not receive")
         }
         finish()
     }

@@ -56,7 +56,7 @@ extension FlowMask {
         exact(Location.ethType)
         if key.vlanTCI != 0 {
             exact(Location.vlanTPID)
-            if key.innerVLANTCI != 0 { exact(Location.innerVLANTCI, Location.innerVLANTPID) }
+            exact(Location.innerVLANTCI, Location.innerVLANTPID)
         }
         switch key.ethType {
         case 0x0800, 0x86dd:
@@ -82,11 +82,12 @@ extension FlowMask {
         case 0x0806, 0x8035:
             exact(Location.nwSrc, Location.nwDst, Location.nwProto, Location.arpSHA, Location.arpTHA)
         case 0x8847, 0x8848:
-            for n in 0..<3 where n == 0 || key.mplsLSE(n) != 0 { exact(Location.mplsLSE(n)) }
+            for n in 0..<3 { exact(Location.mplsLSE(n)) }
         case 0x894f:
             exact(
                 Location.nshFlags, Location.nshTTL, Location.nshMDType, Location.nshNP, Location.nshSPI, Location.nshSI)
             for n in 0..<4 { exact(Location.nshC(n)) }
+            exact(Location.nwProto, Location.nwTOS, Location.nwTTL, Location.nwFrag)
         default: break
         }
         return m
@@ -129,6 +130,13 @@ private struct Printer {
         raw("\(name)=" + hex(key[l]) + (m == l.allOnes ? "" : "/" + (digits > 0 ? hex(m) : FieldText.hex0(m))))
     }
 
+    /// Decimal when exact, value and mask in hexadecimal otherwise.
+    mutating func putPort(_ name: String, _ l: FieldLocation) {
+        let m = mask.bits[l]
+        guard m != 0 else { return }
+        raw("\(name)=" + (m == l.allOnes ? "\(key[l])" : FieldText.hex0(key[l]) + "/" + FieldText.hex0(m)))
+    }
+
     mutating func putDecimal(_ name: String, _ l: FieldLocation) {
         let m = mask.bits[l]
         guard m != 0 else { return }
@@ -145,6 +153,9 @@ private struct Printer {
         connection()
         if !mask.isWild(Location.packetType), !(key.packetType == 0 && mask.isExact(Location.packetType)) {
             raw("packet_type=(\(key.packetType >> 16),0x\(String(key.packetType & 0xffff, radix: 16)))")
+        } else if !mask.isWild(Location.recircID), mask.isExact(Location.packetType) {
+            // A megaflow, which tells packets with and without Ethernet headers apart.
+            raw("eth")
         }
         let skipType = keyword()
         for n in 0..<16 { putHex("reg\(n)", Location.reg(n)) }
@@ -186,7 +197,6 @@ private struct Printer {
         case 0x8035: raw("rarp")
         case 0x8847: raw("mpls")
         case 0x8848: raw("mplsm")
-        case 0x894f: raw("nsh")
         default: return (false, false)
         }
         return (true, false)
@@ -253,26 +263,21 @@ private struct Printer {
     }
 
     private mutating func vlans() {
-        let m = mask.bits.vlanTCI
-        if m != 0 {
-            let vidMask = m & 0xfff
-            let pcpMask = m & 0xe000
-            let cfi = m & 0x1000
-            if cfi != 0, key.vlanTCI & 0x1000 != 0, vidMask == 0 || vidMask == 0xfff, pcpMask == 0 || pcpMask == 0xe000,
-                vidMask != 0 || pcpMask != 0
-            {
-                if vidMask != 0 { raw("dl_vlan=\(key.vlanTCI & 0xfff)") }
-                if pcpMask != 0 { raw("dl_vlan_pcp=\(key.vlanTCI >> 13)") }
-            } else {
-                putHex("vlan_tci", Location.vlanTCI, digits: 4)
-            }
-        }
-        let inner = mask.bits.innerVLANTCI
-        if inner == 0xffff, key.innerVLANTCI & 0x1000 != 0 {
-            raw("dl_vlan1=\(key.innerVLANTCI & 0xfff)")
-            raw("dl_vlan_pcp1=\(key.innerVLANTCI >> 13)")
-        } else if inner != 0 {
-            putHex("vlan_tci1", Location.innerVLANTCI, digits: 4)
+        vlan(Location.vlanTCI, key.vlanTCI, mask.bits.vlanTCI, "")
+        vlan(Location.innerVLANTCI, key.innerVLANTCI, mask.bits.innerVLANTCI, "1")
+    }
+
+    private mutating func vlan(_ location: FieldLocation, _ tci: UInt16, _ m: UInt16, _ suffix: String) {
+        guard m != 0 else { return }
+        let vidMask = m & 0xfff
+        let pcpMask = m & 0xe000
+        if m & 0x1000 != 0, tci & 0x1000 != 0, vidMask == 0 || vidMask == 0xfff, pcpMask == 0 || pcpMask == 0xe000,
+            vidMask != 0 || pcpMask != 0
+        {
+            if vidMask != 0 { raw("dl_vlan\(suffix)=\(tci & 0xfff)") }
+            if pcpMask != 0 { raw("dl_vlan_pcp\(suffix)=\(tci >> 13)") }
+        } else {
+            putHex("vlan_tci\(suffix)", location, digits: 4)
         }
     }
 
@@ -305,7 +310,7 @@ private struct Printer {
             put(.nshNP)
             putHex("nsh_spi", Location.nshSPI)
             put(.nshSI)
-            for n in 0..<4 { putHex("nsh_c\(n + 1)", Location.nshC(n)) }
+            for n in 0..<4 { putHex("nsh_c\(n + 1)", Location.nshC(n), digits: 1) }
         }
         if mask.bits.nwTOS & 0xfc != 0 { raw("nw_tos=\(key.nwTOS & 0xfc)") }
         if mask.bits.nwTOS & 3 != 0 { raw("nw_ecn=\(key.nwTOS & 3)") }
@@ -324,8 +329,8 @@ private struct Printer {
         if mask.bits.nwFrag & 3 != 0 { raw("nw_frag=" + FieldText.frag(key.nwFrag, mask.bits.nwFrag)) }
         let proto = key.nwProto
         let isICMP = type == 0x0800 && proto == 1 || type == 0x86dd && proto == 58
-        putDecimal(isICMP ? "icmp_type" : "tp_src", Location.tpSrc)
-        putDecimal(isICMP ? "icmp_code" : "tp_dst", Location.tpDst)
+        putPort(isICMP ? "icmp_type" : "tp_src", Location.tpSrc)
+        putPort(isICMP ? "icmp_code" : "tp_dst", Location.tpDst)
         if type == 0x86dd, proto == 58, key.tpSrc == 135 || key.tpSrc == 136 {
             put(.ndTarget)
             ethernet("nd_sll", key.arpSHA, mask.bits.arpSHA)
