@@ -100,21 +100,21 @@ final class Background {
 
     /// Stays in the monitoring process, and returns in each daemon that it starts.
     private func monitor() {
-        let outer = notify
+        // Where the process that started all this waits; -1 once it was told.
+        var outer = notify
         notify = -1
-        var isFirst = true
         while true {
             let began = time(nil)
             if !forkAndWait() {
                 if outer >= 0 { close(outer) }
                 return
             }
-            if isFirst, outer >= 0 {
+            if outer >= 0 {
                 var byte: UInt8 = 0
                 _ = write(outer, &byte, 1)
                 close(outer)
+                outer = -1
             }
-            isFirst = false
             // What ends the monitor ends the daemon: the signal goes on to it, and its end is ours.
             Forwarding.child = monitored
             for number in [SIGTERM, SIGINT, SIGHUP] { signal(number) { kill(Forwarding.child, $0) } }
