@@ -30,7 +30,7 @@ open class UserspaceDatapath: Dpif {
     public let name: String
     public let time: TimeSource
     public var capabilities: DpifCapabilities
-    public var vlanLimit = 1
+    public var vlanLimit = 1 { didSet { capabilities.maxVLANHeaders = vlanLimit } }
     public weak var upcallHandler: (any UpcallHandler)?
 
     private struct Port {

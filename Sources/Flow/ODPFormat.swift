@@ -61,6 +61,11 @@ public struct ODPFormatter {
             closing += ")"
         }
         layers.append(contentsOf: ethTypeText(key, mask))
+        if EtherType.isVLAN(key.ethType), key.vlanTPID == 0 {
+            // The frame ends within its tag.
+            layers.append("vlan(vid=0,cfi=0)")
+            layers.append("encap()")
+        }
         for attribute in mplsOrUpper(key) where mask == nil || verbose || !attribute.maskIsEmpty(mask!) {
             layers.append(text(attribute, key, mask))
         }

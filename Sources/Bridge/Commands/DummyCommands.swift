@@ -65,8 +65,7 @@ extension ControlCommands {
         while i < args.count {
             let text = args[i]
             i += 1
-            if let bytes = parseHex(text) {
-                guard bytes.count >= 14 else { return .error("packet is too short") }
+            if let bytes = parseHex(text), bytes.count >= HeaderSize.ethernet {
                 packets.append(bytes)
                 continue
             }

@@ -114,36 +114,33 @@ extension Translation {
     private static func translateOutput(_ vlans: VLANStack, _ settings: BundleSettings) -> VLANStack {
         switch settings.vlanMode {
         case .access:
-            return VLANStack(outer: .init(tpid: 0, vid: 0, pcp: vlans.outer.pcp), inner: .init())
+            return VLANStack()
         case .trunk, .nativeTagged: return vlans
         case .nativeUntagged:
             guard vlans.outer.vid == settings.vlan else { return vlans }
-            return VLANStack(outer: .init(tpid: 0, vid: 0, pcp: vlans.outer.pcp), inner: .init())
+            return VLANStack()
         case .dot1qTunnel: return VLANStack(outer: vlans.inner, inner: .init())
         }
     }
 
     private func outputNormal(_ bundle: PortBundle, _ vlans: VLANStack) {
-        let tags = Self.translateOutput(vlans, bundle.settings)
+        var tags = Self.translateOutput(vlans, bundle.settings)
         guard let port = bundle.ports.first else { return }
-        let saved = (flow.words[Location.vlanTCI.word])
-        put(tags, bundle.settings.priorityTags)
+        let saved = flow.words[Location.vlanTCI.word]
+        if bundle.settings.priorityTags != .never { tags.outer.pcp = flow.vlanTCI & 0xe000 }
+        put(tags)
         composeOutput(port.number)
         flow.words[Location.vlanTCI.word] = saved
     }
 
-    /// Writes tags into the key. VLAN 0 is a tag only where priority tags are wanted.
-    private func put(_ vlans: VLANStack, _ priorityTags: PriorityTags) {
-        func encode(_ tag: VLANStack.Tag, outer: Bool) -> (tpid: UInt16, tci: UInt16) {
-            var present = tag.vid != 0
-            if outer, tag.vid == 0 {
-                present = priorityTags == .always || priorityTags == .ifNonzero && tag.pcp != 0
-            }
-            guard present else { return (0, 0) }
+    /// Writes tags into the key. One of VLAN 0 and priority 0 is no tag.
+    private func put(_ vlans: VLANStack) {
+        func encode(_ tag: VLANStack.Tag) -> (tpid: UInt16, tci: UInt16) {
+            guard tag.vid | tag.pcp != 0 else { return (0, 0) }
             return (tag.tpid == 0 ? EtherType.vlan : tag.tpid, 0x1000 | tag.pcp | tag.vid)
         }
-        let outer = encode(vlans.outer, outer: true)
-        let inner = encode(vlans.inner, outer: false)
+        let outer = encode(vlans.outer)
+        let inner = encode(vlans.inner)
         flow.vlanTPID = outer.tpid
         flow.vlanTCI = outer.tci
         flow.innerVLANTPID = inner.tpid

@@ -58,6 +58,7 @@ public final class DatapathBacker: UpcallHandler {
         get { dpif.vlanLimit }
         set {
             dpif.vlanLimit = newValue
+            capabilities.maxVLANHeaders = min(newValue, dpif.capabilities.maxVLANHeaders)
             changed()
         }
     }
