@@ -174,9 +174,10 @@ public struct OFMessage: Sendable {
         let n = bytes.count - bodyOffset
         let size: Int
         switch kind {
-        case .featuresRequest, .getConfigRequest, .barrierRequest, .getAsyncRequest, .descStats, .tableStats, .groupDesc,
+        case .featuresRequest, .getConfigRequest, .barrierRequest, .getAsyncRequest, .descStats, .tableStats,
             .groupFeatures, .meterFeatures, .tableDesc, .nxTLVTableRequest, .nxIPFIXBridge, .nxIPFIXFlow: size = 0
         case .setConfig: size = 4
+        case .groupDesc: size = version >= .v15 ? 8 : 0
         case .groupStats, .meterStats, .meterConfig, .queueStats: size = kind == .queueStats && version == .v10 ? 8 : 8
         case .roleRequest: size = 16
         case .nxRoleRequest, .nxSetFlowFormat, .nxSetPacketInFormat, .nxFlowMonitorCancel: size = 4
@@ -272,7 +273,7 @@ public enum OFSimple {
         return ((1 << v) | ((1 << v) &- 1)) & ~1
     }
 
-    /// An error in answer to a message, of which up to 64 bytes go along (all of a hello's text).
+    /// An error in answer to a message, which goes along.
     public static func error(_ error: OFError, version: OFVersion, xid: UInt32, about request: [UInt8]) -> [UInt8] {
         var w = WireWriter.message(version, 1, xid: xid)
         var code = error.code(in: version)
@@ -293,7 +294,7 @@ public enum OFSimple {
             w.u16(code.type)
             w.u16(code.code)
         }
-        w.array(Array(request.prefix(64)))
+        w.array(Array(request.prefix(0xff00)))
         return w.finish()
     }
 

@@ -1,0 +1,59 @@
+// Bundles of OpenFlow 1.4, which the ONF extension brings to 1.3.
+
+/// OFPT_BUNDLE_CONTROL.
+public struct BundleControl: Hashable, Sendable {
+    public enum Kind: UInt16, Hashable, Sendable {
+        case openRequest = 0, openReply, closeRequest, closeReply, commitRequest, commitReply, discardRequest, discardReply
+    }
+    public var id: UInt32
+    public var kind: Kind
+    public var flags: UInt16
+
+    public static func decode(_ message: OFMessage) throws(OFError) -> BundleControl {
+        var r = message.body
+        let id = try r.u32()
+        guard let kind = Kind(rawValue: try r.u16()) else { throw .bfcBadType }
+        let flags = try r.u16()
+        guard flags & ~3 == 0 else { throw .bfcBadFlags }
+        return BundleControl(id: id, kind: kind, flags: flags)
+    }
+
+    public func encode(version: OFVersion, xid: UInt32) -> [UInt8] {
+        var w =
+            version >= .v14
+            ? WireWriter.message(version, 33, xid: xid)
+            : WireWriter.experimenter(version, 2300, vendor: 0x4f4e_4600, xid: xid)
+        w.u32(id)
+        w.u16(kind.rawValue)
+        w.u16(flags)
+        return w.finish()
+    }
+}
+
+/// OFPT_BUNDLE_ADD_MESSAGE.
+public struct BundleAdd: Sendable {
+    public var id: UInt32
+    public var flags: UInt16
+    /// The message to be carried out.
+    public var message: OFMessage
+
+    public static func decode(_ outer: OFMessage) throws(OFError) -> BundleAdd {
+        var r = outer.body
+        let id = try r.u32()
+        try r.skip(2)
+        let flags = try r.u16()
+        guard flags & ~3 == 0 else { throw .bfcBadFlags }
+        let inner = r.rest()
+        guard let header = OFHeader(inner), Int(header.length) >= 8, Int(header.length) <= inner.count else {
+            throw .bfcMsgBadLen
+        }
+        guard header.xid == outer.xid else { throw .bfcMsgBadXid }
+        guard header.version == outer.version.rawValue else { throw .bfcBadVersion }
+        let message = try OFMessage(Array(inner.prefix(Int(header.length))))
+        switch message.kind {
+        case .flowMod, .nxFlowMod, .groupMod, .portMod, .packetOut: break
+        default: throw .bfcMsgUnsup
+        }
+        return BundleAdd(id: id, flags: flags, message: message)
+    }
+}

@@ -1,0 +1,307 @@
+// Groups on the wire: modifications, descriptions, statistics and features.
+
+import Flow
+
+/// A bucket of a group as messages carry it.
+public struct GroupBucket: Hashable, Sendable {
+    public var id: UInt32 = .max
+    public var weight: UInt16 = 0
+    public var watchPort: OFPort = .none
+    /// 0xffffffff: none.
+    public var watchGroup: UInt32 = .max
+    public var actions: [OFAction] = []
+    public init() {}
+    public var hasLiveness: Bool { watchPort != .none || watchGroup != .max }
+}
+
+/// How a select group chooses (the NTR extension's group property).
+public struct GroupSelection: Hashable, Sendable {
+    public var method = ""
+    public var parameter: UInt64 = 0
+    /// OXM entries of the fields to hash, as they came.
+    public var fields: [UInt8] = []
+    public init() {}
+    public var isDefault: Bool { method.isEmpty && parameter == 0 && fields.isEmpty }
+}
+
+/// OFPT_GROUP_MOD.
+public struct GroupMod: Hashable, Sendable {
+    public enum Command: UInt16, Hashable, Sendable {
+        case add = 0, modify = 1, delete = 2, insertBucket = 3, removeBucket = 5
+        /// Nicira's extension.
+        case addOrModify = 0x8000
+    }
+    public static let all: UInt32 = 0xffff_fffc
+    public static let maxID: UInt32 = 0xffff_ff00
+    public static let bucketFirst: UInt32 = 0xffff_fffd
+    public static let bucketLast: UInt32 = 0xffff_fffe
+    public static let bucketAll: UInt32 = 0xffff_ffff
+
+    public var command = Command.add
+    /// OFPGT_*: 0 all, 1 select, 2 indirect, 3 fast failover.
+    public var type: UInt8 = 0
+    public var id: UInt32 = 0
+    public var bucketID: UInt32 = GroupMod.bucketAll
+    public var buckets: [GroupBucket] = []
+    public var selection = GroupSelection()
+
+    public static func decode(_ message: OFMessage, tunnelOptions: TunnelOptionMap?) throws(OFError) -> GroupMod {
+        var r = message.body
+        let v = message.version
+        var g = GroupMod()
+        guard r.remaining >= (v >= .v15 ? 16 : 8) else { throw .brcBadLen }
+        let command = try r.u16()
+        g.type = try r.u8()
+        try r.skip(1)
+        g.id = try r.u32()
+        guard let known = Command(rawValue: command),
+            v >= .v15 || command <= 2 || command == 0x8000
+        else { throw .gmfcBadCommand }
+        g.command = known
+        let context = ActionContext(version: v, tunnelOptions: tunnelOptions)
+        if v >= .v15 {
+            let length = Int(try r.u16())
+            try r.skip(2)
+            g.bucketID = try r.u32()
+            if known == .insertBucket || known == .removeBucket {
+                let isNamed = g.bucketID == bucketFirst || g.bucketID == bucketLast
+                let isAll = g.bucketID == bucketAll
+                guard g.bucketID <= maxID || isNamed || known == .removeBucket && isAll else { throw .gmfcUnknownBucket }
+            } else if g.bucketID != bucketAll {
+                throw .gmfcBadBucket
+            }
+            var part = try r.part(length, error: .brcBadLen)
+            while !part.isEmpty { g.buckets.append(try bucket15(&part, context)) }
+            try g.decodeProperties(&r)
+        } else {
+            while !r.isEmpty {
+                var bucket = try bucket11(&r, context)
+                bucket.id = UInt32(truncatingIfNeeded: g.buckets.count)
+                g.buckets.append(bucket)
+            }
+        }
+        try g.check()
+        return g
+    }
+
+    private static func bucket11(_ r: inout WireReader, _ context: ActionContext) throws(OFError) -> GroupBucket {
+        guard let length = r.peek16().map(Int.init), length >= 16, length <= r.remaining else { throw .gmfcBadBucket }
+        guard length % 8 == 0 else { throw .gmfcBadBucket }
+        var p = try r.part(length, error: .gmfcBadBucket)
+        var b = GroupBucket()
+        try p.skip(2)
+        b.weight = try p.u16()
+        guard let port = OFPort(wire32: try p.u32()) else { throw .gmfcBadWatch }
+        b.watchPort = port
+        b.watchGroup = try p.u32()
+        try p.skip(4)
+        b.actions = try ActionCodec.decodeActionList(&p, length: p.remaining, context)
+        return b
+    }
+
+    private static func bucket15(_ r: inout WireReader, _ context: ActionContext) throws(OFError) -> GroupBucket {
+        guard let length = r.peek16().map(Int.init), length >= 8, length <= r.remaining, length % 8 == 0 else {
+            throw .gmfcBadBucket
+        }
+        var p = try r.part(length, error: .gmfcBadBucket)
+        var b = GroupBucket()
+        try p.skip(2)
+        let actionLength = Int(try p.u16())
+        b.id = try p.u32()
+        guard b.id < maxID else { throw .gmfcBadBucket }
+        guard actionLength <= p.remaining else { throw .gmfcBadBucket }
+        b.actions = try ActionCodec.decodeActionList(&p, length: actionLength, context)
+        while !p.isEmpty {
+            guard let type = p.peek16(), let size = p.peek16(2).map(Int.init), size >= 4, size <= p.remaining else {
+                throw .bpcBadLen
+            }
+            var q = try p.part(size, error: .bpcBadLen)
+            try p.skip(min((8 - size % 8) % 8, p.remaining))
+            try q.skip(4)
+            switch type {
+            case 0: b.weight = try q.u16()
+            case 1:
+                guard let port = OFPort(wire32: try q.u32()) else { throw .gmfcBadWatch }
+                b.watchPort = port
+            case 2: b.watchGroup = try q.u32()
+            case 0xfffe, 0xffff: throw .bpcBadExperimenter
+            default: throw .bpcBadType
+            }
+        }
+        return b
+    }
+
+    private mutating func decodeProperties(_ r: inout WireReader) throws(OFError) {
+        while !r.isEmpty {
+            guard let type = r.peek16(), let size = r.peek16(2).map(Int.init), size >= 4, size <= r.remaining else {
+                throw .bpcBadLen
+            }
+            var q = try r.part(size, error: .bpcBadLen)
+            try r.skip(min((8 - size % 8) % 8, r.remaining))
+            try q.skip(4)
+            guard type == 0xffff else { throw .bpcBadType }
+            guard try q.u32() == 0x154d else { throw .bpcBadExperimenter }
+            guard try q.u32() == 1 else { throw .bpcBadExpType }
+            guard command == .add || command == .modify || command == .addOrModify else { throw .bpcBadValue }
+            guard self.type == 1 else { throw .bpcBadValue }
+            try q.skip(4)
+            selection.method = try q.string(16)
+            guard ["", "hash", "dp_hash"].contains(selection.method) else { throw .bpcBadExpValue }
+            selection.parameter = try q.u64()
+            selection.fields = q.rest()
+            if selection.method != "hash", selection.fields.contains(where: { $0 != 0 }) { throw .bpcBadExpValue }
+        }
+    }
+
+    private func check() throws(OFError) {
+        switch command {
+        case .insertBucket: break
+        case .removeBucket:
+            guard buckets.isEmpty else { throw .gmfcBadBucket }
+            return
+        case .delete: return
+        default: guard type <= 3 else { throw .gmfcBadType }
+        }
+        guard id <= GroupMod.maxID else { throw .gmfcInvalidGroup }
+        if command == .insertBucket { return }
+        if type == 2, buckets.count != 1 { throw .gmfcInvalidGroup }
+        try check(buckets, type: type)
+    }
+
+    /// Checks buckets against the type of their group.
+    public func check(_ buckets: [GroupBucket], type: UInt8) throws(OFError) {
+        var seen: Set<UInt32> = []
+        for b in buckets {
+            if b.weight != 0, type != 1 { throw .gmfcInvalidGroup }
+            switch type {
+            case 0, 2: if b.hasLiveness { throw .gmfcWatchUnsupported }
+            case 3: if !b.hasLiveness { throw .gmfcInvalidGroup }
+            default: break
+            }
+            guard seen.insert(b.id).inserted else { throw .gmfcBucketExists }
+        }
+    }
+}
+
+/// A group as descriptions and statistics tell it.
+public struct GroupDescription: Sendable {
+    public var id: UInt32
+    public var type: UInt8
+    public var buckets: [GroupBucket]
+    public var selection = GroupSelection()
+
+    public init(id: UInt32, type: UInt8, buckets: [GroupBucket]) {
+        self.id = id
+        self.type = type
+        self.buckets = buckets
+    }
+
+    public func encode(version v: OFVersion, to w: inout WireWriter) {
+        let start = w.count
+        w.u16(0)
+        w.u8(type)
+        w.u8(0)
+        w.u32(id)
+        let lengthAt = w.count
+        if v >= .v15 {
+            w.u16(0)
+            w.zeros(6)
+        }
+        let first = w.count
+        for b in buckets { encode(b, v, &w) }
+        if v >= .v15 {
+            w.patch16(w.count - first, at: lengthAt)
+            if !selection.isDefault {
+                let at = w.count
+                w.u16(0xffff)
+                w.u16(0)
+                w.u32(0x154d)
+                w.u32(1)
+                w.u32(0)
+                w.string(selection.method, size: 16)
+                w.u64(selection.parameter)
+                w.array(selection.fields)
+                w.patch16(w.count - at, at: at + 2)
+                w.pad8(from: at)
+            }
+        }
+        w.patch16(w.count - start, at: start)
+    }
+
+    private func encode(_ b: GroupBucket, _ v: OFVersion, _ w: inout WireWriter) {
+        let start = w.count
+        w.u16(0)
+        if v >= .v15 {
+            w.u16(0)
+            w.u32(b.id)
+            let first = w.count
+            ActionCodec.encodeActions(b.actions, version: v, to: &w)
+            w.patch16(w.count - first, at: start + 2)
+            func property(_ type: UInt16, _ w: inout WireWriter, _ body: (inout WireWriter) -> Void) {
+                w.u16(type)
+                w.u16(8)
+                body(&w)
+            }
+            if type == 1 {
+                property(0, &w) { w in
+                    w.u16(b.weight)
+                    w.zeros(2)
+                }
+            }
+            if b.watchPort != .none { property(1, &w) { $0.u32(b.watchPort.wire32) } }
+            if b.watchGroup != .max { property(2, &w) { $0.u32(b.watchGroup) } }
+        } else {
+            w.u16(b.weight)
+            w.u32(b.watchPort.wire32)
+            w.u32(b.watchGroup)
+            w.u32(0)
+            ActionCodec.encodeActions(b.actions, version: v, to: &w)
+        }
+        w.patch16(w.count - start, at: start)
+    }
+}
+
+/// Counters of a group.
+public struct GroupStats: Sendable {
+    public var id: UInt32
+    public var references: UInt32 = 0
+    public var packets: UInt64 = 0
+    public var bytes: UInt64 = 0
+    public var durationSeconds: UInt32 = 0
+    public var durationNanoseconds: UInt32 = 0
+    public var buckets: [(packets: UInt64, bytes: UInt64)] = []
+
+    public init(id: UInt32) { self.id = id }
+
+    public func encode(version v: OFVersion, to w: inout WireWriter) {
+        let start = w.count
+        w.u16(0)
+        w.zeros(2)
+        w.u32(id)
+        w.u32(references)
+        w.u32(0)
+        w.u64(packets)
+        w.u64(bytes)
+        if v >= .v13 {
+            w.u32(durationSeconds)
+            w.u32(durationNanoseconds)
+        }
+        for b in buckets {
+            w.u64(b.packets)
+            w.u64(b.bytes)
+        }
+        w.patch16(w.count - start, at: start)
+    }
+}
+
+extension MultipartReply {
+    /// The body of a group features reply: every type, with weights, liveness and chaining.
+    public mutating func groupFeatures() {
+        append { w in
+            w.u32(0xf)
+            w.u32(7)
+            for _ in 0..<4 { w.u32(0xffff_ff00) }
+            for _ in 0..<4 { w.u32(TableStats.actions12) }
+        }
+    }
+}

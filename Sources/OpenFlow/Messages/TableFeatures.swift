@@ -1,0 +1,73 @@
+// OFPMP_TABLE_FEATURES: what the flows of a table may match and do.
+
+import Flow
+
+/// The features of one table. All tables have the same, except that each can only go to later ones.
+public struct TableFeatures: Sendable {
+    public var table: UInt8
+    public var name: String
+    public var maxEntries: UInt32
+
+    public init(table: UInt8, name: String, maxEntries: UInt32) {
+        self.table = table
+        self.name = name
+        self.maxEntries = maxEntries
+    }
+
+    private static let lastTable: UInt8 = 253
+    /// OFPAT_* that OpenFlow 1.3 and later have and the switch carries out, but for output, group and set_field.
+    private static let actions: [UInt16] = [0, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25]
+
+    public func encode(version v: OFVersion, to w: inout WireWriter) {
+        let start = w.count
+        w.u16(0)
+        w.u8(table)
+        w.zeros(5)
+        w.string(name, size: 32)
+        w.u64(.max)
+        w.u64(.max)
+        w.u32(0)
+        w.u32(maxEntries)
+        for miss in [UInt16(0), 1] {
+            property(miss, &w) { w in
+                for type in [UInt16(1), 2, 3, 4, 5, 6] where type != 1 || table < Self.lastTable {
+                    w.u16(type)
+                    w.u16(4)
+                }
+            }
+            property(2 + miss, &w) { w in
+                if table < Self.lastTable { for next in (table + 1)...Self.lastTable { w.u8(next) } }
+            }
+            for kind in [UInt16(4), 6] {
+                property(kind + miss, &w) { w in
+                    for type in Self.actions {
+                        w.u16(type)
+                        w.u16(4)
+                    }
+                }
+                property(kind + 8 + miss, &w) { Self.fields(v, &$0) { $0.writable } }
+            }
+        }
+        property(8, &w) { w in Self.fields(v, &w, masks: true) { _ in true } }
+        property(10, &w) { w in Self.fields(v, &w) { _ in true } }
+        w.patch16(w.count - start, at: start)
+    }
+
+    private func property(_ type: UInt16, _ w: inout WireWriter, _ body: (inout WireWriter) -> Void) {
+        let start = w.count
+        w.u16(type)
+        w.u16(0)
+        body(&w)
+        w.patch16(w.count - start, at: start + 2)
+        w.pad8(from: start)
+    }
+
+    /// The headers of fields, with the mask bit where `masks` asks for it and the field can have one.
+    private static func fields(
+        _ v: OFVersion, _ w: inout WireWriter, masks: Bool = false, _ select: (FieldRow) -> Bool
+    ) {
+        for field in FieldID.allCases where select(field.row) {
+            w.oxmHeader(field, version: v.rawValue, hasMask: masks && field.row.maskable)
+        }
+    }
+}

@@ -1,0 +1,244 @@
+// Requests about groups and meters.
+
+import Dpif
+import Flow
+import OpenFlow
+import Ofproto
+
+/// Groups as controllers made them.
+struct GroupStore {
+    struct Entry {
+        var description: GroupDescription
+        var created: Int64
+    }
+    var entries: [UInt32: Entry] = [:]
+}
+
+/// Meters as controllers made them.
+struct MeterStore {
+    struct Entry {
+        var config: MeterConfig
+        var created: Int64
+    }
+    var entries: [UInt32: Entry] = [:]
+    static let maxMeters: UInt32 = 262_144
+    static let maxBands: UInt8 = 8
+}
+
+extension OpenFlowService {
+    /// Carries a group_mod out.
+    func changeGroup(_ mod: GroupMod, version: OFVersion) throws(OFError) {
+        var buckets = mod.buckets
+        for i in buckets.indices { try owner.checkBucket(&buckets[i].actions, version: version) }
+        let old = groups.entries[mod.id]
+        switch mod.command {
+        case .add, .addOrModify, .modify:
+            if mod.command == .add, old != nil { throw .gmfcGroupExists }
+            if mod.command == .modify, old == nil { throw .gmfcUnknownGroup }
+            var d = GroupDescription(id: mod.id, type: mod.type, buckets: buckets)
+            d.selection = mod.selection
+            store(d, created: old?.created ?? owner.time.now)
+        case .delete:
+            let gone = mod.id == GroupMod.all ? Array(groups.entries.keys) : old == nil ? [] : [mod.id]
+            for id in gone {
+                groups.entries[id] = nil
+                owner.removeFlows(toGroup: id)
+                owner.setGroup(nil, id: id)
+            }
+        case .insertBucket:
+            guard var entry = old else { throw .gmfcUnknownGroup }
+            let type = entry.description.type
+            try mod.check(buckets, type: type)
+            if type == 2 { throw .gmfcBadBucket }
+            for bucket in buckets where entry.description.buckets.contains(where: { $0.id == bucket.id }) {
+                throw .gmfcBucketExists
+            }
+            switch mod.bucketID {
+            case GroupMod.bucketFirst: entry.description.buckets.insert(contentsOf: buckets, at: 0)
+            case GroupMod.bucketLast: entry.description.buckets.append(contentsOf: buckets)
+            default:
+                guard let at = entry.description.buckets.firstIndex(where: { $0.id == mod.bucketID }) else {
+                    throw .gmfcUnknownBucket
+                }
+                entry.description.buckets.insert(contentsOf: buckets, at: at + 1)
+            }
+            store(entry.description, created: entry.created)
+        case .removeBucket:
+            guard var entry = old else { throw .gmfcUnknownGroup }
+            switch mod.bucketID {
+            case GroupMod.bucketAll: entry.description.buckets = []
+            case GroupMod.bucketFirst: if !entry.description.buckets.isEmpty { entry.description.buckets.removeFirst() }
+            case GroupMod.bucketLast: if !entry.description.buckets.isEmpty { entry.description.buckets.removeLast() }
+            default:
+                guard let at = entry.description.buckets.firstIndex(where: { $0.id == mod.bucketID }) else {
+                    throw .gmfcUnknownBucket
+                }
+                entry.description.buckets.remove(at: at)
+            }
+            store(entry.description, created: entry.created)
+        }
+    }
+
+    private func store(_ d: GroupDescription, created: Int64) {
+        groups.entries[d.id] = GroupStore.Entry(description: d, created: created)
+        let kind = Group.Kind(rawValue: d.type) ?? .all
+        let buckets = d.buckets.map {
+            Group.Bucket(id: $0.id, weight: $0.weight, watchPort: $0.watchPort, watchGroup: $0.watchGroup, actions: $0.actions)
+        }
+        owner.setGroup(Group(id: d.id, kind: kind, buckets: buckets), id: d.id)
+    }
+}
+
+extension OpenFlowConnection {
+    func groupMod(_ m: OFMessage) throws(OFError) {
+        let mod = try GroupMod.decode(m, tunnelOptions: tunnelOptions)
+        try service.changeGroup(mod, version: m.version)
+        service.forward(m, from: self, isMeter: false)
+    }
+
+    /// The groups that a request selects, in order.
+    private func selectGroups(_ m: OFMessage) throws(OFError) -> [GroupStore.Entry] {
+        var wanted = GroupMod.all
+        if m.kind == .groupStats || m.version >= .v15 {
+            var r = m.body
+            wanted = try r.u32()
+        }
+        let all = service.groups.entries
+        if wanted == GroupMod.all || wanted == .max { return all.keys.sorted().compactMap { all[$0] } }
+        return all[wanted].map { [$0] } ?? []
+    }
+
+    func groupStats(_ m: OFMessage) throws(OFError) {
+        let entries = try selectGroups(m)
+        owner.backer.synchronise()
+        var reply = MultipartReply(to: m)
+        for entry in entries {
+            let d = entry.description
+            var stats = GroupStats(id: d.id)
+            stats.references = owner.referenceCount { $0.sends(toGroup: d.id) }
+            let age = max(0, owner.time.now - entry.created)
+            stats.durationSeconds = UInt32(truncatingIfNeeded: age / 1000)
+            stats.durationNanoseconds = UInt32(truncatingIfNeeded: age % 1000 * 1_000_000)
+            stats.buckets = d.buckets.map { _ in (0, 0) }
+            reply.append { stats.encode(version: m.version, to: &$0) }
+        }
+        sendAll(&reply)
+    }
+
+    func groupDescription(_ m: OFMessage) throws(OFError) {
+        let entries = try selectGroups(m)
+        var reply = MultipartReply(to: m)
+        for entry in entries { reply.append { entry.description.encode(version: m.version, to: &$0) } }
+        sendAll(&reply)
+    }
+
+    func groupFeatures(_ m: OFMessage) {
+        var reply = MultipartReply(to: m)
+        reply.groupFeatures()
+        sendAll(&reply)
+    }
+
+    // MARK: Meters
+
+    func meterMod(_ m: OFMessage) throws(OFError) {
+        let mod = try MeterMod.decode(m)
+        let id = mod.meter.id
+        let old = service.meters.entries[id]
+        guard let meters = owner.backer.dpif.meters else { throw mod.command == .delete ? .mmfcUnknownMeter : .mmfcOutOfMeters }
+        switch mod.command {
+        case .add, .modify:
+            let isVirtual = id == MeterMod.controller || id == MeterMod.slowPath
+            guard isVirtual || id > 0 && id <= MeterStore.maxMeters else { throw .mmfcInvalidMeter }
+            guard mod.meter.bands.count <= Int(MeterStore.maxBands) else { throw .mmfcOutOfBands }
+            if mod.command == .add, old != nil { throw .mmfcMeterExists }
+            if mod.command == .modify, old == nil { throw .mmfcUnknownMeter }
+            let settings = DpMeter(
+                inPackets: mod.meter.flags & 2 != 0, bands: mod.meter.bands.map { .init(rate: $0.rate, burst: $0.burst) })
+            if !isVirtual {
+                do throws(DpifError) { try meters.setMeter(id, settings) } catch { throw .mmfcOutOfMeters }
+                owner.meterIDs.insert(id)
+            }
+            service.meters.entries[id] = MeterStore.Entry(config: mod.meter, created: old?.created ?? owner.time.now)
+        case .delete:
+            let gone = id == MeterMod.all ? Array(service.meters.entries.keys) : old == nil ? [] : [id]
+            for id in gone {
+                owner.removeFlows(usingMeter: id)
+                service.meters.entries[id] = nil
+                owner.meterIDs.remove(id)
+                try? meters.deleteMeter(id)
+            }
+        }
+        service.forward(m, from: self, isMeter: true)
+    }
+
+    private func selectMeters(_ m: OFMessage) throws(OFError) -> [MeterStore.Entry] {
+        let wanted = try MeterMod.decodeRequest(m)
+        let all = service.meters.entries
+        if wanted == MeterMod.all { return all.keys.sorted().compactMap { all[$0] } }
+        guard let one = all[wanted] else { throw .mmfcUnknownMeter }
+        return [one]
+    }
+
+    func meterStats(_ m: OFMessage) throws(OFError) {
+        let entries = try selectMeters(m)
+        owner.backer.synchronise()
+        var reply = MultipartReply(to: m)
+        for entry in entries {
+            let id = entry.config.id
+            var stats = MeterStats(id: id)
+            stats.flows = owner.referenceCount { $0.contains(.meter(id)) }
+            let age = max(0, owner.time.now - entry.created)
+            stats.durationSeconds = UInt32(truncatingIfNeeded: age / 1000)
+            stats.durationNanoseconds = UInt32(truncatingIfNeeded: age % 1000 * 1_000_000)
+            let counted = owner.backer.dpif.meters?.meterStats(id)
+            stats.packets = counted?.packets ?? 0
+            stats.bytes = counted?.bytes ?? 0
+            for i in entry.config.bands.indices {
+                let band = counted.flatMap { i < $0.bands.count ? $0.bands[i] : nil }
+                stats.bands.append(band ?? (0, 0))
+            }
+            reply.append { stats.encode(to: &$0) }
+        }
+        sendAll(&reply)
+    }
+
+    func meterConfig(_ m: OFMessage) throws(OFError) {
+        let entries = try selectMeters(m)
+        var reply = MultipartReply(to: m)
+        for entry in entries { reply.append { entry.config.encode(to: &$0) } }
+        sendAll(&reply)
+    }
+
+    func meterFeatures(_ m: OFMessage) {
+        var reply = MultipartReply(to: m)
+        let has = owner.backer.dpif.meters != nil
+        reply.meterFeatures(maxMeters: has ? MeterStore.maxMeters : 0, maxBands: has ? MeterStore.maxBands : 0)
+        sendAll(&reply)
+    }
+}
+
+extension [OFAction] {
+    fileprivate func sends(toGroup group: UInt32) -> Bool {
+        contains { action in
+            switch action {
+            case .group(let id): id == group
+            case .writeActions(let list), .clone(let list): list.sends(toGroup: group)
+            default: false
+            }
+        }
+    }
+}
+
+extension OpenFlowService {
+    /// OFPT_REQUESTFORWARD (1.4 and later): tells the others of a group_mod or meter_mod.
+    func forward(_ m: OFMessage, from sender: OpenFlowConnection, isMeter: Bool) {
+        for connection in connections where connection !== sender {
+            guard let version = connection.version, version >= .v14, version == m.version,
+                connection.wantsAsync(.requestForward, reason: isMeter ? 1 : 0)
+            else { continue }
+            var w = WireWriter.message(version, 32, xid: 0)
+            w.array(m.bytes)
+            connection.send(w.finish())
+        }
+    }
+}
