@@ -57,6 +57,7 @@ let package = Package(
             swiftSettings: checked),
         tests("OVSDB", nio),
         tests("Unixctl", ["Vlog"] + nio),
+        tests("Bridge", ["Ofproto", "OVSDB", "vswitchd"]),
         tests("Packet"),
         tests("Flow", ["Packet"]),
         tests("Classifier", ["Flow"]),

@@ -15,6 +15,10 @@ func die(_ message: String) -> Never {
 _ = DaemonIdentity.started
 Vlog.setProgramName("ovs-vswitchd")
 signal(SIGPIPE, SIG_IGN)
+// Whoever started this may have blocked signals.
+var noSignals = sigset_t()
+sigemptyset(&noSignals)
+sigprocmask(SIG_SETMASK, &noSignals, nil)
 
 let arguments = Array(CommandLine.arguments.dropFirst())
 // An old way to configure DPDK, whose arguments are not ours to understand.
