@@ -27,8 +27,10 @@ public final class MainLoopWaker: Sendable {
 /// Runs what is due. Confined to the main thread, which is the event loop.
 public final class MainLoop {
     /// While things happen, and while nothing does, in milliseconds.
-    private static let busyInterval: Int64 = 10
+    private static let busyInterval: Int64 = 20
     private static let idleInterval: Int64 = 100
+    /// The least time between runs that activity asks for, in milliseconds.
+    private static let smallestGap: Int64 = 5
     /// For how many runs after something happened the loop stays busy.
     private static let busyRuns = 10
 
@@ -37,8 +39,9 @@ public final class MainLoop {
     private var steps: [() -> Void] = []
     private var timer: Scheduled<Void>?
     private var busy = 0
-    /// The next run is an idle one.
-    private var isIdle = true
+    /// The next run was asked for by activity.
+    private var isPrompt = false
+    private var lastRun = NIODeadline.now()
     private var isRunning = false
     private var isStopped = false
     /// How often the loop ran.
@@ -67,18 +70,22 @@ public final class MainLoop {
         run()
     }
 
-    /// Something happened that can wait for the next run, which now comes in a few milliseconds. On the main thread.
+    /// Something happened that can wait for a moment: the next run comes in a millisecond, or when the last one is a few
+    /// milliseconds past. On the main thread.
     public func noteActivity() {
-        let wasIdle = isIdle
         busy = Self.busyRuns
-        guard wasIdle, !isRunning, timer != nil else { return }
+        guard !isRunning, !isPrompt, timer != nil else { return }
+        isPrompt = true
         timer?.cancel()
-        schedule()
+        let due = max(lastRun + .milliseconds(Self.smallestGap), .now() + .milliseconds(1))
+        timer = eventLoop.assumeIsolated().scheduleTask(deadline: due) { [weak self] in self?.run() }
     }
 
     private func run() {
         guard !isRunning, !isStopped else { return }
         isRunning = true
+        isPrompt = false
+        lastRun = .now()
         count += 1
         for step in steps { step() }
         isRunning = false
@@ -87,8 +94,7 @@ public final class MainLoop {
 
     private func schedule() {
         guard !isStopped else { return }
-        isIdle = busy == 0
-        let interval = isIdle ? Self.idleInterval : Self.busyInterval
+        let interval = busy == 0 ? Self.idleInterval : Self.busyInterval
         if busy > 0 { busy -= 1 }
         timer = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(interval)) { [weak self] in self?.run() }
     }
