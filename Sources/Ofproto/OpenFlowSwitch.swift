@@ -41,7 +41,8 @@ public final class OpenFlowSwitch {
     public let tables: [FlowTable]
     public let macs: MACLearning
     public private(set) var groups: [UInt32: Group] = [:]
-    public var meterIDs: Set<UInt32> = []
+    /// The datapath's numbers of meters.
+    private var meterIDs: [UInt32: UInt32] = [:]
 
     // Settings.
     public var fragmentHandling: FragmentHandling = .normal
@@ -226,12 +227,13 @@ public final class OpenFlowSwitch {
         guard config != port.config else { return }
         let toggled = config.symmetricDifference(port.config)
         port.config = config
-        if toggled.contains(.down) {
-            try? port.device.setAdminUp(!config.contains(.down))
-            port.lastChange = port.device.changeCount
-        }
         backer.changed()
         eventReceiver?(.portModified(port))
+        // The link follows, which is told by itself.
+        if toggled.contains(.down) {
+            try? port.device.setAdminUp(!config.contains(.down))
+            checkPorts()
+        }
     }
 
     // MARK: Learning
@@ -241,7 +243,24 @@ public final class OpenFlowSwitch {
 
     func mirrorOutput(_ port: SwitchPort) -> PortBundle? { nil }
 
-    func hasMeter(_ id: UInt32) -> Bool { meterIDs.contains(id) }
+    func hasMeter(_ id: UInt32) -> Bool { meterIDs[id] != nil }
+
+    /// The datapath's number of a meter; nil: there is no such meter.
+    public func datapathMeter(_ id: UInt32) -> UInt32? { meterIDs[id] }
+
+    /// The lowest number that no bridge of the datapath uses for a meter.
+    public var freeDatapathMeter: UInt32 {
+        let used = Set(backer.switches.flatMap { $0.meterIDs.values })
+        var n: UInt32 = 0
+        while used.contains(n) { n += 1 }
+        return n
+    }
+
+    /// Remembers a meter's number in the datapath, or forgets the meter.
+    public func setMeter(_ id: UInt32, datapathID: UInt32?) {
+        meterIDs[id] = datapathID
+        backer.changed()
+    }
 
     func group(_ id: UInt32) -> Group? { groups[id] }
 

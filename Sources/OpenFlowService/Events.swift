@@ -37,9 +37,8 @@ extension OpenFlowService {
         p.cookie = event.cookie
         p.userdata = event.userdata
         p.metadata = Self.metadata(event.flow)
-        var limit = event.maxLength
-        if connection.version.map({ p.wireReason($0) }) == 0 { limit = min(limit, Int(connection.missSendLength)) }
-        p.data = event.packet.count > limit ? Array(event.packet.prefix(limit)) : event.packet
+        // Packets are not kept for later, so controllers get them whole, whatever length they asked for.
+        p.data = event.packet
         return p
     }
 

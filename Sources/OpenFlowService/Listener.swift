@@ -24,12 +24,43 @@ final class Listener {
         self.eventLoop = eventLoop
         self.accept = accept
         isUnix = true
-        let previous = umask(0o007)
-        let bound = bootstrap().bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true)
-        bound.assumeIsolated().whenComplete { result in
-            umask(previous)
-            self.finish(result)
+        // Bound and listening when this returns: whoever is told of the bridge may connect at once.
+        guard let descriptor = Self.listen(path) else {
+            failure = String(cString: strerror(errno))
+            Self.log.err("\(path): listening failed (\(failure ?? ""))")
+            return
         }
+        bootstrap().withBoundSocket(descriptor).assumeIsolated().whenComplete { self.finish($0) }
+    }
+
+    /// A socket that listens on a file, in place of one that is left over.
+    private static func listen(_ path: String) -> CInt? {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        let bytes = Array(path.utf8)
+        let room = MemoryLayout.size(ofValue: address.sun_path)
+        guard bytes.count < room else {
+            errno = ENAMETOOLONG
+            return nil
+        }
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: bytes) }
+        let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
+        guard descriptor >= 0 else { return nil }
+        unlink(path)
+        let previous = umask(0o007)
+        defer { umask(previous) }
+        let bound = withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_un>.size))
+            }
+        }
+        guard bound == 0, Glibc.listen(descriptor, 64) == 0 else {
+            let reason = errno
+            Glibc.close(descriptor)
+            errno = reason
+            return nil
+        }
+        return descriptor
     }
 
     /// Listens on TCP; an empty host is every address.

@@ -23,6 +23,7 @@ struct MeterStore {
     var entries: [UInt32: Entry] = [:]
     static let maxMeters: UInt32 = 262_144
     static let maxBands: UInt8 = 8
+    static let maxID: UInt32 = 0xffff_0000
 }
 
 extension OpenFlowService {
@@ -148,15 +149,17 @@ extension OpenFlowConnection {
         switch mod.command {
         case .add, .modify:
             let isVirtual = id == MeterMod.controller || id == MeterMod.slowPath
-            guard isVirtual || id > 0 && id <= MeterStore.maxMeters else { throw .mmfcInvalidMeter }
-            guard mod.meter.bands.count <= Int(MeterStore.maxBands) else { throw .mmfcOutOfBands }
+            guard isVirtual || id > 0 && id <= MeterStore.maxID else { throw .mmfcInvalidMeter }
+            guard !mod.meter.bands.isEmpty, mod.meter.bands.count <= Int(MeterStore.maxBands) else { throw .mmfcOutOfBands }
             if mod.command == .add, old != nil { throw .mmfcMeterExists }
             if mod.command == .modify, old == nil { throw .mmfcUnknownMeter }
             let settings = DpMeter(
                 inPackets: mod.meter.flags & 2 != 0, bands: mod.meter.bands.map { .init(rate: $0.rate, burst: $0.burst) })
             if !isVirtual {
-                do throws(DpifError) { try meters.setMeter(id, settings) } catch { throw .mmfcOutOfMeters }
-                owner.meterIDs.insert(id)
+                let inDatapath = owner.datapathMeter(id) ?? owner.freeDatapathMeter
+                guard inDatapath < MeterStore.maxMeters else { throw .mmfcOutOfMeters }
+                do throws(DpifError) { try meters.setMeter(inDatapath, settings) } catch { throw .mmfcOutOfMeters }
+                owner.setMeter(id, datapathID: inDatapath)
             }
             service.meters.entries[id] = MeterStore.Entry(config: mod.meter, created: old?.created ?? owner.time.now)
         case .delete:
@@ -164,8 +167,8 @@ extension OpenFlowConnection {
             for id in gone {
                 owner.removeFlows(usingMeter: id)
                 service.meters.entries[id] = nil
-                owner.meterIDs.remove(id)
-                try? meters.deleteMeter(id)
+                if let inDatapath = owner.datapathMeter(id) { try? meters.deleteMeter(inDatapath) }
+                owner.setMeter(id, datapathID: nil)
             }
         }
         service.forward(m, from: self, isMeter: true)
@@ -190,7 +193,7 @@ extension OpenFlowConnection {
             let age = max(0, owner.time.now - entry.created)
             stats.durationSeconds = UInt32(truncatingIfNeeded: age / 1000)
             stats.durationNanoseconds = UInt32(truncatingIfNeeded: age % 1000 * 1_000_000)
-            let counted = owner.backer.dpif.meters?.meterStats(id)
+            let counted = owner.datapathMeter(id).flatMap { owner.backer.dpif.meters?.meterStats($0) }
             stats.packets = counted?.packets ?? 0
             stats.bytes = counted?.bytes ?? 0
             for i in entry.config.bands.indices {

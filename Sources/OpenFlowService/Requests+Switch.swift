@@ -203,8 +203,7 @@ extension PortDescription {
         address = port.device.macAddress
         name = port.name
         config = Config(rawValue: port.config.rawValue)
-        if !port.device.isAdminUp { config.insert(.portDown) }
-        state = port.device.isLinkUp ? .live : .linkDown
+        state = !port.device.isLinkUp ? .linkDown : config.contains(.portDown) ? [] : .live
         let features = port.device.features
         current = Self.bits(features.current)
         advertised = Self.bits(features.advertised)
@@ -251,7 +250,7 @@ extension PortStats {
         durationNanoseconds = UInt32(truncatingIfNeeded: age % 1000 * 1_000_000)
         if port.device.type.hasPrefix("dummy") {
             custom = [
-                ("rx_custom_packets_1", 0), ("rx_custom_packets_2", 0), ("rx_q0_bytes", s.rxBytes ?? 0),
+                ("rx_custom_packets_1", s.rxPackets ?? 0), ("rx_custom_packets_2", s.rxPackets ?? 0), ("rx_q0_bytes", s.rxBytes ?? 0),
                 ("rx_q0_packets", s.rxPackets ?? 0), ("tx_q0_bytes", s.txBytes ?? 0), ("tx_q0_packets", s.txPackets ?? 0),
             ]
         }

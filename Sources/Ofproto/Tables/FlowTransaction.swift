@@ -96,6 +96,11 @@ extension OpenFlowSwitch {
             // What the packets are is not known here.
             if error != .bacMatchInconsistent { throw error }
         }
-        try checkReferences(actions)
+        do throws(OFError) {
+            try checkReferences(actions)
+        } catch {
+            // Groups may be named before they are there.
+            if error != .bacBadOutGroup { throw error }
+        }
     }
 }

@@ -90,6 +90,14 @@ extension Translation {
             }
             flow.popVLAN()
         case .pushVLAN(let type):
+            if flow.vlanCount > 0 {
+                wildcards.setExact(Location.vlanTPID)
+                wildcards.setExact(Location.vlanTCI)
+            }
+            if flow.vlanCount > 1 {
+                wildcards.setExact(Location.innerVLANTPID)
+                wildcards.setExact(Location.innerVLANTCI)
+            }
             flow.pushVLANUninitialised()
             flow.vlanTPID = type
             flow.vlanTCI = 0x1000
@@ -149,7 +157,9 @@ extension Translation {
                 sendToController(expiredTTL(0))
                 report(.warning, "NSH decrement TTL exception")
             }
-        case .deleteField(let field): field.set(0, in: &flow)
+        case .deleteField(let field):
+            field.set(0, in: &flow)
+            if trace != nil { report(.detail, "delete \(field.name)") }
         case .encap(let encap): encapsulate(encap)
         case .decap(let type): decapsulate(type)
 
@@ -190,7 +200,8 @@ extension Translation {
         case .multipath(let multipath): executeMultipath(multipath)
         case .note: break
         case .exit: exit = true
-        case .sample(let sample): executeSample(sample)
+        // Samples go to IPFIX collector sets, and none is configured.
+        case .sample: break
         case .clone(let list): executeClone(list)
         case .checkPacketLarger(let size, let destination): checkPacketLarger(size, destination)
         case .ct(let ct): executeConntrack(ct)
@@ -206,8 +217,11 @@ extension Translation {
 
         // Instructions.
         case .meter(let id): executeMeter(id)
-        case .clearActions: actionSet = []
-        case .writeActions(let list): actionSet.append(contentsOf: list)
+        case .clearActions:
+            if trace != nil { reportActionSet("was") }
+            actionSet = []
+            flow.actsetOutput = OFPort.unset.rawValue
+        case .writeActions(let list): writeActions(list)
         case .writeMetadata(let value, let mask):
             wildcards.bits.metadata |= mask
             flow.metadata = flow.metadata & ~mask | value & mask
@@ -471,25 +485,9 @@ extension Translation {
         store(destination, (packet?.bytes ?? 0) > Int(size) ? 1 : 0)
     }
 
-    private func executeSample(_ sample: SampleAction) {
-        guard !isTracing || sample.probability > 0 else { return }
-        commit()
-        let probability = UInt32(UInt64(sample.probability) << 16 | UInt64(sample.probability))
-        actions.append(
-            .sample(
-                probability: probability,
-                [
-                    .userspace(
-                        .flowSample(
-                            probability: sample.probability, collectorSet: sample.collectorSet,
-                            domain: sample.observationDomain, point: sample.observationPoint, output: .max,
-                            ingress: sample.direction == .ingress, egress: sample.direction == .egress))
-                ]))
-    }
-
     private func executeMeter(_ id: UInt32) {
-        guard owner.hasMeter(id), capabilities.meters else { return }
-        actions.append(.meter(id))
+        guard let inDatapath = owner.datapathMeter(id), capabilities.meters else { return }
+        actions.append(.meter(inDatapath))
     }
 
     private func executeConntrack(_ ct: CTAction) {
@@ -555,21 +553,37 @@ extension Translation {
 
     // MARK: The action set
 
+    private func writeActions(_ list: [OFAction]) {
+        actionSet.append(contentsOf: list)
+        if case .output(let port, _)? = Self.ordered(actionSet, complete: true).last { flow.actsetOutput = port.rawValue }
+        if trace != nil { reportActionSet("is") }
+    }
+
+    private func reportActionSet(_ verb: String) {
+        let set = Self.ordered(actionSet, complete: true)
+        let text = OFAction.text(set, ports: owner.portNames)
+        report(.detail, set.isEmpty ? "action set \(verb) empty" : verb == "is" ? "action set is: \(text)" : "action set was: \(text)")
+    }
+
     /// Executes the action set in the order of OpenFlow 1.3 section 5.10.
     func executeActionSet() {
         guard error == nil else { return }
         let list = Self.ordered(actionSet)
         actionSet = []
         guard !list.isEmpty else { return }
-        report(.action, "--. Executing action set:")
+        let oldTrace = trace
+        if let bridgeTrace { trace = bridgeTrace.add(.table, "--. Executing action set:") }
         inActionSet = true
         table = 0
         execute(list)
         inActionSet = false
+        trace = oldTrace
     }
 
     /// One action of each kind, the last that was written, in the set's order.
-    static func ordered(_ written: [OFAction]) -> [OFAction] {
+    ///
+    /// - Parameter complete: also when it has no output, and so does nothing.
+    static func ordered(_ written: [OFAction], complete: Bool = false) -> [OFAction] {
         func rank(_ action: OFAction) -> Int? {
             switch action {
             case .decTTL: 7
@@ -600,6 +614,6 @@ extension Translation {
         out += sets
         for r in singles.keys.sorted() where r > 9 { out.append(singles[r]!) }
         // Without an output or a group the packet is dropped, and nothing else matters.
-        return singles[12] != nil || singles[13] != nil ? out : []
+        return complete || singles[12] != nil || singles[13] != nil ? out : []
     }
 }

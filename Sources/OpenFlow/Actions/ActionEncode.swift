@@ -287,7 +287,7 @@ extension ActionCodec {
             }
             return
         }
-        if v <= .v11, exact, !a.fromLoad, legacySet(a, v, &w) { return }
+        if v <= .v11, !a.fromLoad, legacySet(a, v, &w) { return }
         // One load for each run of bits, 64 at most.
         if row.header(version: 0)?.size == 8 {
             extended(33, &w) { w in

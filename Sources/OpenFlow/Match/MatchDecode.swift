@@ -129,9 +129,11 @@ public enum MatchCodec {
         let tpSrc = try reader.u16()
         let tpDst = try reader.u16()
         var m = Match()
-        m.setDefaultPacketType()
         func exact(_ bit: UInt32) -> Bool { w & (1 << bit) == 0 }
         if exact(0) { m.set(Location.inPort, UInt128(inPort)) }
+        // A match that looks at a header is of Ethernet packets.
+        let looksAtAddresses = (w >> 8) & 0x3f < 32 || (w >> 14) & 0x3f < 32
+        if [1, 2, 3, 4, 5, 6, 7, 20, 21].contains(where: { exact($0) }) || looksAtAddresses { m.setDefaultPacketType() }
         if exact(2) { m.set(Location.ethSrc, UInt128(src)) }
         if exact(3) { m.set(Location.ethDst, UInt128(dst)) }
         let hasType = exact(4)

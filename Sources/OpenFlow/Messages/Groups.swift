@@ -146,10 +146,10 @@ public struct GroupMod: Hashable, Sendable {
             guard self.type == 1 else { throw .bpcBadValue }
             try q.skip(4)
             selection.method = try q.string(16)
-            guard ["", "hash", "dp_hash"].contains(selection.method) else { throw .bpcBadExpValue }
+            guard ["", "hash", "dp_hash"].contains(selection.method) else { throw .bpcBadValue }
             selection.parameter = try q.u64()
             selection.fields = q.rest()
-            if selection.method != "hash", selection.fields.contains(where: { $0 != 0 }) { throw .bpcBadExpValue }
+            if selection.method != "hash", selection.fields.contains(where: { $0 != 0 }) { throw .bpcBadValue }
         }
     }
 
@@ -178,7 +178,7 @@ public struct GroupMod: Hashable, Sendable {
             case 3: if !b.hasLiveness { throw .gmfcInvalidGroup }
             default: break
             }
-            guard seen.insert(b.id).inserted else { throw .gmfcBucketExists }
+            guard seen.insert(b.id).inserted else { throw .gmfcBadBucket }
         }
     }
 }

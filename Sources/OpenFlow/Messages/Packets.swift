@@ -144,7 +144,7 @@ public struct PacketIn: Sendable {
                 w.u64(cookie)
             }
         }
-        if reason != .action { property(5, &w) { $0.u8(wireReason(.v14)) } }
+        property(5, &w) { $0.u8(wireReason(.v14)) }
         property(6, &w) { w in
             // NXM or OXM entries, after 4 bytes that align them.
             w.u32(0)

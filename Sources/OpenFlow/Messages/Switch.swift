@@ -243,6 +243,7 @@ public struct PortStats: Sendable {
         w.u16(0)
         w.u32(0xaa01)
         w.u32(2)
+        w.u16(0)
         w.u16(UInt16(truncatingIfNeeded: custom.count))
         for counter in custom {
             let name = Array(counter.name.utf8.prefix(255))

@@ -116,7 +116,7 @@ public struct TableConfig: Hashable, Sendable {
                 case 2:
                     guard length == 8 else { throw .bpcBadLen }
                     // Which flows go first is the switch's choice.
-                    if v == .v14, try p.u32() != 0 { throw .bpcBadValue }
+                    _ = try p.u32()
                 case 3:
                     guard length == 8 else { throw .bpcBadLen }
                     c.vacancyDown = try p.u8()
