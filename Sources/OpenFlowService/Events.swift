@@ -101,8 +101,8 @@ extension OpenFlowService {
         message.durationNanoseconds = UInt32(truncatingIfNeeded: age % 1000 * 1_000_000)
         message.idleTimeout = rule.idleTimeout
         message.hardTimeout = rule.hardTimeout
-        message.packetCount = rule.flags.contains(.noPacketCounts) ? .max : rule.packetCount
-        message.byteCount = rule.flags.contains(.noByteCounts) ? .max : rule.byteCount
+        message.packetCount = rule.packetCount
+        message.byteCount = rule.byteCount
         for connection in connections {
             guard let version = connection.version, connection.wantsAsync(.flowRemoved, reason: cause.rawValue) else {
                 continue

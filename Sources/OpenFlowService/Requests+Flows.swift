@@ -16,7 +16,7 @@ extension OpenFlowConnection {
         let request = try FlowStatsRequest.decode(m, tunnelOptions: tunnelOptions)
         owner.backer.synchronise()
         let rules = try owner.rules(
-            table: request.table, match: request.match, cookie: request.cookie, cookieMask: request.cookieMask,
+            table: request.table, includesInternal: true, match: request.match, cookie: request.cookie, cookieMask: request.cookieMask,
             outPort: request.outPort, outGroup: request.outGroup)
         return (request, rules)
     }
@@ -37,16 +37,13 @@ extension OpenFlowConnection {
         let (_, rules) = try select(m)
         var packets: UInt64 = 0
         var bytes: UInt64 = 0
-        var knowsPackets = true
-        var knowsBytes = true
         for rule in rules {
-            if rule.flags.contains(.noPacketCounts) { knowsPackets = false } else { packets &+= rule.packetCount }
-            if rule.flags.contains(.noByteCounts) { knowsBytes = false } else { bytes &+= rule.byteCount }
+            packets &+= rule.packetCount
+            bytes &+= rule.byteCount
         }
         var reply = MultipartReply(to: m)
         reply.aggregate(
-            version: m.version, flows: UInt32(truncatingIfNeeded: rules.count), packets: knowsPackets ? packets : .max,
-            bytes: knowsBytes ? bytes : .max)
+            version: m.version, flows: UInt32(truncatingIfNeeded: rules.count), packets: packets, bytes: bytes)
         sendAll(&reply)
     }
 
@@ -126,8 +123,8 @@ extension FlowStats {
         hardTimeout = rule.hardTimeout
         idleAge = Int(clamping: max(0, now - rule.used) / 1000)
         hardAge = Int(clamping: max(0, now - rule.modified) / 1000)
-        if !rule.flags.contains(.noPacketCounts) { packetCount = rule.packetCount }
-        if !rule.flags.contains(.noByteCounts) { byteCount = rule.byteCount }
+        packetCount = rule.packetCount
+        byteCount = rule.byteCount
         flags = FlowMod.Flags(rawValue: rule.flags.rawValue & 0x1f)
         importance = rule.importance
         actions = rule.actions

@@ -7,7 +7,10 @@ import OpenFlow
 
 extension OpenFlowSwitch {
     /// Executes a flow modification whole or not at all.
-    public func modifyFlows(_ mod: FlowMod) throws(OFError) {
+    public func modifyFlows(_ request: FlowMod) throws(OFError) {
+        var mod = request
+        // A match that says nothing of the packet's type means Ethernet.
+        mod.match.setDefaultPacketType()
         try check(mod)
         switch mod.command {
         case .add: try addFlow(mod)
@@ -86,7 +89,7 @@ extension OpenFlowSwitch {
         guard tableID < 254 else { throw tableID == 254 ? .brcEperm : .brcBadTableId }
         let table = tables[Int(tableID)]
         let existing = table.find(mod.match, priority: Int(mod.priority))
-        if mod.flags.contains(.checkOverlap), table.overlaps(mod.match, priority: Int(mod.priority)) { throw .fmfcOverlap }
+        if existing == nil, mod.flags.contains(.checkOverlap), table.overlaps(mod.match, priority: Int(mod.priority)) { throw .fmfcOverlap }
         if existing == nil { try makeRoom(in: table) }
         let rule = Rule(
             tableID: tableID, match: mod.match, priority: Int(mod.priority), cookie: mod.newCookie,
@@ -179,14 +182,19 @@ extension OpenFlowSwitch {
     }
 
     /// Visible flows that a loose match, a cookie and an output select.
+    /// `includesInternal`: the table that only the switch itself writes can be asked for.
     public func rules(
-        table: UInt8, match: Match, cookie: UInt64 = 0, cookieMask: UInt64 = 0, outPort: OFPort = .none,
+        table: UInt8, includesInternal: Bool = false, match: Match, cookie: UInt64 = 0, cookieMask: UInt64 = 0, outPort: OFPort = .none,
         outGroup: UInt32 = .max
     ) throws(OFError) -> [Rule] {
         var found: [Rule] = []
-        for flowTable in try selectedTables(table) where flowTable.count > 0 {
-            flowTable.forEach(within: match, cookie: cookie & cookieMask, cookieMask: cookieMask) { rule in
-                guard !rule.isHidden else { return }
+        // Who asks for all packets asks for those of other types too.
+        var criteria = match
+        if criteria.hasDefaultPacketType { criteria.mask.bits.packetType = 0 }
+        let isInternal = includesInternal && table == 254
+        for flowTable in isInternal ? tables[254...254] : try selectedTables(table) where flowTable.count > 0 {
+            flowTable.forEach(within: criteria, cookie: cookie & cookieMask, cookieMask: cookieMask) { rule in
+                guard !rule.isHidden || isInternal else { return }
                 if outPort != .none, !rule.actions.outputs(to: outPort) { return }
                 if outGroup != .max, !rule.actions.outputs(toGroup: outGroup) { return }
                 found.append(rule)

@@ -66,8 +66,9 @@ public final class Rule: ClassifierRule {
     }
 
     func credit(packets: UInt64, bytes: UInt64, used time: Int64) {
-        if !flags.contains(.noPacketCounts) { packetCount &+= packets }
-        if !flags.contains(.noByteCounts) { byteCount &+= bytes }
+        // Counting costs nothing here, so flows that need not be counted are.
+        packetCount &+= packets
+        byteCount &+= bytes
         used = max(used, time)
     }
 

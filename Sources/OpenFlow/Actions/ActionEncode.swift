@@ -218,6 +218,12 @@ extension ActionCodec {
                 w.u16(a.inPort.wire16)
                 if !(a.table == 255 && a.form == .resubmit) { w.u8(a.table) }
             }
+        case .gotoTable(let table) where v == .v10:
+            // 1.0 has no instructions; going on elsewhere is a resubmit there.
+            extended(14, &w) { w in
+                w.u16(OFPort.inPort.wire16)
+                w.u8(table)
+            }
         case .clone(let inner):
             extended(42, &w) { w in
                 w.zeros(6)

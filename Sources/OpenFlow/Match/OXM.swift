@@ -42,10 +42,11 @@ extension WireReader {
             experimenter = try u32()
             payload -= 4
         }
+        // The number is MPLS_TTL's too, which is one byte long.
+        if oxmClass == 1, number == nxmCookieNumber, payload == (hasMask ? 16 : 8) {
+            return .cookie(hasMask: hasMask, size: 8)
+        }
         guard let field = FieldRow.find(oxmClass: oxmClass, experimenter: experimenter, number: number) else {
-            if oxmClass == 1, number == nxmCookieNumber, payload == (hasMask ? 16 : 8) {
-                return .cookie(hasMask: hasMask, size: 8)
-            }
             return .unknown(size: payload)
         }
         return .field(OXMEntry(field: field, hasMask: hasMask, size: hasMask ? payload / 2 : payload))
