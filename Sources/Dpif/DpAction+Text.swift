@@ -130,7 +130,7 @@ extension DpNSH {
         if mdType == 1 {
             for i in 0..<4 where context.count >= 4 * i + 4 {
                 let word = context[(4 * i)..<(4 * i + 4)].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-                out += ",c\(i + 1)=\(AddressText.hex(word))"
+                out += ",c\(i + 1)=0x" + String(word, radix: 16)
             }
         } else if !context.isEmpty {
             out += ",md2=0x" + context.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()

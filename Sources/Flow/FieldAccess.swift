@@ -84,6 +84,9 @@ extension FieldID {
             match.set(Location.vlanPresent, 1)
         case .vlanVID: match.set(location, value & m, mask: m)
         case .ipDSCP: match.set(Location.nwDSCP, value >> 2)
+        case .ipv6Label where m == full:
+            match.set(location, value)
+            match.mask.bits.words[location.word] |= FlowMask.wholeLabel
         case .inPortOXM, .actsetOutput: match.set(location, value & 0xffff)
         case .icmpv4Type, .icmpv4Code, .icmpv6Type, .icmpv6Code: match.set(location, value & 0xff)
         default: match.set(location, value, mask: m)
@@ -169,4 +172,11 @@ public enum CTState {
     public static let destinationNAT: UInt16 = 0x80
     /// The names of the bits in text, the least significant first.
     public static let names = ["new", "est", "rel", "rpl", "inv", "trk", "snat", "dnat"]
+}
+
+extension FlowMask {
+    /// The bits above the flow label in its word. A flow that matches the label whole has them in its mask; one that only
+    /// rewrites it has not, and the two print differently. No key has them.
+    public static let wholeLabel: UInt64 = 0xfff << 52
+    public var matchesWholeLabel: Bool { bits.words[Location.ipv6Label.word] & Self.wholeLabel != 0 }
 }

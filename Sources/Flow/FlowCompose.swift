@@ -1,5 +1,5 @@
 // A packet made to fit a flow key: what `netdev-dummy/receive FLOW`, `ofproto/trace -generate` and packet-outs without
-// data need. Lengths and checksums are right, payloads are zero.
+// data need. What is composed is byte for byte what the real daemon composes, its oddities included.
 
 import Packet
 
@@ -66,9 +66,9 @@ extension FlowKey {
         bytes += [0x45, nwTOS]
         bytes.append16(0)
         bytes.append16(0)
-        // Offset 8 stands for any later fragment.
+        // An offset of 100 units stands for any later fragment.
         let more: UInt16 = nwFrag & IPFragment.any != 0 ? 0x2000 : 0
-        bytes.append16(nwFrag & IPFragment.later != 0 ? 1 : more)
+        bytes.append16(nwFrag & IPFragment.later != 0 ? more | 100 : more)
         bytes += [nwTTL, nwProto, 0, 0]
         bytes.append32(nwSrc)
         bytes.append32(nwDst)
@@ -84,29 +84,26 @@ extension FlowKey {
         let header = bytes.count
         bytes.append32(6 << 28 | UInt32(nwTOS) << 20 | ipv6Label)
         bytes.append16(0)
-        bytes += [nwFrag != 0 ? IPProtocol.fragment : nwProto, nwTTL]
+        // Fragment headers are not composed.
+        bytes += [nwProto, nwTTL]
         bytes.append128(ipv6Src)
         bytes.append128(ipv6Dst)
-        if nwFrag != 0 {
-            bytes += [nwProto, 0]
-            bytes.append16(nwFrag & IPFragment.later != 0 ? 8 : 1)
-            bytes.append32(0)
-        }
         let l4 = bytes.count
         appendTransport(&bytes, payloadSize)
         bytes.put16(header + 4, UInt16(truncatingIfNeeded: bytes.count - header - HeaderSize.ipv6))
         finishChecksum(&bytes, l4)
     }
 
-    /// Size of the payload that stands behind a transport header when nobody asked for a size.
-    private static let defaultPayload = 64
+    /// The payload behind a transport header when nobody asked for a size.
+    private static let defaultPayload = (0..<64).map { UInt8($0) }
 
     private func appendTransport(_ bytes: inout [UInt8], _ payloadSize: Int?) {
         let isV6 = ethType == EtherType.ipv6
         let later = nwFrag & IPFragment.later != 0
-        let payload = [UInt8](repeating: 0, count: payloadSize ?? Self.defaultPayload)
+        let zeros = [UInt8](repeating: 0, count: payloadSize ?? 0)
+        let payload = payloadSize == nil ? Self.defaultPayload : zeros
         guard !later else {
-            bytes += payload
+            bytes += zeros
             return
         }
         switch nwProto {
@@ -119,15 +116,12 @@ extension FlowKey {
             bytes.append16(0)
             bytes.append32(0)
             // A segment that opens or closes a connection carries no data unless asked.
-            if let payloadSize {
-                bytes += [UInt8](repeating: 0, count: payloadSize)
-            } else if tcpFlags & 0x007 == 0 {
-                bytes += payload
-            }
+            bytes += tcpFlags & 0x007 == 0 ? payload : zeros
         case IPProtocol.udp:
             bytes.append16(tpSrc)
             bytes.append16(tpDst)
-            bytes.append16(UInt16(truncatingIfNeeded: HeaderSize.udp + payload.count))
+            // What was added to reach a size counts twice.
+            bytes.append16(UInt16(truncatingIfNeeded: HeaderSize.udp + payload.count + zeros.count))
             bytes.append16(0)
             bytes += payload
         case IPProtocol.sctp:
@@ -135,14 +129,14 @@ extension FlowKey {
             bytes.append16(tpDst)
             bytes.append32(0)
             bytes.append32(0)
-            bytes += payload
+            bytes += zeros
         case IPProtocol.icmp where !isV6:
             bytes += [UInt8(truncatingIfNeeded: tpSrc), UInt8(truncatingIfNeeded: tpDst), 0, 0, 0, 0, 0, 0]
             bytes += payload
         case IPProtocol.igmp where !isV6:
             bytes += [UInt8(truncatingIfNeeded: tpSrc), UInt8(truncatingIfNeeded: tpDst), 0, 0]
             bytes.append32(igmpGroup)
-            if let payloadSize { bytes += [UInt8](repeating: 0, count: payloadSize) }
+            bytes += zeros
         case IPProtocol.icmpv6 where isV6:
             bytes += [UInt8(truncatingIfNeeded: tpSrc), UInt8(truncatingIfNeeded: tpDst), 0, 0]
             bytes.append32(igmpGroup)
@@ -164,7 +158,7 @@ extension FlowKey {
                 bytes += payload
             }
         default:
-            bytes += payload
+            bytes += zeros
         }
     }
 
@@ -180,11 +174,6 @@ extension FlowKey {
         case IPProtocol.udp: place = 6
         case IPProtocol.icmpv6 where isV6: place = 2
         case IPProtocol.icmp where !isV6, IPProtocol.igmp where !isV6: place = 2
-        case IPProtocol.sctp:
-            let crc = bytes[l4...].withUnsafeBytes { CRC32C.checksum($0) }
-            bytes.replaceSubrange(
-                (l4 + 8)..<(l4 + 12), with: withUnsafeBytes(of: crc.littleEndian) { [UInt8]($0) })
-            return
         default: return
         }
         if isV6 || nwProto == IPProtocol.tcp || nwProto == IPProtocol.udp {

@@ -127,7 +127,17 @@ public struct ODPFormatter {
             if n < maxMPLSLabels, key.mplsLSE(n) == 0 { break }
         }
         if let mask, !verbose, (0..<n).allSatisfy({ mask.bits.mplsLSE($0) == 0 }) { return nil }
-        if n == 1 { return text(.mpls, key, mask) }
+        if n == 1 {
+            // All parts or none are printed with masks.
+            let lse = key.mplsLSE(0)
+            let m = mask?.bits.mplsLSE(0) ?? .max
+            if m == .max {
+                return "mpls(label=\(lse >> 12),tc=\(lse >> 9 & 7),ttl=\(lse & 0xff),bos=\(lse >> 8 & 1))"
+            }
+            func hex(_ v: UInt32) -> String { String(v, radix: 16) }
+            return "mpls(label=\(lse >> 12)/0x\(hex(m >> 12)),tc=\(lse >> 9 & 7)/\(hex(m >> 9 & 7)),"
+                + "ttl=\(lse & 0xff)/0x\(hex(m & 0xff)),bos=\(lse >> 8 & 1)/\(hex(m >> 8 & 1)))"
+        }
         let parts = (0..<n).map { i in
             let m = mask?.bits.mplsLSE(i) ?? .max
             return "lse\(i)=\(AddressText.hex(key.mplsLSE(i)))" + (m == .max ? "" : "/\(AddressText.hex(m))")

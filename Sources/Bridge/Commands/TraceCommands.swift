@@ -153,7 +153,7 @@ extension ControlCommands {
             actions: actions)
         result.tree.print(to: &out)
         out += "\nFinal flow: "
-        out += result.finalFlow == request.flow ? "unchanged" : result.finalFlow.traceText(ports: target.portNames)
+        out += result.isUnchanged ? "unchanged" : result.finalFlow.traceText(ports: target.portNames)
         out += "\nMegaflow: \(result.megaflow.text(ports: target.portNames))\n"
         out += "Datapath actions: \(DpAction.text(result.actions))\n"
         if let error = result.error {
@@ -192,7 +192,7 @@ extension ControlCommands {
         let result = target.trace(flow, packetBytes: nil, sideEffects: false, actions: nil)
         result.tree.print(to: &out)
         out += "\nFinal flow: "
-        out += result.finalFlow == flow ? "unchanged" : result.finalFlow.traceText(ports: target.portNames)
+        out += result.isUnchanged ? "unchanged" : result.finalFlow.traceText(ports: target.portNames)
         out += "\nMegaflow: \(result.megaflow.text(ports: target.portNames))\n"
         out += "Datapath actions: \(DpAction.text(result.actions))\n"
         for next in result.recirculations { out += traceRecirculation(next, &states, target) }

@@ -35,7 +35,10 @@ extension OpenFlowSwitch {
     public func resetFlows(standalone: Bool) {
         flushFlows()
         guard standalone else { return }
+        // As OpenFlow before 1.5 makes it: what comes through a connection without a packet type means Ethernet.
+        var match = Match()
+        match.setDefaultPacketType()
         install(
-            Rule(tableID: 0, match: Match(), priority: 0, actions: [.output(.normal, maxLength: 0)], now: time.now))
+            Rule(tableID: 0, match: match, priority: 0, actions: [.output(.normal, maxLength: 0)], now: time.now))
     }
 }

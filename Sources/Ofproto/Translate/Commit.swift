@@ -87,8 +87,11 @@ extension Translation {
     /// - Returns: true when something differed.
     @discardableResult
     private func commitSet(_ kind: DpSetKind, _ locations: [FieldLocation]) -> Bool {
-        let changed = locations.filter { flow[$0] != base[$0] }
+        var changed = locations.filter { flow[$0] != base[$0] }
         guard !changed.isEmpty else { return false }
+        // These come whole, or with all that was looked at.
+        if kind == .icmp || kind == .icmpv6 { changed = locations }
+        if kind == .nsh { changed = locations.filter { flow[$0] != base[$0] || !wildcards.isWild($0) } }
         if capabilities.maskedSet {
             let fields = changed.map { l in
                 // Only the bits that were looked at or written; a field that was not is written whole.
@@ -119,7 +122,11 @@ extension Translation {
                 .ipv6, [Location.ipv6Src, Location.ipv6Dst, Location.ipv6Label, Location.nwTOS, Location.nwTTL])
             if isNeighborDiscovery {
                 let changed = commitSet(.nd, [Location.ndTarget, Location.arpSHA, Location.arpTHA])
-                if changed { slowPath.insert(.action) }
+                if changed {
+                    slowPath.insert(.action)
+                    wildcards.bits.tpSrc |= 0xff
+                    wildcards.bits.tpDst |= 0xff
+                }
             }
         case EtherType.arp, EtherType.rarp:
             if commitSet(
@@ -234,7 +241,15 @@ extension Translation {
             base.packetType = flow.packetType
             base.ethSrc = 0
             base.ethDst = 0
-        case .pushNSH(let header):
+        case .pushNSH(var header):
+            header.flags = UInt8(truncatingIfNeeded: flow[Location.nshFlags])
+            header.ttl = UInt8(truncatingIfNeeded: flow[Location.nshTTL])
+            header.path = UInt32(truncatingIfNeeded: flow[Location.nshSPI] << 8 | flow[Location.nshSI])
+            if header.mdType == 1 {
+                header.context = (0..<4).flatMap { i in
+                    (0..<4).map { UInt8(truncatingIfNeeded: flow[Location.nshC(i)] >> UInt128(24 - 8 * $0)) }
+                }
+            }
             actions.append(.pushNSH(header))
             base.packetType = flow.packetType
             base.ethType = flow.ethType

@@ -17,6 +17,8 @@ extension OpenFlowSwitch {
         }
         public let tree: TraceNode
         public let finalFlow: FlowKey
+        /// The pipeline left the packet as it was.
+        public let isUnchanged: Bool
         public let megaflow: Match
         public let actions: [DpAction]
         public let slowPath: SlowPathReasons
@@ -38,8 +40,6 @@ extension OpenFlowSwitch {
             self, flow: flow, sideEffects: sideEffects,
             packet: sideEffects ? packetBytes.map { ($0, flow.tcpFlags) } : nil, trace: bridge)
         if let actions { translation.run(actions: actions) } else { translation.run() }
-        var final = translation.flow
-        final.actsetOutput = flow.actsetOutput
         var conntrack: DpConntrack?
         var found: [TraceResult.Recirculation] = []
         for action in translation.actions {
@@ -53,7 +53,7 @@ extension OpenFlowSwitch {
             }
         }
         return TraceResult(
-            tree: root, finalFlow: final,
+            tree: root, finalFlow: translation.flow, isUnchanged: translation.flow == translation.original,
             megaflow: Match(key: translation.original, mask: translation.wildcards), actions: translation.actions,
             slowPath: translation.slowPath, error: translation.error?.rawValue, recirculations: found)
     }

@@ -125,6 +125,8 @@ final class Translation {
     /// The packet's bytes, where controllers may be sent it.
     var packetBytes: [UInt8]?
     var trace: TraceNode?
+    /// The node of the bridge that is being walked.
+    var bridgeTrace: TraceNode?
     /// Packets that go to controllers when the datapath cannot send them up again.
     var isTracing: Bool { trace != nil }
 
@@ -136,13 +138,15 @@ final class Translation {
         firstOwner = owner
         capabilities = owner.backer.capabilities
         self.flow = flow
-        base = flow
-        original = flow
+        self.flow.actsetOutput = OFPort.unset.rawValue
+        base = self.flow
+        original = self.flow
         originalQueue = flow.skbPriority
         queue = flow.skbPriority
         self.sideEffects = sideEffects
         self.packet = packet
         self.trace = trace
+        bridgeTrace = trace
         initialiseWildcards()
     }
 
@@ -168,6 +172,9 @@ final class Translation {
         for i in Location.metadata.word..<Location.skbPriority.word { wildcards.bits.words[i] = 0 }
         wildcards.bits[Location.actsetOutput] = 0
         wildcards.bits[Location.conjID] = 0
+        if !original.hasTunnel {
+            for i in 0..<Location.metadata.word { wildcards.bits.words[i] = 0 }
+        }
         if original.packetType != 0 {
             wildcards.bits.ethSrc = 0
             wildcards.bits.ethDst = 0

@@ -159,7 +159,8 @@ public struct ActionChecker {
             (match, isInconsistent) = saved
             action = .writeActions(inner)
         case .gotoTable(let next):
-            guard (table == 255 || next > table), Int(next) < tableCount else { throw .bicBadTableId }
+            // 255 stands for no table, and is taken.
+            guard table == 255 || next > table, next == 255 || Int(next) < tableCount else { throw .bicBadTableId }
         default: break
         }
     }

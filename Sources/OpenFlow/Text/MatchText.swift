@@ -51,7 +51,6 @@ extension FlowMask {
         for i in Location.tunOptionsPresent.word..<Location.tunOptionsFirstWord + Location.tunOptionWords
         where key.words[Location.tunOptionsPresent.word] != 0 { m.bits.words[i] = .max }
         exact(Location.inPort, Location.packetType)
-        if key[Location.actsetOutput] != 0, key[Location.actsetOutput] != 0xfff7 { exact(Location.actsetOutput) }
         if key.packetType == 0 { exact(Location.ethSrc, Location.ethDst, Location.vlanTCI) }
         exact(Location.ethType)
         if key.vlanTCI != 0 {
@@ -64,6 +63,7 @@ extension FlowMask {
                 exact(Location.nwSrc, Location.nwDst)
             } else {
                 exact(Location.ipv6Src, Location.ipv6Dst, Location.ipv6Label)
+                m.bits.words[Location.ipv6Label.word] |= FlowMask.wholeLabel
             }
             exact(Location.nwProto, Location.nwTOS, Location.nwTTL, Location.nwFrag)
             if key.nwFrag & IPFragment.later != 0 { break }
@@ -157,7 +157,8 @@ private struct Printer {
             // A megaflow, which tells packets with and without Ethernet headers apart.
             raw("eth")
         }
-        let skipType = keyword()
+        let namesType = !mask.isWild(Location.packetType) && key.packetType >> 16 == 1
+        let skipType = namesType ? (type: true, proto: false) : keyword()
         for n in 0..<16 { putHex("reg\(n)", Location.reg(n)) }
         tunnel()
         putHex("metadata", Location.metadata)
@@ -287,30 +288,36 @@ private struct Printer {
         if m != 0xffff_ffff_ffff { text += "/" + AddressText.mac(m) }
     }
 
+    private mutating func serviceHeader() {
+        put(.nshFlags)
+        put(.nshTTL)
+        put(.nshMDType)
+        put(.nshNP)
+        putHex("nsh_spi", Location.nshSPI)
+        put(.nshSI)
+        for n in 0..<4 { putHex("nsh_c\(n + 1)", Location.nshC(n), digits: 1) }
+    }
+
     private mutating func network(skipProto: Bool) {
         let type = key.ethType
         let isARP = type == 0x0806 || type == 0x8035
         if type == 0x86dd {
             put(.ipv6Src)
             put(.ipv6Dst)
-            if !mask.isWild(Location.ipv6Label) { putHex("ipv6_label", Location.ipv6Label, digits: 5) }
+            if !mask.isWild(Location.ipv6Label) {
+                putHex("ipv6_label", Location.ipv6Label, digits: 5)
+                // Written, but matched by no flow as a whole.
+                if mask.isExact(Location.ipv6Label), !mask.matchesWholeLabel { text += "/0xfffff" }
+            }
         } else {
             put(.ipv4Src, isARP ? "arp_spa" : "nw_src")
             put(.ipv4Dst, isARP ? "arp_tpa" : "nw_dst")
         }
+        if type == 0x894f { serviceHeader() }
         if !skipProto, !mask.isWild(Location.nwProto) { raw("\(isARP ? "arp_op" : "nw_proto")=\(key.nwProto)") }
         if isARP {
             ethernet("arp_sha", key.arpSHA, mask.bits.arpSHA)
             ethernet("arp_tha", key.arpTHA, mask.bits.arpTHA)
-        }
-        if type == 0x894f {
-            put(.nshFlags)
-            put(.nshTTL)
-            put(.nshMDType)
-            put(.nshNP)
-            putHex("nsh_spi", Location.nshSPI)
-            put(.nshSI)
-            for n in 0..<4 { putHex("nsh_c\(n + 1)", Location.nshC(n), digits: 1) }
         }
         if mask.bits.nwTOS & 0xfc != 0 { raw("nw_tos=\(key.nwTOS & 0xfc)") }
         if mask.bits.nwTOS & 3 != 0 { raw("nw_ecn=\(key.nwTOS & 3)") }
