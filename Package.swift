@@ -59,6 +59,7 @@ let package = Package(
         tests("Unixctl", ["Vlog"] + nio),
         tests("Bridge", ["Ofproto", "OVSDB", "vswitchd"]),
         tests("Packet"),
+        tests("Dpif"),
         tests("Flow", ["Packet"]),
         tests("Classifier", ["Flow"]),
         tests("Datapath", ["Dpif", "Flow", "Packet"]),

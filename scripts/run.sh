@@ -52,10 +52,10 @@ else
         ip -n "$tag-$side" link set eth0 up
         ovs-vsctl --timeout=10 add-port br0 "$tag$side"
     done
-    ip -n "$tag-a" addr add 192.0.2.1/24 dev eth0
-    ip -n "$tag-b" addr add 192.0.2.2/24 dev eth0
+    ip -n "$tag-a" addr add 198.18.7.1/24 dev eth0
+    ip -n "$tag-b" addr add 198.18.7.2/24 dev eth0
     say "ping from one namespace to the other"
-    ip netns exec "$tag-a" ping -c 5 -i 0.2 -W 2 192.0.2.2
+    ip netns exec "$tag-a" ping -c 5 -i 0.2 -W 2 198.18.7.2
 fi
 
 say "what the datapath can do"

@@ -24,6 +24,8 @@ let arguments = Array(CommandLine.arguments.dropFirst())
 // An old way to configure DPDK, whose arguments are not ours to understand.
 if arguments.contains("--dpdk") { die("Using --dpdk to configure DPDK is not supported.") }
 
+if arguments.first == "features" { FeaturesCommand.execute(Array(arguments.dropFirst())) }
+
 let options: Options
 do {
     options = try Options.parse(Options.normalise(arguments))
