@@ -7,9 +7,9 @@ import Ofproto
 extension OpenFlowConnection {
     func flowMod(_ m: OFMessage) throws(OFError) {
         let mod = try FlowMod.decode(m, tableID: flowModHasTable, tunnelOptions: tunnelOptions)
+        // No packet is ever kept for later.
+        guard mod.bufferID == .max else { throw .brcBufferUnknown }
         try service.changeFlows(mod, by: self, xid: m.xid)
-        // The flow is there, but the packet to send through it was never kept.
-        if mod.bufferID != .max { throw .brcBufferUnknown }
     }
 
     private func select(_ m: OFMessage) throws(OFError) -> (FlowStatsRequest, [Rule]) {
@@ -97,7 +97,7 @@ extension OpenFlowConnection {
 extension TableConfig {
     init(_ table: FlowTable) {
         self.init(table: table.id)
-        evicts = table.evicts
+        evicts = table.evictsForControllers
         if let vacancy = table.vacancy {
             vacancyOn = true
             vacancyDown = vacancy.down

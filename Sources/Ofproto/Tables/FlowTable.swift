@@ -27,6 +27,8 @@ public final class FlowTable {
     public var miss: TableMiss = .default
     /// Evict a flow for a new one instead of refusing it.
     public private(set) var evicts = false
+    /// A table_mod asked for it, and not the configuration.
+    public private(set) var evictsForControllers = false
     private var evictionFields: [Subfield] = []
     private var evictionGroups: [EvictionGroup.Key: EvictionGroup] = [:]
     /// OpenFlow 1.4 vacancy events, in percent of free room; nil when off.
@@ -111,6 +113,7 @@ public final class FlowTable {
 
     /// Turns eviction on or off as a table_mod asks, where the configuration does not.
     public func setEvictionByControllers(_ on: Bool) {
+        evictsForControllers = on
         guard on != evicts else { return }
         setEviction(on, fields: evictionFields)
     }

@@ -111,7 +111,8 @@ extension CTAction {
             case .regMove(_, let to) where to.field == .ctMark || to.field == .ctLabel: break
             default: throw .bacBadSetArgument
             }
-            if case .nat = action { continue }
+            // Plain nat only undoes what was done to the connection.
+            if case .nat(let nat) = action, nat.flags.isEmpty { continue }
             guard a.commit else { throw .bacBadArgument }
         }
         return a
