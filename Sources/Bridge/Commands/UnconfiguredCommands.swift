@@ -21,6 +21,19 @@ extension ControlCommands {
         server.register("mdb/show", "bridge", 1, 1) { [unowned self] args in
             findSwitch(args[0]) == nil ? .error("no such bridge") : .error("multicast snooping is disabled")
         }
+        func refusing(_ name: String, _ usage: String, _ arguments: ClosedRange<Int>, _ error: String) {
+            server.register(name, usage, arguments.lowerBound, arguments.upperBound) { _ in .error(error) }
+        }
+        refusing("bond/disable-member", "port member", 2...2, "no such bond")
+        refusing("bond/enable-member", "port member", 2...2, "no such bond")
+        refusing("bond/migrate", "port hash member", 3...3, "no such bond")
+        refusing("bond/set-active-member", "port member", 2...2, "no such bond")
+        refusing("bfd/set-forwarding", "[interface] normal|false|true", 1...2, "no such bfd object")
+        refusing("cfm/set-fault", "[interface] normal|false|true", 1...2, "no such CFM object")
+        server.register("mdb/flush", "[bridge]", 0, 1) { [unowned self] args in
+            if let name = args.first, findSwitch(name) == nil { return .error("no such bridge") }
+            return .ok("table successfully flushed")
+        }
         server.register("ovs/route/show", "", 0, 0) { _ in .ok("Route Table:\n") }
         server.register("ovs/route/lookup", "ip_addr [pkt_mark=mark]", 1, 2) { args in
             AddressText.parseIPv4(args[0]) == nil && AddressText.parseIPv6(args[0]) == nil

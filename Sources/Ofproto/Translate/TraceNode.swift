@@ -2,7 +2,7 @@
 
 /// A node of a trace. Tables and bridges hold what happened in them.
 public final class TraceNode {
-    public enum Kind { case bridge, table, thaw, actionSet, action, detail, warning, error, bucket }
+    public enum Kind { case bridge, table, thaw, action, detail, warning, error, bucket }
 
     public let kind: Kind
     public let text: String
@@ -22,7 +22,7 @@ public final class TraceNode {
 
     private var isTerminal: Bool {
         switch kind {
-        case .bridge, .table, .thaw, .actionSet, .bucket: false
+        case .bridge, .table, .thaw, .bucket: false
         case .action, .detail, .warning, .error: true
         }
     }
@@ -31,9 +31,7 @@ public final class TraceNode {
     public func print(to out: inout String, level: Int = 0) {
         for (i, node) in children.enumerated() {
             if node.kind == .bridge { out += "\n" }
-            // The action set is no part of what comes before it.
-            let isLast = i == children.count - 1 || children[i + 1].kind == .actionSet
-            let more = node.isTerminal || !isLast ? 1 : 0
+            let more = node.isTerminal || i < children.count - 1 ? 1 : 0
             let indent = String(repeating: " ", count: (level + more) * 4)
             out += indent
             switch node.kind {
@@ -42,7 +40,7 @@ public final class TraceNode {
             case .error: out += " >>>> \(node.text) <<<<\n"
             case .bridge:
                 out += "\(node.text)\n\(indent)\(String(repeating: "-", count: node.text.utf8.count))\n"
-            case .table, .thaw, .actionSet, .action: out += "\(node.text)\n"
+            case .table, .thaw, .action: out += "\(node.text)\n"
             case .bucket: out += " -> \(node.text)\n"
             }
             node.print(to: &out, level: level + more + more)

@@ -572,7 +572,7 @@ extension Translation {
         actionSet = []
         guard !list.isEmpty else { return }
         let oldTrace = trace
-        if let bridgeTrace { trace = bridgeTrace.add(.actionSet, "--. Executing action set:") }
+        if let trace { self.trace = trace.add(.table, "--. Executing action set:") }
         inActionSet = true
         table = 0
         execute(list)

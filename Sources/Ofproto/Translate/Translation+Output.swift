@@ -109,7 +109,6 @@ extension Translation {
         guard resourcesLeft() else { return }
         let saved = (flow, owner, stack, actionSet, wasMPLS, conntracked, exit, table, rule, ruleCookie)
         let savedTrace = trace
-        let savedBridgeTrace = bridgeTrace
         let savedSteps = frozenSteps
         frozenSteps = []
         let next = peer.owner
@@ -120,7 +119,6 @@ extension Translation {
         }
         owner = next
         if let trace { self.trace = trace.add(.bridge, "bridge(\"\(next.name)\")") }
-        bridgeTrace = self.trace
         flow.inPort = peer.number.rawValue
         flow.metadata = 0
         for n in 0..<16 { flow[Location.reg(n)] = 0 }
@@ -141,7 +139,6 @@ extension Translation {
         depth -= 1
         (flow, owner, stack, actionSet, wasMPLS, conntracked, exit, table, rule, ruleCookie) = saved
         trace = savedTrace
-        bridgeTrace = savedBridgeTrace
         frozenSteps = savedSteps
         if error != nil, error != .recursionTooDeep, error != .tooManyResubmits { error = nil }
     }

@@ -125,8 +125,6 @@ final class Translation {
     /// The packet's bytes, where controllers may be sent it.
     var packetBytes: [UInt8]?
     var trace: TraceNode?
-    /// The node of the bridge that is being walked.
-    var bridgeTrace: TraceNode?
     /// Packets that go to controllers when the datapath cannot send them up again.
     var isTracing: Bool { trace != nil }
 
@@ -146,7 +144,6 @@ final class Translation {
         self.sideEffects = sideEffects
         self.packet = packet
         self.trace = trace
-        bridgeTrace = trace
         initialiseWildcards()
     }
 
@@ -157,12 +154,11 @@ final class Translation {
         if flow.isIP { wildcards.setExact(Location.nwFrag) }
         if capabilities.recirculation { wildcards.setExact(Location.recircID) }
         if flow.hasTunnel {
-            for l in [
-                Location.tunID, Location.tunSrc, Location.tunDst, Location.tunIPv6Src, Location.tunIPv6Dst,
-                Location.tunFlags, Location.tunTOS, Location.tunTTL,
-            ] { wildcards.setExact(l) }
-            wildcards.bits[Location.tunTTL] = 0
-            wildcards.bits[Location.tunTOS] = 0
+            let addresses =
+                flow.tunDst != 0
+                ? [Location.tunSrc, Location.tunDst] : [Location.tunIPv6Src, Location.tunIPv6Dst]
+            for l in addresses + [Location.tunID, Location.tunTOS] { wildcards.setExact(l) }
+            wildcards.bits.tunFlags = TunnelFlag.dontFragment | TunnelFlag.checksum | TunnelFlag.key
         }
     }
 

@@ -75,7 +75,7 @@ extension FlowMask {
             case 58 where key.ethType == 0x86dd:
                 exact(Location.tpSrc, Location.tpDst)
                 if key.tpDst == 0, key.tpSrc == 135 || key.tpSrc == 136 {
-                    exact(Location.ndTarget, key.tpSrc == 135 ? Location.arpSHA : Location.arpTHA)
+                    exact(Location.ndTarget, Location.arpSHA, Location.arpTHA)
                 }
             default: break
             }
