@@ -58,6 +58,7 @@ let package = Package(
         tests("OVSDB", nio),
         tests("Unixctl", ["Vlog"] + nio),
         tests("Bridge", ["Ofproto", "OVSDB", "vswitchd"]),
+        .testTarget(name: "SystemTests", dependencies: ["vswitchd"], swiftSettings: checked),
         tests("Packet"),
         tests("Dpif"),
         tests("Flow", ["Packet"]),

@@ -16,6 +16,7 @@ public protocol DeviceFactory: AnyObject {
 
 /// Everything that forwards. Confined to the main thread.
 public final class SwitchFabric {
+    private static let log = Vlog.module("ofproto")
     public let time: TimeSource
     public let registry: DpifRegistry
     public let factory: any DeviceFactory
@@ -73,7 +74,13 @@ public final class SwitchFabric {
         return backer
     }
 
+    /// Makes a bridge. Throws EAFNOSUPPORT when no provider offers the datapath type.
     public func createSwitch(name: String, type: String) throws(DpifError) -> OpenFlowSwitch {
+        let wanted = registry.normalise(type)
+        if registry.provider(wanted) == nil {
+            Self.log.warn("unknown datapath type \(wanted)")
+            Self.log.warn("could not create datapath \(name) of unknown type \(wanted)")
+        }
         let created = OpenFlowSwitch(id: nextID, name: name, backer: try backer(type: type))
         nextID += 1
         switches[name] = created

@@ -1,0 +1,124 @@
+// The userspace datapath on real packets: namespaces joined by the built daemon.
+import Testing
+
+@Suite(.serialized, .enabled(if: obstacle == nil, "\(obstacle ?? "")"))
+struct RealPacketTests {
+    @Test func pingsAndShowsMegaflows() throws {
+        let lab = try Lab()
+        try lab.addHost("a", "198.18.0.1/24")
+        try lab.addHost("b", "198.18.0.2/24")
+        #expect(try lab.ping("a", "198.18.0.2", count: 5) == 5)
+        let flows = try lab.appctl("dpctl/dump-flows").split(separator: "\n").filter { $0.contains("eth_type(0x0800)") }
+        #expect(flows.contains { $0.contains("in_port(2)") && $0.contains("actions:3") })
+        #expect(flows.contains { $0.contains("in_port(3)") && $0.contains("actions:2") })
+        #expect(flows.allSatisfy { !$0.contains("ipv4(src=") }, "NORMAL looks at no address of IP")
+        #expect(flows.allSatisfy { !$0.contains("packets:0,") && !$0.contains("used:never") })
+        try lab.wait("statistics of the rule") {
+            try lab.ofctl("dump-flows", "br0").split(separator: "\n").contains { line in
+                guard let at = line.range(of: "n_packets=") else { return false }
+                return (Int(line[at.upperBound...].prefix(while: \.isNumber)) ?? 0) >= 10
+            }
+        }
+        #expect(try lab.appctl("fdb/show", "br0").split(separator: "\n").count >= 3)
+        #expect(try lab.appctl("dpif/show").contains("a 1/2: (system)"))
+    }
+
+    @Test func separatesVLANs() throws {
+        let lab = try Lab()
+        try lab.addHost("a", "198.18.0.1/24", port: ["tag=10"])
+        try lab.addHost("b", "198.18.0.2/24", port: ["tag=10"])
+        try lab.addHost("c", "198.18.0.3/24", port: ["tag=20"])
+        try lab.addHost("t", "198.18.9.1/24", port: ["trunks=10,20"])
+        for (vlan, address) in [("10", "198.18.0.10/24"), ("30", "198.18.0.30/24")] {
+            try lab.ip("t", "link", "add", "link", "eth0", "name", "eth0.\(vlan)", "type", "vlan", "id", vlan)
+            try lab.ip("t", "link", "set", "eth0.\(vlan)", "up")
+            try lab.ip("t", "addr", "add", address, "dev", "eth0.\(vlan)")
+            if vlan == "10" {
+                #expect(try lab.ping("t", "198.18.0.1") == 3, "a trunk carries tagged packets to an access port")
+                #expect(try lab.ping("b", "198.18.0.10") == 3, "and from one")
+                #expect(try lab.ping("t", "198.18.0.3", count: 1) == 0, "but to none of another VLAN")
+                try lab.ip("t", "link", "set", "eth0.10", "down")
+            }
+        }
+        #expect(try lab.ping("t", "198.18.0.1", count: 1) == 0, "a VLAN that the trunk lacks")
+        #expect(try lab.ping("a", "198.18.0.2") == 3, "access ports of one VLAN")
+        #expect(try lab.ping("a", "198.18.0.3", count: 1) == 0, "access ports of two VLANs")
+        try lab.vsctl("set", "port", "c", "tag=10")
+        #expect(try lab.ping("a", "198.18.0.3") == 3, "after the port moved to the VLAN")
+    }
+
+    @Test func internalPortsReachTheHost() throws {
+        let lab = try Lab()
+        try lab.addHost("a", "198.18.0.1/24")
+        try lab.vsctl("add-port", "br0", "i1", "--", "set", "interface", "i1", "type=internal")
+        for (device, address) in [("br0", "198.18.0.254/24"), ("i1", "198.18.1.254/24")] {
+            try lab.ip("", "link", "set", device, "up")
+            try lab.ip("", "addr", "add", address, "dev", device)
+        }
+        try lab.ip("a", "addr", "add", "198.18.1.1/24", "dev", "eth0")
+        #expect(try lab.ping("", "198.18.0.1") == 3)
+        #expect(try lab.ping("", "198.18.1.1") == 3)
+        #expect(try lab.ping("a", "198.18.1.254") == 3)
+        try lab.vsctl("del-port", "i1")
+        #expect(try lab.run("ip", ["-n", lab.home, "link", "show", "dev", "i1"]).status != 0, "an internal port goes with its row")
+        try lab.vsctl("del-br", "br0")
+        #expect(try lab.run("ip", ["-n", lab.home, "link", "show", "dev", "br0"]).status != 0)
+        #expect(try lab.run("ip", ["-n", lab.home, "link", "show", "dev", "a"]).status == 0, "an interface of the system stays")
+    }
+
+    @Test func obeysNewRulesAtOnce() throws {
+        let lab = try Lab()
+        try lab.addHost("a", "198.18.0.1/24")
+        try lab.addHost("b", "198.18.0.2/24")
+        #expect(try lab.ping("a", "198.18.0.2") == 3)
+        _ = try lab.ofctl("add-flow", "br0", "priority=9,icmp,in_port=1,actions=drop")
+        try lab.wait("the drop to take hold", seconds: 3) { try lab.ping("a", "198.18.0.2", count: 1) == 0 }
+        _ = try lab.ofctl("--strict", "del-flows", "br0", "priority=9,icmp,in_port=1")
+        try lab.wait("pings to pass again", seconds: 3) { try lab.ping("a", "198.18.0.2", count: 1) == 1 }
+        try lab.vsctl("del-port", "b")
+        #expect(try lab.ping("a", "198.18.0.2", count: 1) == 0)
+    }
+
+    @Test func patchPortsJoinBridges() throws {
+        let lab = try Lab()
+        try lab.addHost("a", "198.18.0.1/24")
+        try lab.addHost("b", "198.18.0.2/24")
+        try lab.vsctl("del-port", "b", "--", "add-br", "br1", "--", "add-port", "br1", "b")
+        #expect(try lab.ping("a", "198.18.0.2", count: 1) == 0)
+        try lab.vsctl(
+            "add-port", "br0", "p0", "--", "set", "interface", "p0", "type=patch", "options:peer=p1",
+            "--", "add-port", "br1", "p1", "--", "set", "interface", "p1", "type=patch", "options:peer=p0")
+        #expect(try lab.ping("a", "198.18.0.2") == 3)
+    }
+
+    /// A stream over TCP: checksums that the sender's kernel left to the network card, and packets of full size.
+    @Test func carriesTCP() throws {
+        let lab = try Lab()
+        try lab.addHost("a", "198.18.0.1/24")
+        try lab.addHost("b", "198.18.0.2/24")
+        for host in ["a", "b"] { try lab.ip(host, "link", "set", "eth0", "gso_max_segs", "1") }
+        try lab.keepRunning("ip", ["netns", "exec", lab.namespace("b"), "python3", "-m", "http.server", "8080", "--directory", lab.directory])
+        try lab.must("sh", ["-c", "head -c 2000000 /dev/urandom > \(lab.directory)/data"])
+        let fetch = """
+            import sys, time, urllib.request
+            for attempt in range(50):
+                try:
+                    data = urllib.request.urlopen("http://198.18.0.2:8080/data", timeout=15).read()
+                    break
+                except OSError: time.sleep(0.1)
+            print(data == open(sys.argv[1], "rb").read())
+            """
+        let answer = try lab.run("ip", ["netns", "exec", lab.namespace("a"), "python3", "-c", fetch, "\(lab.directory)/data"])
+        #expect(answer.text == "True\n")
+    }
+
+    @Test func missingProviderStopsOnlyItsBridge() throws {
+        let lab = try Lab()
+        let reply = try lab.run("ovs-vsctl", ["add-br", "br9", "--", "set", "bridge", "br9", "datapath_type=nonsense"])
+        #expect(reply.text.contains("Error detected while setting up 'br9'"))
+        #expect(lab.log.contains("could not create datapath br9 of unknown type nonsense"))
+        try lab.addHost("a", "198.18.0.1/24")
+        try lab.addHost("b", "198.18.0.2/24")
+        #expect(try lab.ping("a", "198.18.0.2") == 3)
+    }
+}
