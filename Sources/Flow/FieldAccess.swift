@@ -72,6 +72,9 @@ extension FieldID {
         let full = location.allOnes
         let m = (mask ?? full) & full
         switch self {
+        case .inPort:
+            // NXM's 16 bits are all of a port's number.
+            match.set(location, value, mask: m & 0xffff == 0xffff ? full : m)
         case .dlVLAN:
             // 0xffff stands for a packet without tag.
             if value == 0xffff {
