@@ -167,6 +167,32 @@ final class Lab {
         return output.text.split(separator: "\n").filter { $0.contains("bytes from \(address)") }.count
     }
 
+    /// Asks for an address by ARP in a VLAN-tagged frame, as a host behind a trunk does. Returns the VLAN of the answer's tag.
+    func resolveTagged(_ host: String, _ address: String, vlan: Int) throws -> Int? {
+        let ask = """
+            import socket, struct, sys, time
+            address, vlan = socket.inet_aton(sys.argv[1]), int(sys.argv[2])
+            s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+            s.bind(("eth0", 3))
+            s.setsockopt(263, 8, 1)  # PACKET_AUXDATA: the kernel keeps the tag beside the frame
+            s.settimeout(0.1)
+            mine = b"\\x02\\0\\0\\0\\0\\x09"
+            arp = struct.pack("!HHBBH", 1, 0x800, 6, 4, 1) + mine + socket.inet_aton("198.18.0.99") + bytes(6) + address
+            frame = b"\\xff" * 6 + mine + struct.pack("!HHH", 0x8100, vlan, 0x806) + arp + bytes(18)
+            for attempt in range(3):
+                s.send(frame)
+                end = time.time() + 0.4
+                while time.time() < end:
+                    try: data, extra, _, source = s.recvmsg(2048, 256)
+                    except OSError: continue
+                    if source[2] != 4 and data[:6] == mine and address in data[20:40]:
+                        print(struct.unpack_from("=H", extra[0][2], 16)[0] & 0xfff)
+                        sys.exit()
+            """
+        let output = try must("ip", ["netns", "exec", namespace(host), "python3", "-c", ask, address, "\(vlan)"])
+        return Int(output.filter { !$0.isWhitespace })
+    }
+
     func wait(_ what: String, seconds: Int = 20, _ condition: () throws -> Bool) throws {
         for _ in 0..<seconds * 20 {
             if try condition() { return }
