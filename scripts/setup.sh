@@ -6,7 +6,8 @@ packages=(
     make pkg-config
     libdpdk-dev libmnl-dev libnuma-dev          # libraries of the datapaths
     openvswitch-switch openvswitch-common       # ovs-vsctl, ovs-ofctl, ovs-appctl, ovsdb-server; the schema; the oracle
-    iproute2 iputils-ping procps python3        # namespaces and pings of `make run` and the tests
+    iproute2 iputils-ping procps                # namespaces and pings of `make run` and the tests
+    python3 python3-venv                        # controllers that the tests run
 )
 
 missing=()

@@ -182,8 +182,10 @@ public final class BridgeConfigurator {
         let transaction = client.transaction()
         transaction.insert("Open_vSwitch", [:])
         transaction.comment("vswitchd: initialised database")
-        transaction.commit { status in
-            if status != .success { Self.log.warn("could not initialise the database: \(status)") }
+        transaction.commit { [weak self] status in
+            // Another client may have been faster, which is as good.
+            guard status != .success, self?.client.singleton("Open_vSwitch") == nil else { return }
+            Self.log.warn("could not initialise the database: \(status)")
         }
     }
 
