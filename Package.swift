@@ -27,7 +27,6 @@ let package = Package(
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
-        .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
     ],
     targets: [
@@ -45,7 +44,7 @@ let package = Package(
         module("OpenFlow", ["Flow"]),
         module("Ofproto", ["Vlog", "Dpif", "Classifier", "OpenFlow"]),
         module("OpenFlowService", ["Ofproto", "OpenFlow", "Flow", "Packet", "Dpif", "Vlog"] + nio),
-        module("OVSDB", nio + ["Vlog", .product(name: "Logging", package: "swift-log")]),
+        module("OVSDB", nio + ["Vlog"]),
         module("Unixctl", ["Vlog", "OVSDB"] + nio),
         module("Bridge", ["Vlog", "Ofproto", "OpenFlowService", "OVSDB", "Netdev", "Unixctl"] + nio),
         .executableTarget(
