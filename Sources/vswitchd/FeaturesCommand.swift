@@ -6,7 +6,8 @@ import Dpif
 /// The command line of `vswitchd features`.
 struct FeaturesCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "vswitchd features", abstract: "Print what the datapaths can do, beside the published feature matrix.")
+        commandName: "vswitchd features",
+        abstract: "Print what the datapaths can do, beside the published feature matrix.")
 
     @Option(help: "Only this one of the switch's own datapaths: netlink, netdev or dummy.") var datapath: String?
     @Option(help: "text, json or markdown.") var format = "text"

@@ -6,7 +6,8 @@ import Testing
 
 struct FeatureMatrixTests {
     private var package: URL {
-        URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+        URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent()
     }
     private var rows: [FeatureRow] { FeatureMatrix.userVisible + FeatureMatrix.hiddenByOfproto }
 
@@ -27,7 +28,9 @@ struct FeatureMatrixTests {
             }
             let directory = package.appendingPathComponent("Tests/\(suite[0])")
             let files = try FileManager.default.contentsOfDirectory(at: directory, includingPropertiesForKeys: nil)
-            let sources = try files.filter { $0.pathExtension == "swift" }.map { try String(contentsOf: $0, encoding: .utf8) }
+            let sources = try files.filter { $0.pathExtension == "swift" }.map {
+                try String(contentsOf: $0, encoding: .utf8)
+            }
             let found = sources.contains {
                 $0.range(of: "(struct|class) \(suite[1])\\b", options: .regularExpression) != nil
                     && $0.range(of: "@Test[^\\n]*\\n?[^\\n]*func \(parts[1])\\(", options: .regularExpression) != nil

@@ -13,7 +13,8 @@ private let controllerObstacle: String? = {
     if let obstacle { return obstacle }
     func works() -> Bool { (try? execute(python, ["-c", "import os_ken.controller.ofp_handler"]))?.status == 0 }
     if works() { return nil }
-    guard let made = try? execute("python3", ["-m", "venv", "\(package)/.build/venv"], seconds: 60), made.status == 0 else {
+    guard let made = try? execute("python3", ["-m", "venv", "\(package)/.build/venv"], seconds: 60), made.status == 0
+    else {
         return "needs python3-venv"
     }
     let installed = try? execute(python, ["-m", "pip", "install", "--quiet", "os-ken==4.2.2"], seconds: 120)
@@ -31,7 +32,8 @@ struct ControllerTests {
         try lab.addHost("a", "198.18.0.1/24")
         try lab.addHost("b", "198.18.0.2/24")
         #expect(try lab.ping("a", "198.18.0.2", count: 1) == 0, "without a controller a secure bridge forwards nothing")
-        try lab.vsctl("set-controller", "br0", "tcp:127.0.0.1:6653", "--", "set", "controller", "br0", "max_backoff=1000")
+        try lab.vsctl(
+            "set-controller", "br0", "tcp:127.0.0.1:6653", "--", "set", "controller", "br0", "max_backoff=1000")
         try lab.wait("the controller's first rule") {
             try lab.ofctl("-O", "OpenFlow13", "dump-flows", "br0").contains("actions=CONTROLLER")
         }

@@ -16,7 +16,9 @@ struct Output {
 /// Why tests on real packets cannot run here; nil when they can.
 let obstacle: String? = {
     func exists(_ program: String) -> Bool {
-        ["/usr/bin/", "/usr/sbin/", "/bin/", "/sbin/"].contains { FileManager.default.isExecutableFile(atPath: $0 + program) }
+        ["/usr/bin/", "/usr/sbin/", "/bin/", "/sbin/"].contains {
+            FileManager.default.isExecutableFile(atPath: $0 + program)
+        }
     }
     if geteuid() != 0 { return "needs root" }
     if access("/dev/net/tun", R_OK | W_OK) != 0 { return "needs /dev/net/tun" }
@@ -42,7 +44,8 @@ let daemonPath: String = {
 
 /// Starts a program without waiting for it.
 func start(
-    _ program: String, _ arguments: [String], in directory: String = "/tmp", variables: [String: String] = [:], output: Any? = nil
+    _ program: String, _ arguments: [String], in directory: String = "/tmp", variables: [String: String] = [:],
+    output: Any? = nil
 ) throws -> Process {
     let process = Process()
     process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
@@ -60,7 +63,9 @@ func start(
 }
 
 /// Runs a program to its end, for 30 seconds at most.
-func execute(_ program: String, _ arguments: [String], variables: [String: String] = [:], seconds: Int = 30) throws -> Output {
+func execute(_ program: String, _ arguments: [String], variables: [String: String] = [:], seconds: Int = 30) throws
+    -> Output
+{
     let pipe = Pipe()
     let process = try start("timeout", ["\(seconds)", program] + arguments, variables: variables, output: pipe)
     let data = pipe.fileHandleForReading.readDataToEndOfFile()
@@ -89,7 +94,8 @@ final class Lab {
         try must("ip", ["netns", "add", home])
         try must("ip", ["-n", home, "link", "set", "lo", "up"])
         daemon = try start(
-            "ip", ["netns", "exec", home, daemonPath, "--no-chdir", "--pidfile", "--log-file", "-vconsole:off"] + arguments,
+            "ip",
+            ["netns", "exec", home, daemonPath, "--no-chdir", "--pidfile", "--log-file", "-vconsole:off"] + arguments,
             in: directory, variables: variables)
         try wait("the daemon") {
             FileManager.default.fileExists(atPath: "\(self.directory)/ovs-vswitchd.pid")
@@ -140,7 +146,8 @@ final class Lab {
         let path = "\(directory)/helper-\(helpers.count).log"
         _ = FileManager.default.createFile(atPath: path, contents: nil)
         helpers.append(
-            try start(program, arguments, in: directory, variables: variables, output: FileHandle(forWritingAtPath: path)))
+            try start(
+                program, arguments, in: directory, variables: variables, output: FileHandle(forWritingAtPath: path)))
     }
 
     /// Makes a host with an address, whose cable ends at the switch as an interface of the host's name.
@@ -149,7 +156,8 @@ final class Lab {
         let namespace = "vsw-\(tag)-\(name)"
         try must("ip", ["netns", "add", namespace])
         hosts[name] = namespace
-        try must("ip", ["-n", home, "link", "add", "name", name, "type", "veth", "peer", "name", "eth0", "netns", namespace])
+        try must(
+            "ip", ["-n", home, "link", "add", "name", name, "type", "veth", "peer", "name", "eth0", "netns", namespace])
         try must("ip", ["-n", home, "link", "set", "dev", name, "up"])
         for device in ["lo", "eth0"] { try must("ip", ["-n", namespace, "link", "set", "dev", device, "up"]) }
         try must("ip", ["-n", namespace, "addr", "add", address, "dev", "eth0"])
@@ -163,7 +171,8 @@ final class Lab {
 
     /// How many of `count` pings were answered. The switch itself is the host "".
     func ping(_ host: String, _ address: String, count: Int = 3) throws -> Int {
-        let output = try run("ip", ["netns", "exec", namespace(host), "ping", "-n", "-c", "\(count)", "-i", "0.1", "-W", "1", address])
+        let output = try run(
+            "ip", ["netns", "exec", namespace(host), "ping", "-n", "-c", "\(count)", "-i", "0.1", "-W", "1", address])
         return output.text.split(separator: "\n").filter { $0.contains("bytes from \(address)") }.count
     }
 

@@ -52,10 +52,14 @@ struct RealPacketTests {
         #expect(try lab.ping("", "198.18.1.1") == 3)
         #expect(try lab.ping("a", "198.18.1.254") == 3)
         try lab.vsctl("del-port", "i1")
-        #expect(try lab.run("ip", ["-n", lab.home, "link", "show", "dev", "i1"]).status != 0, "an internal port goes with its row")
+        #expect(
+            try lab.run("ip", ["-n", lab.home, "link", "show", "dev", "i1"]).status != 0,
+            "an internal port goes with its row")
         try lab.vsctl("del-br", "br0")
         #expect(try lab.run("ip", ["-n", lab.home, "link", "show", "dev", "br0"]).status != 0)
-        #expect(try lab.run("ip", ["-n", lab.home, "link", "show", "dev", "a"]).status == 0, "an interface of the system stays")
+        #expect(
+            try lab.run("ip", ["-n", lab.home, "link", "show", "dev", "a"]).status == 0,
+            "an interface of the system stays")
     }
 
     @Test func obeysNewRulesAtOnce() throws {
@@ -89,7 +93,9 @@ struct RealPacketTests {
         try lab.addHost("a", "198.18.0.1/24")
         try lab.addHost("b", "198.18.0.2/24")
         for host in ["a", "b"] { try lab.ip(host, "link", "set", "eth0", "gso_max_segs", "1") }
-        try lab.keepRunning("ip", ["netns", "exec", lab.namespace("b"), "python3", "-m", "http.server", "8080", "--directory", lab.directory])
+        try lab.keepRunning(
+            "ip",
+            ["netns", "exec", lab.namespace("b"), "python3", "-m", "http.server", "8080", "--directory", lab.directory])
         try lab.must("sh", ["-c", "head -c 2000000 /dev/urandom > \(lab.directory)/data"])
         let fetch = """
             import sys, time, urllib.request
@@ -100,7 +106,8 @@ struct RealPacketTests {
                 except OSError: time.sleep(0.1)
             print(data == open(sys.argv[1], "rb").read())
             """
-        let answer = try lab.run("ip", ["netns", "exec", lab.namespace("a"), "python3", "-c", fetch, "\(lab.directory)/data"])
+        let answer = try lab.run(
+            "ip", ["netns", "exec", lab.namespace("a"), "python3", "-c", fetch, "\(lab.directory)/data"])
         #expect(answer.text == "True\n")
     }
 
