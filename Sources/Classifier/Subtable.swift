@@ -168,12 +168,14 @@ final class Subtable {
         hash = mask.hash(of: key, words: lastStage, basis: hash)
         let rule = match(key, hash: hash)
         if rule == nil, portsLength > 0 {
-            // Instead of all port bits, only those that show that no rule has these ports.
+            // Instead of all port bits, only those that show that no rule has these ports; the other fields in full.
             let value = UInt128(Self.ports(key) & portsMask) << 96
             let used = portsTrie.lookup(value, width: 32).bitsUsed
             let prefix = used >= 32 ? UInt32.max : ~(UInt32.max >> UInt32(used))
-            consulted.bits.words[Self.portsWord] |= UInt64(portsMask & prefix) << 32
-            mask.fold(into: &consulted, words: done)
+            let ports = consulted.bits.words[Self.portsWord]
+            mask.fold(into: &consulted, words: 0..<mask.words.count)
+            let others = consulted.bits.words[Self.portsWord] & 0xffff_ffff
+            consulted.bits.words[Self.portsWord] = ports | others | UInt64(portsMask & prefix) << 32
             return nil
         }
         mask.fold(into: &consulted, words: 0..<mask.words.count)

@@ -40,6 +40,7 @@ public final class OpenFlowSwitch {
     public var datapathID: UInt64 = 0
     public let tables: [FlowTable]
     public let macs: MACLearning
+    public internal(set) var mirrors: [Mirror] = []
     public private(set) var groups: [UInt32: Group] = [:]
     /// The datapath's numbers of meters.
     private var meterIDs: [UInt32: UInt32] = [:]
@@ -240,8 +241,6 @@ public final class OpenFlowSwitch {
 
     /// What NORMAL does may have changed.
     func macTableChanged() { backer.changed() }
-
-    func mirrorOutput(_ port: SwitchPort) -> PortBundle? { nil }
 
     func hasMeter(_ id: UInt32) -> Bool { meterIDs[id] != nil }
 

@@ -122,7 +122,11 @@ extension ControlCommands {
             guard let bytes = parseHex(packetWord) else { throw TraceFailure(text: "Trailing garbage in packet data") }
             guard bytes.count >= 14 else { throw TraceFailure(text: "Packet data too short for Ethernet") }
             var packet = Packet(bytes)
+            // Registers and metadata belong to the pipeline, not to a packet.
             var flow = request.flow.metadataOnly
+            for i in Location.metadata.word..<Location.skbPriority.word { flow.words[i] = 0 }
+            flow.conjID = 0
+            flow.actsetOutput = 0
             flow.extract(from: &packet, vlanLimit: request.target.backer.vlanLimit)
             request.flow = flow
             request.packet = bytes

@@ -15,6 +15,7 @@ extension BridgeConfigurator {
         configureMTUs(records, target)
         configureAddress(bridge, config, records)
         configureLearning(target, row, config)
+        configureMirrors(target, row)
         configureTables(bridge, row)
         target.forwardsBPDU = config.bool("forward-bpdu")
         target.datapathDescription = config["dp-desc"] ?? "None"
@@ -108,6 +109,32 @@ extension BridgeConfigurator {
             let id = UInt64(digits, radix: 16), id != 0
         else { return nil }
         return id
+    }
+
+    private func configureMirrors(_ target: OpenFlowSwitch, _ row: OVSDBRow) {
+        func portName(_ id: UUID?) -> String? { id.flatMap { client.row("Port", $0) }?.string("name") }
+        let mirrors = row.uuids("mirrors").compactMap { id -> MirrorSettings? in
+            guard let mirror = client.row("Mirror", id) else { return nil }
+            var settings = MirrorSettings(name: mirror.string("name"))
+            if mirror.bool("select_all") {
+                settings.sourcePorts = Set(target.bundles.keys)
+                settings.destinationPorts = settings.sourcePorts
+            } else {
+                settings.sourcePorts = Set(mirror.uuids("select_src_port").compactMap { portName($0) })
+                settings.destinationPorts = Set(mirror.uuids("select_dst_port").compactMap { portName($0) })
+            }
+            let vlans = Set(mirror.integers("select_vlan").compactMap { UInt16(exactly: $0) })
+            settings.vlans = vlans.isEmpty ? nil : vlans
+            settings.outputPort = portName(mirror.optionalUUID("output_port"))
+            settings.outputVLAN = mirror.optionalInteger("output_vlan").flatMap { UInt16(exactly: $0) }
+            settings.snapLength = mirror.optionalInteger("snaplen").flatMap { UInt32(exactly: $0) }.flatMap { $0 < 14 ? nil : $0 }
+            if settings.outputPort == nil, settings.outputVLAN == nil {
+                Self.log.err("bridge \(target.name): mirror \(settings.name) does not specify output; ignoring")
+                return nil
+            }
+            return settings
+        }
+        target.setMirrors(mirrors)
     }
 
     private func configureLearning(_ target: OpenFlowSwitch, _ row: OVSDBRow, _ config: [String: String]) {

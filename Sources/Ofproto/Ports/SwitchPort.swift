@@ -111,7 +111,10 @@ public final class PortBundle {
     func includes(_ vlans: VLANStack) -> Bool {
         switch settings.vlanMode {
         case .access: vlans.outer.vid == settings.vlan && vlans.inner.vid == 0
-        case .trunk, .nativeTagged, .nativeUntagged: trunks(vlans.outer.vid)
+        case .trunk: trunks(vlans.outer.vid)
+        // What comes untagged is in the native VLAN, so VLAN 0 is not theirs.
+        case .nativeTagged, .nativeUntagged:
+            vlans.outer.vid == settings.vlan || vlans.outer.vid != 0 && trunks(vlans.outer.vid)
         case .dot1qTunnel: vlans.outer.vid == settings.vlan && allowsCustomerVLAN(vlans.inner.vid)
         }
     }

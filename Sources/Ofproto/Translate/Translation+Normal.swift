@@ -19,9 +19,7 @@ extension Translation {
             report(.warning, "dropping packet with partial VLAN tag received on port \(inPort.name)")
             return
         }
-        let vlans = VLANStack(
-            outer: .init(tpid: flow.vlanTPID, vid: flow.vlanTCI & 0xfff, pcp: flow.vlanTCI & 0xe000),
-            inner: .init(tpid: flow.innerVLANTPID, vid: flow.innerVLANTCI & 0xfff, pcp: flow.innerVLANTCI & 0xe000))
+        let vlans = currentTags
         guard isInputVLANValid(vlans.outer.vid, input) else {
             report(.warning, "disallowed VLAN VID for this input port, dropping")
             return
@@ -58,8 +56,51 @@ extension Translation {
         }
         report(.detail, "no learned MAC for destination, flooding")
         for bundle in owner.bundlesInOrder
-        where bundle !== input && bundle.includes(internalVLANs) && bundle.isFloodable {
+        where bundle !== input && bundle.includes(internalVLANs) && bundle.isFloodable && !owner.isMirrorOutput(bundle) {
             outputNormal(bundle, internalVLANs)
+        }
+    }
+
+    private var currentTags: VLANStack {
+        VLANStack(
+            outer: .init(tpid: flow.vlanTPID, vid: flow.vlanTCI & 0xfff, pcp: flow.vlanTCI & 0xe000),
+            inner: .init(tpid: flow.innerVLANTPID, vid: flow.innerVLANTCI & 0xfff, pcp: flow.innerVLANTCI & 0xe000))
+    }
+
+    /// Sends copies to the mirrors that a bundle is a source or destination of.
+    func mirror(_ bundle: PortBundle, _ role: KeyPath<MirrorSettings, Set<String>>) {
+        guard !owner.mirrors.isEmpty else { return }
+        let selected = owner.mirrors.filter {
+            $0.settings[keyPath: role].contains(bundle.name) && !usedMirrors.contains(ObjectIdentifier($0))
+        }
+        guard !selected.isEmpty, isInputVLANValid(currentTags.outer.vid, bundle) else { return }
+        var vlans = Self.translateInput(currentTags, bundle.settings)
+        for mirror in selected where !usedMirrors.contains(ObjectIdentifier(mirror)) {
+            if let wanted = mirror.settings.vlans {
+                wildcards.bits.vlanTCI |= 0x1fff
+                guard wanted.contains(vlans.outer.vid) else { continue }
+            }
+            // Mirrors with the same output send one copy.
+            for other in owner.mirrors where other === mirror || other.sharesOutput(with: mirror) {
+                usedMirrors.insert(ObjectIdentifier(other))
+            }
+            targets.append(.mirror(mirror))
+            if let packet { mirror.credit(packets: 1, bytes: UInt64(packet.bytes)) }
+            truncation = mirror.settings.snapLength
+            if let name = mirror.settings.outputPort {
+                if let output = owner.bundles[name] { outputNormal(output, vlans) }
+            } else if let vlan = mirror.settings.outputVLAN, vlans.outer.vid != vlan,
+                !EthernetAddress.isReserved(flow.ethDst)
+            {
+                let old = vlans.outer.vid
+                vlans.outer.vid = vlan
+                for output in owner.bundlesInOrder where output.includes(vlans) && !owner.isMirrorOutput(output) {
+                    truncation = mirror.settings.snapLength
+                    outputNormal(output, vlans)
+                }
+                vlans.outer.vid = old
+            }
+            truncation = nil
         }
     }
 

@@ -95,6 +95,7 @@ extension Translation {
             truncation = nil
         }
         actions.append(.output(datapathPort))
+        if let bundle = port.bundle { mirror(bundle, \.destinationPorts) }
     }
 
     private func isBetweenProtectedPorts(_ out: SwitchPort) -> Bool {

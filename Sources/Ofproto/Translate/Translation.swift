@@ -19,6 +19,7 @@ enum TranslationTarget {
     case normal(OpenFlowSwitch, bundle: PortBundle, source: UInt64, vlan: UInt16, gratuitousARP: Bool)
     /// fin_timeout of a rule.
     case finTimeout(Rule, idle: UInt16, hard: UInt16)
+    case mirror(Mirror)
 }
 
 /// Why a translation failed; the packet is dropped then.
@@ -114,6 +115,8 @@ final class Translation {
     /// Recirculation ids that this translation handed out.
     var recirculationIDs: [UInt32] = []
     var natAction: OFAction?
+    /// Mirrors that have had their copy.
+    var usedMirrors: Set<ObjectIdentifier> = []
     /// What a `trunc` before the next output limits it to.
     var truncation: UInt32?
 
@@ -218,10 +221,11 @@ final class Translation {
         let found = owner.lookupFirst(self)
         enter(found, table: table)
         let port = owner.port(OFPort(flow.inPort))
-        if let port, let out = owner.mirrorOutput(port) {
-            report(.warning, "dropping packet received on port \(port.name), which is reserved exclusively for mirroring")
-            _ = out
+        if let port, let bundle = port.bundle, owner.isMirrorOutput(bundle) {
+            report(
+                .warning, "dropping packet received on port \(port.name), which is reserved exclusively for mirroring")
         } else if port == nil || mayReceive(port) {
+            if let bundle = port?.bundle { mirror(bundle, \.sourcePorts) }
             execute(found.actions)
             if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
             if isFreezing { finishFreezing() }

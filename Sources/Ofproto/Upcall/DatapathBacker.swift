@@ -154,6 +154,8 @@ public final class DatapathBacker: UpcallHandler {
         else { return UpcallVerdict(actions: runtime) }
         var mask = translation.wildcards
         if !megaflowsEnabled || !capabilities.megaflows { mask = Self.exactMask(key) }
+        // A datapath's key cannot leave open whether there is a tag.
+        if mask.bits.vlanTCI == 0, capabilities.maxVLANHeaders > 0 { mask.bits.vlanTCI = 0x1fff }
         let ufid = UFID(key: key, mask: mask)
         let flow = DpFlow(ufid: ufid, key: key, mask: mask, actions: installed)
         forget(ufid)
@@ -341,6 +343,7 @@ public final class DatapathBacker: UpcallHandler {
                 input.creditReceived(packets: packets, bytes: bytes)
             case .normal(let owner, let bundle, let source, let vlan, let gratuitous):
                 if owner.macs.learn(source, vlan: vlan, on: bundle, gratuitousARP: gratuitous) { owner.macTableChanged() }
+            case .mirror(let mirror): mirror.credit(packets: packets, bytes: bytes)
             case .finTimeout(let rule, let idle, let hard):
                 if flags & 5 != 0, rule.isInstalled { rule.reduce(idle: idle, hard: hard) }
             }

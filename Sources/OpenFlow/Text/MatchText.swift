@@ -35,10 +35,18 @@ extension FlowMask {
         ifSet(
             Location.skbPriority, Location.pktMark, Location.recircID, Location.dpHash, Location.ctState,
             Location.ctZone, Location.ctMark, Location.ctLabel, Location.metadata, Location.conjID,
-            Location.tunSrc, Location.tunDst, Location.tunIPv6Src, Location.tunIPv6Dst, Location.tunID,
+            Location.tunSrc, Location.tunDst, Location.tunIPv6Src, Location.tunIPv6Dst,
             Location.tunTOS, Location.tunTTL, Location.tunFlags, Location.tunGBPID, Location.tunGBPFlags,
             Location.tunGTPUFlags, Location.tunGTPUMsgType, Location.tunERSPANVer, Location.tunERSPANDir,
             Location.tunERSPANHwid, Location.tunERSPANIdx)
+        // A tunnel's id counts only where the tunnel says that it has one.
+        if !key.hasTunnel || key.tunFlags & TunnelFlag.key != 0 { ifSet(Location.tunID) }
+        if key.hasTunnel {
+            exact(
+                Location.tunSrc, Location.tunDst, Location.tunIPv6Src, Location.tunIPv6Dst, Location.tunGBPID,
+                Location.tunGBPFlags, Location.tunTOS, Location.tunTTL, Location.tunERSPANVer, Location.tunGTPUFlags,
+                Location.tunGTPUMsgType, Location.tunFlags)
+        }
         if key[Location.ctNwProto] != 0 {
             exact(Location.ctNwProto, Location.ctTpSrc, Location.ctTpDst)
             if key.ethType == 0x86dd {
@@ -66,7 +74,7 @@ extension FlowMask {
                 m.bits.words[Location.ipv6Label.word] |= FlowMask.wholeLabel
             }
             exact(Location.nwProto, Location.nwTOS, Location.nwTTL, Location.nwFrag)
-            if key.nwFrag & IPFragment.later != 0 { break }
+            if key.nwFrag & IPFragment.later != 0, key.ethType == 0x0800 || key.nwProto != 58 { break }
             switch key.nwProto {
             case 6: exact(Location.tpSrc, Location.tpDst, Location.tcpFlags)
             case 17, 132: exact(Location.tpSrc, Location.tpDst)
@@ -82,7 +90,10 @@ extension FlowMask {
         case 0x0806, 0x8035:
             exact(Location.nwSrc, Location.nwDst, Location.nwProto, Location.arpSHA, Location.arpTHA)
         case 0x8847, 0x8848:
-            for n in 0..<3 { exact(Location.mplsLSE(n)) }
+            for n in 0..<3 {
+                exact(Location.mplsLSE(n))
+                if key.mplsLSE(n) & 0x100 != 0 { break }
+            }
         case 0x894f:
             exact(
                 Location.nshFlags, Location.nshTTL, Location.nshMDType, Location.nshNP, Location.nshSPI, Location.nshSI)
@@ -234,19 +245,23 @@ private struct Printer {
         put(.tunIPv6Dst)
         putDecimal("tun_gbp_id", Location.tunGBPID)
         putHex("tun_gbp_flags", Location.tunGBPFlags)
+        putDecimal("tun_tos", Location.tunTOS)
+        putDecimal("tun_ttl", Location.tunTTL)
         putDecimal("tun_erspan_ver", Location.tunERSPANVer)
         putHex("tun_erspan_idx", Location.tunERSPANIdx)
         putDecimal("tun_erspan_dir", Location.tunERSPANDir)
         putHex("tun_erspan_hwid", Location.tunERSPANHwid)
-        putHex("tun_gtpu_flags", Location.tunGTPUFlags)
-        putDecimal("tun_gtpu_msgtype", Location.tunGTPUMsgType)
-        putDecimal("tun_tos", Location.tunTOS)
-        putDecimal("tun_ttl", Location.tunTTL)
+        putHex("gtpu_flags", Location.tunGTPUFlags)
+        putDecimal("gtpu_msgtype", Location.tunGTPUMsgType)
         let flags = mask.bits.tunFlags
         if flags != 0 {
             raw("tun_flags=")
             // The datapath's bits, in the order of their values.
-            FieldText.flags(UInt64(key.tunFlags), UInt64(flags), ["oam", "df", "csum", "key"], to: &text)
+            if flags == .max {
+                text += FlagNames.text(key.tunFlags, FlagNames.tunnel)
+            } else {
+                FieldText.flags(UInt64(key.tunFlags), UInt64(flags), ["oam", "df", "csum", "key"], to: &text)
+            }
         }
         guard let map = formatter.tunnelOptions else { return }
         for slot in map.entries.values.sorted(by: { $0.index < $1.index }) where map.isPresent(slot, in: mask.bits) {
@@ -326,11 +341,14 @@ private struct Printer {
             for n in 0..<3 {
                 let m = mask.bits.mplsLSE(n)
                 let lse = key.mplsLSE(n)
-                let suffix = n == 0 ? "" : String(n)
-                if m >> 12 != 0 { raw("mpls_label\(suffix)=\(lse >> 12)") }
-                if m >> 9 & 7 != 0 { raw("mpls_tc\(suffix)=\(lse >> 9 & 7)") }
-                if m & 0xff != 0 { raw("mpls_ttl\(suffix)=\(lse & 0xff)") }
-                if m >> 8 & 1 != 0 { raw("mpls_bos\(suffix)=\(lse >> 8 & 1)") }
+                guard n == 0 else {
+                    if m != 0 { raw("mpls_lse\(n)=\(lse)" + (m == .max ? "" : "/0x\(String(m, radix: 16))")) }
+                    continue
+                }
+                if m >> 12 != 0 { raw("mpls_label=\(lse >> 12)") }
+                if m >> 9 & 7 != 0 { raw("mpls_tc=\(lse >> 9 & 7)") }
+                if m & 0xff != 0 { raw("mpls_ttl=\(lse & 0xff)") }
+                if m >> 8 & 1 != 0 { raw("mpls_bos=\(lse >> 8 & 1)") }
             }
         }
         if mask.bits.nwFrag & 3 != 0 { raw("nw_frag=" + FieldText.frag(key.nwFrag, mask.bits.nwFrag)) }
@@ -338,7 +356,7 @@ private struct Printer {
         let isICMP = type == 0x0800 && proto == 1 || type == 0x86dd && proto == 58
         putPort(isICMP ? "icmp_type" : "tp_src", Location.tpSrc)
         putPort(isICMP ? "icmp_code" : "tp_dst", Location.tpDst)
-        if type == 0x86dd, proto == 58, key.tpSrc == 135 || key.tpSrc == 136 {
+        if type == 0x86dd, proto == 58 {
             put(.ndTarget)
             ethernet("nd_sll", key.arpSHA, mask.bits.arpSHA)
             ethernet("nd_tll", key.arpTHA, mask.bits.arpTHA)
