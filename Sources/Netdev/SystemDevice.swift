@@ -15,6 +15,9 @@ public final class SystemDevice: PolledDevice {
     private let socketDescriptor: Int32
     private var known: (mac: UInt64, mtu: Int, up: Bool, link: Bool)
     private var changes: UInt64 = 1
+    private let index: Int32
+    /// What `LinkEvents` counted when the kernel was last asked.
+    private var seenEvents: UInt64 = 0
     public private(set) var linkResets: UInt64 = 0
 
     /// Throws ENODEV when there is no such interface, EPERM without the right to open packet sockets.
@@ -22,7 +25,7 @@ public final class SystemDevice: PolledDevice {
         self.name = name
         self.type = type
         interface = try KernelInterface(name)
-        let index = try interface.index
+        index = try interface.index
         let fd = socket(
             AF_PACKET, Int32(SOCK_RAW.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue),
             Int32(UInt16(ETH_P_ALL).bigEndian))
@@ -53,10 +56,15 @@ public final class SystemDevice: PolledDevice {
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, 4)
         source = PacketSource(fileDescriptor: fd) { SystemDevice.receive(fd, $0) }
         known = (try interface.mac, try interface.mtu, false, false)
+        LinkEvents.watch(index)
+        seenEvents = LinkEvents.changes(of: index)
         refresh()
     }
 
-    deinit { close(socketDescriptor) }
+    deinit {
+        LinkEvents.unwatch(index)
+        close(socketDescriptor)
+    }
 
     /// Reads one packet with what the kernel keeps beside it: a VLAN tag, and whether the checksum is still to be made.
     private static func receive(_ fd: Int32, _ buffer: UnsafeMutableRawBufferPointer) -> Int? {
@@ -134,7 +142,11 @@ public final class SystemDevice: PolledDevice {
     public var isAdminUp: Bool { known.up }
     public var isLinkUp: Bool { known.link }
     public var changeCount: UInt64 {
-        refresh()
+        let events = LinkEvents.changes(of: index)
+        if events != seenEvents {
+            seenEvents = events
+            refresh()
+        }
         return changes
     }
     public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures)

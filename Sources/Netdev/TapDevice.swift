@@ -15,6 +15,9 @@ public final class TapDevice: PolledDevice {
     private let descriptor: Int32
     private var known: (mac: UInt64, mtu: Int, up: Bool)
     private var changes: UInt64 = 1
+    private let index: Int32
+    /// What `LinkEvents` counted when the kernel was last asked.
+    private var seenEvents: UInt64 = 0
     public var linkResets: UInt64 { 0 }
 
     /// Creates the interface. Throws EPERM without the right to, ENOENT where /dev/net/tun is missing.
@@ -36,11 +39,22 @@ public final class TapDevice: PolledDevice {
             let n = Glibc.read(fd, buffer.baseAddress, buffer.count)
             return n > 0 ? n : nil
         }
-        known = (try interface.mac, try interface.mtu, false)
+        do throws(DpifError) {
+            index = try interface.index
+            known = (try interface.mac, try interface.mtu, false)
+        } catch {
+            close(fd)
+            throw error
+        }
+        LinkEvents.watch(index)
+        seenEvents = LinkEvents.changes(of: index)
         refresh()
     }
 
-    deinit { close(descriptor) }
+    deinit {
+        LinkEvents.unwatch(index)
+        close(descriptor)
+    }
 
     public func transmit(_ packet: consuming Packet) {
         // A tap that is down refuses packets; they are dropped.
@@ -63,7 +77,11 @@ public final class TapDevice: PolledDevice {
     public var isAdminUp: Bool { known.up }
     public var isLinkUp: Bool { known.up }
     public var changeCount: UInt64 {
-        refresh()
+        let events = LinkEvents.changes(of: index)
+        if events != seenEvents {
+            seenEvents = events
+            refresh()
+        }
         return changes
     }
     public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures)

@@ -75,6 +75,24 @@ struct RealPacketTests {
         #expect(try lab.ping("a", "198.18.0.2", count: 1) == 0)
     }
 
+    @Test func noticesChangesOfInterfaces() throws {
+        let lab = try Lab()
+        try lab.addHost("a", "198.18.0.1/24")
+        func state(_ column: String) throws -> String {
+            try lab.must("ovs-vsctl", ["get", "interface", "a", column]).trimmingPrefix { $0 == "\"" }
+                .prefix { $0 != "\n" && $0 != "\"" }.description
+        }
+        try lab.wait("the link to be up") { try state("link_state") == "up" }
+        try lab.ip("a", "link", "set", "dev", "eth0", "down")
+        try lab.wait("the link to go down") { try state("link_state") == "down" }
+        try lab.ip("a", "link", "set", "dev", "eth0", "up")
+        try lab.wait("the link to come up") { try state("link_state") == "up" }
+        try lab.ip("", "link", "set", "dev", "a", "address", "02:00:00:00:00:77")
+        try lab.wait("the new address") { try state("mac_in_use") == "02:00:00:00:00:77" }
+        try lab.ip("", "link", "set", "dev", "a", "down")
+        try lab.wait("the interface to be down") { try state("admin_state") == "down" }
+    }
+
     @Test func patchPortsJoinBridges() throws {
         let lab = try Lab()
         try lab.addHost("a", "198.18.0.1/24")

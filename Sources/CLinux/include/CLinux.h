@@ -6,6 +6,8 @@
 #include <linux/if_tun.h>
 #include <linux/if_ether.h>
 #include <linux/sockios.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
