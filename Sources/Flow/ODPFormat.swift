@@ -109,10 +109,10 @@ public struct ODPFormatter {
         if let mask, mask & 0xefff == 0, !verbose { return nil }
         var parts: [String] = []
         let m = mask ?? 0xffff
-        if m & 0xfff != 0 || verbose {
+        if (m | tci) & 0xfff != 0 || verbose {
             parts.append("vid=\(tci & 0xfff)" + (m & 0xfff == 0xfff ? "" : "/0x\(String(m & 0xfff, radix: 16))"))
         }
-        if m & 0xe000 != 0 || verbose {
+        if (m | tci) & 0xe000 != 0 || verbose {
             parts.append("pcp=\(tci >> 13)" + (m & 0xe000 == 0xe000 ? "" : "/0x\(String(m >> 13, radix: 16))"))
         }
         if tci & 0x1000 == 0 { parts.append("cfi=0") }
