@@ -59,6 +59,8 @@ let package = Package(
         tests("Bridge", ["Ofproto", "OVSDB", "vswitchd"]),
         .testTarget(
             name: "SystemTests", dependencies: ["vswitchd"], exclude: ["learning_switch.py"], swiftSettings: checked),
+        .testTarget(
+            name: "OpenFlowTests", dependencies: ["OpenFlow", "Flow"], exclude: ["flow-mods.txt"], swiftSettings: checked),
         tests("Packet"),
         tests("Dpif"),
         tests("Flow", ["Packet"]),
@@ -67,3 +69,12 @@ let package = Package(
         tests("Ofproto", ["Datapath", "Dpif", "DpifDummy", "Flow", "Netdev", "OpenFlow", "Packet"]),
     ]
 )
+
+// libFuzzer's program needs its own compiler flags (scripts/fuzz.sh); other builds do not see it.
+if Context.environment["VSWITCH_FUZZ"] != nil {
+    package.products.append(.executable(name: "fuzz", targets: ["fuzz"]))
+    package.targets.append(
+        .executableTarget(
+            name: "fuzz", dependencies: ["OVSDB", "OpenFlow", "Datapath", "Dpif", "Flow", "Packet"], path: "Fuzz",
+            exclude: ["Corpus"], swiftSettings: checked + [.unsafeFlags(["-parse-as-library"])]))
+}
