@@ -121,7 +121,18 @@ public final class SystemDevice: PolledDevice {
 
     public func transmit(_ packet: consuming Packet) {
         // A full queue drops, as a network card's does; the kernel counts it.
-        _ = send(socketDescriptor, packet.data, packet.count, Int32(MSG_DONTWAIT))
+        let frame = UnsafeRawBufferPointer(start: packet.data, count: packet.count)
+        let isTooLarge = frame.count > known.mtu + HeaderSize.ethernet + 4
+        if isTooLarge,
+            Segmentation.cut(
+                frame, mtu: known.mtu,
+                { piece in
+                    _ = send(socketDescriptor, piece.baseAddress, piece.count, Int32(MSG_DONTWAIT))
+                })
+        {
+            return
+        }
+        _ = send(socketDescriptor, frame.baseAddress, frame.count, Int32(MSG_DONTWAIT))
     }
 
     /// Asks the kernel for the interface's state.
@@ -149,8 +160,7 @@ public final class SystemDevice: PolledDevice {
         }
         return changes
     }
-    public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures)
-    {
+    public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures) {
         let current: PortFeatures
         switch interface.sysfs("speed") {
         case 10: current = .full10Mb

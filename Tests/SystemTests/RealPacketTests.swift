@@ -105,12 +105,16 @@ struct RealPacketTests {
         #expect(try lab.ping("a", "198.18.0.2") == 3)
     }
 
-    /// A stream over TCP: checksums that the sender's kernel left to the network card, and packets of full size.
-    @Test func carriesTCP() throws {
+    /// A stream over TCP: checksums that the sender's kernel left to the network card, packets of full size, and with
+    /// segmentation offload larger ones.
+    @Test(arguments: [false, true])
+    func carriesTCP(offload: Bool) throws {
         let lab = try Lab()
         try lab.addHost("a", "198.18.0.1/24")
         try lab.addHost("b", "198.18.0.2/24")
-        for host in ["a", "b"] { try lab.ip(host, "link", "set", "eth0", "gso_max_segs", "1") }
+        if !offload {
+            for host in ["a", "b"] { try lab.ip(host, "link", "set", "eth0", "gso_max_segs", "1") }
+        }
         try lab.keepRunning(
             "ip",
             ["netns", "exec", lab.namespace("b"), "python3", "-m", "http.server", "8080", "--directory", lab.directory])
