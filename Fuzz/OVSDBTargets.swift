@@ -2,7 +2,8 @@
 
 @testable import OVSDB
 
-/// A stream of messages, in two pieces. A value that parsed prints as text that parses to the same.
+/// A stream of messages, in two pieces. What a value prints as parses and prints the
+/// same (not always the same value: reals have 15 digits).
 @Sendable func fuzzJSON(_ bytes: [UInt8]) {
     var framer = JSONFramer(limit: 1 << 16)
     let cut = bytes.first.map { Int($0) % max(bytes.count, 1) } ?? 0
@@ -17,7 +18,9 @@
         }
     }
     guard let json = try? JSON(parsing: bytes) else { return }
-    guard let again = try? JSON(parsing: json.text()), again == json else { fatalError("\(json.text()) does not read back") }
+    guard let again = try? JSON(parsing: json.text()), again.text() == json.text() else {
+        fatalError("\(json.text()) does not read back")
+    }
     if let schema = try? OVSDBSchema(json: json) { _ = OVSDBDatabase(schema: schema) }
     for type in [OVSDBAtomicType.integer, .real, .boolean, .string, .uuid] {
         let pairs = OVSDBColumnType(key: OVSDBBaseType(type), value: OVSDBBaseType(type), min: 0, max: .max)

@@ -8,11 +8,12 @@ seconds=${FUZZ_SECONDS:-60}
 scratch=${FUZZ_SCRATCH:-.build-fuzz}
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || targets=(packet odp openflow oxm json ovsdb)
+# Leaks are not looked for: Swift keeps tags in pointers, and globals that hold them look lost.
 # Swift's own backtraces can hang after a trap; libFuzzer prints what is needed.
 export SWIFT_BACKTRACE=enable=no VSWITCH_FUZZ=1
 
 ${SWIFT:-swift} build --scratch-path "$scratch" --product fuzz -Xswiftc -sanitize=fuzzer,address \
-    -Xswiftc -O -Xswiftc -assert-config -Xswiftc Debug -Xlinker -fsanitize=fuzzer,address
+    -Xswiftc -O -Xswiftc -assert-config -Xswiftc Debug
 mkdir -p "$scratch/artifacts"
 status=0
 for target in "${targets[@]}"; do
@@ -20,7 +21,7 @@ for target in "${targets[@]}"; do
     mkdir -p "$found"
     echo "fuzz: $target for $seconds s"
     if ! FUZZ_TARGET=$target "$scratch/debug/fuzz" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=4096 \
-        -max_len=4096 -print_final_stats=0 -verbosity=0 -artifact_prefix="$scratch/artifacts/$target-" \
+        -max_len=4096 -detect_leaks=0 -artifact_prefix="$scratch/artifacts/$target-" \
         "$found" "Fuzz/Corpus/$target" 2>"$scratch/$target.log"; then
         tail -n 40 "$scratch/$target.log"
         echo "fuzz: $target failed"

@@ -138,7 +138,7 @@ extension DpAction {
     private static func parseConntrack(_ body: String) -> DpConntrack? {
         var ct = DpConntrack()
         for part in split(body) {
-            let sides = part.split(separator: "=", maxSplits: 1).map(String.init)
+            let sides = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
             switch (sides[0], sides.count == 2 ? sides[1] : nil) {
             case ("commit", nil): ct.commit = true
             case ("force_commit", nil):
@@ -172,7 +172,7 @@ extension DpAction {
             case "hash": nat.hashPorts = true
             case "random": nat.random = true
             default:
-                let sides = part.split(separator: "=", maxSplits: 1).map(String.init)
+                let sides = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
                 guard sides[0] == "src" || sides[0] == "dst" else { return nil }
                 nat.kind = sides[0] == "src" ? .source : .destination
                 guard sides.count == 2 else { continue }
