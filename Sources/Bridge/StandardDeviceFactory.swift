@@ -14,12 +14,16 @@ public final class StandardDeviceFactory: DeviceFactory {
     private var configurers: [String: Configurer] = [:]
 
     public init() {
-        register("patch") { (name, _) throws(DpifError) in PatchDevice(name: name) } configure: {
+        register("patch") { (name, _) throws(DpifError) in
+            PatchDevice(name: name)
+        } configure: {
             (device, options) throws(DpifError) in
             try (device as? PatchDevice)?.configure(options)
         }
         for type in TunnelDevice.types {
-            register(type) { (name, _) throws(DpifError) in TunnelDevice(name: name, type: type) } configure: {
+            register(type) { (name, _) throws(DpifError) in
+                TunnelDevice(name: name, type: type)
+            } configure: {
                 (device, options) throws(DpifError) in
                 try (device as? TunnelDevice)?.configure(options)
             }
@@ -35,7 +39,9 @@ public final class StandardDeviceFactory: DeviceFactory {
     /// Adds the dummy types, which `--enable-dummy` asks for.
     public func registerDummies(also names: [String] = []) {
         for type in ["dummy", "dummy-internal", "dummy-pmd"] + names {
-            register(type) { (name, _) throws(DpifError) in DummyDevice(name: name, type: type) } configure: {
+            register(type) { (name, _) throws(DpifError) in
+                DummyDevice(name: name, type: type)
+            } configure: {
                 (device, options) throws(DpifError) in
                 try (device as? DummyDevice)?.configure(options)
             }

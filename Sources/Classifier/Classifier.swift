@@ -165,8 +165,7 @@ public struct Classifier {
         return rule
     }
 
-    private func lookup(_ key: borrowing FlowKey, consulted: inout FlowMask, allowConjunctions: Bool) -> ClassifierRule?
-    {
+    private func lookup(_ key: borrowing FlowKey, consulted: inout FlowMask, allowConjunctions: Bool) -> ClassifierRule? {
         var hard: ClassifierRule?
         var soft: [(rule: ClassifierRule, table: Subtable)] = []
         var lookups = TrieLookups(tries)

@@ -126,7 +126,8 @@ extension FieldPrerequisite {
     /// True when everything that agrees with the match is part of a connection that is tracked and valid.
     static func connectionKnown(_ match: Match) -> Bool {
         let state = match.key.ctState
-        let known = CTState.new | CTState.established | CTState.related | CTState.reply | CTState.sourceNAT
+        let known =
+            CTState.new | CTState.established | CTState.related | CTState.reply | CTState.sourceNAT
             | CTState.destinationNAT
         return state & known != 0
             || (state & CTState.tracked != 0 && match.mask.bits.ctState & CTState.invalid != 0

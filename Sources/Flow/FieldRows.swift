@@ -15,11 +15,11 @@ extension FieldRow {
             .nxmNX(36, "NXM_NX_RECIRC_ID")),
         FieldRow(
             .packetType, "packet_type", bytes: 4, bits: 32, .packetType, at: Location.packetType,
-            .oxmBasic(44, "OXM_OF_PACKET_TYPE",.v15)),
+            .oxmBasic(44, "OXM_OF_PACKET_TYPE", .v15)),
         FieldRow(.conjID, "conj_id", bytes: 4, bits: 32, .decimal, at: Location.conjID, .nxmNX(37, "NXM_NX_CONJ_ID")),
         FieldRow(
             .tunID, "tun_id", alias: "tunnel_id", bytes: 8, bits: 64, maskable: true, .hexadecimal, writable: true,
-            at: Location.tunID, .nxmNX(16, "NXM_NX_TUN_ID"), .oxmBasic(38, "OXM_OF_TUNNEL_ID",.v13)),
+            at: Location.tunID, .nxmNX(16, "NXM_NX_TUN_ID"), .oxmBasic(38, "OXM_OF_TUNNEL_ID", .v13)),
         FieldRow(
             .tunSrc, "tun_src", bytes: 4, bits: 32, maskable: true, .ipv4, writable: true, at: Location.tunSrc,
             .nxmNX(31, "NXM_NX_TUN_IPV4_SRC")),
@@ -270,7 +270,7 @@ extension FieldRow {
             .oxmBasic(0, "OXM_OF_IN_PORT")),
         FieldRow(
             .actsetOutput, "actset_output", bytes: 4, bits: 32, .port11, at: Location.actsetOutput,
-            .onf(43, "ONFOXM_ET_ACTSET_OUTPUT"), .oxmBasic(43, "OXM_OF_ACTSET_OUTPUT",.v15)),
+            .onf(43, "ONFOXM_ET_ACTSET_OUTPUT"), .oxmBasic(43, "OXM_OF_ACTSET_OUTPUT", .v15)),
         FieldRow(.skbPriority, "skb_priority", bytes: 4, bits: 32, .hexadecimal, at: Location.skbPriority),
         FieldRow(
             .pktMark, "pkt_mark", bytes: 4, bits: 32, maskable: true, .hexadecimal, writable: true,
@@ -426,7 +426,7 @@ extension FieldRow {
             .oxmBasic(35, "OXM_OF_MPLS_TC")),
         FieldRow(
             .mplsBOS, "mpls_bos", bytes: 1, bits: 1, .decimal, .mpls, at: Location.mplsBOS,
-            .oxmBasic(36, "OXM_OF_MPLS_BOS",.v13)),
+            .oxmBasic(36, "OXM_OF_MPLS_BOS", .v13)),
         FieldRow(
             .mplsTTL, "mpls_ttl", bytes: 1, bits: 8, .decimal, .mpls, writable: true, at: Location.mplsTTL,
             .nxmNX(30, "NXM_NX_MPLS_TTL")),
@@ -486,7 +486,7 @@ extension FieldRow {
             writable: true, at: Location.tpDst, .nxmOF(10, "NXM_OF_TCP_DST"), .oxmBasic(14, "OXM_OF_TCP_DST")),
         FieldRow(
             .tcpFlags, "tcp_flags", bytes: 2, bits: 12, maskable: true, .tcpFlags, .tcp, at: Location.tcpFlags,
-            .nxmNX(34, "NXM_NX_TCP_FLAGS"), .onf(42, "ONFOXM_ET_TCP_FLAGS"), .oxmBasic(42, "OXM_OF_TCP_FLAGS",.v15)),
+            .nxmNX(34, "NXM_NX_TCP_FLAGS"), .onf(42, "ONFOXM_ET_TCP_FLAGS"), .oxmBasic(42, "OXM_OF_TCP_FLAGS", .v15)),
         FieldRow(
             .udpSrc, "udp_src", bytes: 2, bits: 16, maskable: true, .decimal, .udp, writable: true,
             at: Location.tpSrc, .nxmOF(11, "NXM_OF_UDP_SRC"), .oxmBasic(15, "OXM_OF_UDP_SRC")),

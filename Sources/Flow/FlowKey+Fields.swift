@@ -125,31 +125,88 @@ public enum IPFragment {
 }
 
 extension FlowKey {
-    @inlinable public var tunSrc: UInt32 { get { bits(0, 32, as: UInt32.self) } set { setBits(0, 32, newValue) } }
-    @inlinable public var tunDst: UInt32 { get { bits(0, 0, as: UInt32.self) } set { setBits(0, 0, newValue) } }
-    @inlinable public var tunID: UInt64 { get { words[5] } set { words[5] = newValue } }
-    @inlinable public var tunFlags: UInt16 { get { bits(6, 48, as: UInt16.self) } set { setBits(6, 48, newValue) } }
-    @inlinable public var tunTOS: UInt8 { get { bits(6, 40, as: UInt8.self) } set { setBits(6, 40, newValue) } }
-    @inlinable public var tunTTL: UInt8 { get { bits(6, 32, as: UInt8.self) } set { setBits(6, 32, newValue) } }
-    @inlinable public var metadata: UInt64 { get { words[42] } set { words[42] = newValue } }
-    @inlinable public var skbPriority: UInt32 { get { bits(51, 32, as: UInt32.self) } set { setBits(51, 32, newValue) } }
-    @inlinable public var pktMark: UInt32 { get { bits(51, 0, as: UInt32.self) } set { setBits(51, 0, newValue) } }
-    @inlinable public var dpHash: UInt32 { get { bits(52, 32, as: UInt32.self) } set { setBits(52, 32, newValue) } }
+    @inlinable public var tunSrc: UInt32 {
+        get { bits(0, 32, as: UInt32.self) }
+        set { setBits(0, 32, newValue) }
+    }
+    @inlinable public var tunDst: UInt32 {
+        get { bits(0, 0, as: UInt32.self) }
+        set { setBits(0, 0, newValue) }
+    }
+    @inlinable public var tunID: UInt64 {
+        get { words[5] }
+        set { words[5] = newValue }
+    }
+    @inlinable public var tunFlags: UInt16 {
+        get { bits(6, 48, as: UInt16.self) }
+        set { setBits(6, 48, newValue) }
+    }
+    @inlinable public var tunTOS: UInt8 {
+        get { bits(6, 40, as: UInt8.self) }
+        set { setBits(6, 40, newValue) }
+    }
+    @inlinable public var tunTTL: UInt8 {
+        get { bits(6, 32, as: UInt8.self) }
+        set { setBits(6, 32, newValue) }
+    }
+    @inlinable public var metadata: UInt64 {
+        get { words[42] }
+        set { words[42] = newValue }
+    }
+    @inlinable public var skbPriority: UInt32 {
+        get { bits(51, 32, as: UInt32.self) }
+        set { setBits(51, 32, newValue) }
+    }
+    @inlinable public var pktMark: UInt32 {
+        get { bits(51, 0, as: UInt32.self) }
+        set { setBits(51, 0, newValue) }
+    }
+    @inlinable public var dpHash: UInt32 {
+        get { bits(52, 32, as: UInt32.self) }
+        set { setBits(52, 32, newValue) }
+    }
     /// The OpenFlow port in Ofproto, the datapath port below it.
-    @inlinable public var inPort: UInt32 { get { bits(52, 0, as: UInt32.self) } set { setBits(52, 0, newValue) } }
-    @inlinable public var recircID: UInt32 { get { bits(53, 32, as: UInt32.self) } set { setBits(53, 32, newValue) } }
-    @inlinable public var ctMark: UInt32 { get { bits(53, 0, as: UInt32.self) } set { setBits(53, 0, newValue) } }
-    @inlinable public var ctState: UInt16 { get { bits(54, 48, as: UInt16.self) } set { setBits(54, 48, newValue) } }
-    @inlinable public var ctZone: UInt16 { get { bits(54, 32, as: UInt16.self) } set { setBits(54, 32, newValue) } }
-    @inlinable public var ctNwProto: UInt8 { get { bits(54, 24, as: UInt8.self) } set { setBits(54, 24, newValue) } }
+    @inlinable public var inPort: UInt32 {
+        get { bits(52, 0, as: UInt32.self) }
+        set { setBits(52, 0, newValue) }
+    }
+    @inlinable public var recircID: UInt32 {
+        get { bits(53, 32, as: UInt32.self) }
+        set { setBits(53, 32, newValue) }
+    }
+    @inlinable public var ctMark: UInt32 {
+        get { bits(53, 0, as: UInt32.self) }
+        set { setBits(53, 0, newValue) }
+    }
+    @inlinable public var ctState: UInt16 {
+        get { bits(54, 48, as: UInt16.self) }
+        set { setBits(54, 48, newValue) }
+    }
+    @inlinable public var ctZone: UInt16 {
+        get { bits(54, 32, as: UInt16.self) }
+        set { setBits(54, 32, newValue) }
+    }
+    @inlinable public var ctNwProto: UInt8 {
+        get { bits(54, 24, as: UInt8.self) }
+        set { setBits(54, 24, newValue) }
+    }
     @inlinable public var ctLabel: UInt128 {
         get { self[Location.ctLabel] }
         set { self[Location.ctLabel] = newValue }
     }
-    @inlinable public var conjID: UInt32 { get { bits(57, 32, as: UInt32.self) } set { setBits(57, 32, newValue) } }
-    @inlinable public var actsetOutput: UInt32 { get { bits(57, 0, as: UInt32.self) } set { setBits(57, 0, newValue) } }
+    @inlinable public var conjID: UInt32 {
+        get { bits(57, 32, as: UInt32.self) }
+        set { setBits(57, 32, newValue) }
+    }
+    @inlinable public var actsetOutput: UInt32 {
+        get { bits(57, 0, as: UInt32.self) }
+        set { setBits(57, 0, newValue) }
+    }
     /// (namespace << 16) | type; 0 is Ethernet.
-    @inlinable public var packetType: UInt32 { get { bits(58, 32, as: UInt32.self) } set { setBits(58, 32, newValue) } }
+    @inlinable public var packetType: UInt32 {
+        get { bits(58, 32, as: UInt32.self) }
+        set { setBits(58, 32, newValue) }
+    }
 
     /// 48 bits.
     @inlinable public var ethDst: UInt64 {
@@ -160,14 +217,26 @@ extension FlowKey {
         get { words[60] &>> 16 }
         set { words[60] = words[60] & 0xffff | newValue &<< 16 }
     }
-    @inlinable public var ethType: UInt16 { get { bits(59, 0, as: UInt16.self) } set { setBits(59, 0, newValue) } }
-    @inlinable public var vlanTPID: UInt16 { get { bits(61, 48, as: UInt16.self) } set { setBits(61, 48, newValue) } }
-    @inlinable public var vlanTCI: UInt16 { get { bits(61, 32, as: UInt16.self) } set { setBits(61, 32, newValue) } }
+    @inlinable public var ethType: UInt16 {
+        get { bits(59, 0, as: UInt16.self) }
+        set { setBits(59, 0, newValue) }
+    }
+    @inlinable public var vlanTPID: UInt16 {
+        get { bits(61, 48, as: UInt16.self) }
+        set { setBits(61, 48, newValue) }
+    }
+    @inlinable public var vlanTCI: UInt16 {
+        get { bits(61, 32, as: UInt16.self) }
+        set { setBits(61, 32, newValue) }
+    }
     @inlinable public var innerVLANTPID: UInt16 {
         get { bits(61, 16, as: UInt16.self) }
         set { setBits(61, 16, newValue) }
     }
-    @inlinable public var innerVLANTCI: UInt16 { get { bits(61, 0, as: UInt16.self) } set { setBits(61, 0, newValue) } }
+    @inlinable public var innerVLANTCI: UInt16 {
+        get { bits(61, 0, as: UInt16.self) }
+        set { setBits(61, 0, newValue) }
+    }
     /// The label stack entry `n`, 0 to 2, outermost first.
     @inlinable public func mplsLSE(_ n: Int) -> UInt32 {
         bits(n == 2 ? 63 : 62, n == 1 ? 0 : 32, as: UInt32.self)
@@ -176,8 +245,14 @@ extension FlowKey {
         setBits(n == 2 ? 63 : 62, n == 1 ? 0 : 32, value)
     }
 
-    @inlinable public var nwSrc: UInt32 { get { bits(64, 32, as: UInt32.self) } set { setBits(64, 32, newValue) } }
-    @inlinable public var nwDst: UInt32 { get { bits(64, 0, as: UInt32.self) } set { setBits(64, 0, newValue) } }
+    @inlinable public var nwSrc: UInt32 {
+        get { bits(64, 32, as: UInt32.self) }
+        set { setBits(64, 32, newValue) }
+    }
+    @inlinable public var nwDst: UInt32 {
+        get { bits(64, 0, as: UInt32.self) }
+        set { setBits(64, 0, newValue) }
+    }
     @inlinable public var ipv6Src: UInt128 {
         get { self[Location.ipv6Src] }
         set { self[Location.ipv6Src] = newValue }
@@ -186,11 +261,26 @@ extension FlowKey {
         get { self[Location.ipv6Dst] }
         set { self[Location.ipv6Dst] = newValue }
     }
-    @inlinable public var ipv6Label: UInt32 { get { bits(74, 32, as: UInt32.self) } set { setBits(74, 32, newValue) } }
-    @inlinable public var nwFrag: UInt8 { get { bits(74, 24, as: UInt8.self) } set { setBits(74, 24, newValue) } }
-    @inlinable public var nwTOS: UInt8 { get { bits(74, 16, as: UInt8.self) } set { setBits(74, 16, newValue) } }
-    @inlinable public var nwTTL: UInt8 { get { bits(74, 8, as: UInt8.self) } set { setBits(74, 8, newValue) } }
-    @inlinable public var nwProto: UInt8 { get { bits(74, 0, as: UInt8.self) } set { setBits(74, 0, newValue) } }
+    @inlinable public var ipv6Label: UInt32 {
+        get { bits(74, 32, as: UInt32.self) }
+        set { setBits(74, 32, newValue) }
+    }
+    @inlinable public var nwFrag: UInt8 {
+        get { bits(74, 24, as: UInt8.self) }
+        set { setBits(74, 24, newValue) }
+    }
+    @inlinable public var nwTOS: UInt8 {
+        get { bits(74, 16, as: UInt8.self) }
+        set { setBits(74, 16, newValue) }
+    }
+    @inlinable public var nwTTL: UInt8 {
+        get { bits(74, 8, as: UInt8.self) }
+        set { setBits(74, 8, newValue) }
+    }
+    @inlinable public var nwProto: UInt8 {
+        get { bits(74, 0, as: UInt8.self) }
+        set { setBits(74, 0, newValue) }
+    }
 
     @inlinable public var ndTarget: UInt128 {
         get { self[Location.ndTarget] }
@@ -200,17 +290,38 @@ extension FlowKey {
         get { words[77] &>> 16 }
         set { words[77] = words[77] & 0xffff | newValue &<< 16 }
     }
-    @inlinable public var tcpFlags: UInt16 { get { bits(77, 0, as: UInt16.self) } set { setBits(77, 0, newValue) } }
+    @inlinable public var tcpFlags: UInt16 {
+        get { bits(77, 0, as: UInt16.self) }
+        set { setBits(77, 0, newValue) }
+    }
     @inlinable public var arpTHA: UInt64 {
         get { words[78] &>> 16 }
         set { words[78] = words[78] & 0xffff | newValue &<< 16 }
     }
-    @inlinable public var ndOptionsType: UInt8 { get { bits(78, 0, as: UInt8.self) } set { setBits(78, 0, newValue) } }
-    @inlinable public var tpSrc: UInt16 { get { bits(82, 48, as: UInt16.self) } set { setBits(82, 48, newValue) } }
-    @inlinable public var tpDst: UInt16 { get { bits(82, 32, as: UInt16.self) } set { setBits(82, 32, newValue) } }
-    @inlinable public var ctTpSrc: UInt16 { get { bits(82, 16, as: UInt16.self) } set { setBits(82, 16, newValue) } }
-    @inlinable public var ctTpDst: UInt16 { get { bits(82, 0, as: UInt16.self) } set { setBits(82, 0, newValue) } }
-    @inlinable public var igmpGroup: UInt32 { get { bits(83, 32, as: UInt32.self) } set { setBits(83, 32, newValue) } }
+    @inlinable public var ndOptionsType: UInt8 {
+        get { bits(78, 0, as: UInt8.self) }
+        set { setBits(78, 0, newValue) }
+    }
+    @inlinable public var tpSrc: UInt16 {
+        get { bits(82, 48, as: UInt16.self) }
+        set { setBits(82, 48, newValue) }
+    }
+    @inlinable public var tpDst: UInt16 {
+        get { bits(82, 32, as: UInt16.self) }
+        set { setBits(82, 32, newValue) }
+    }
+    @inlinable public var ctTpSrc: UInt16 {
+        get { bits(82, 16, as: UInt16.self) }
+        set { setBits(82, 16, newValue) }
+    }
+    @inlinable public var ctTpDst: UInt16 {
+        get { bits(82, 0, as: UInt16.self) }
+        set { setBits(82, 0, newValue) }
+    }
+    @inlinable public var igmpGroup: UInt32 {
+        get { bits(83, 32, as: UInt32.self) }
+        set { setBits(83, 32, newValue) }
+    }
 
     /// Register `n`, 0 to 15.
     @inlinable public func reg(_ n: Int) -> UInt32 { bits(43 + n / 2, n % 2 == 0 ? 32 : 0, as: UInt32.self) }

@@ -51,8 +51,7 @@ public final class DummyDevice: PacketDevice {
     }
 
     public var isLinkUp: Bool { isAdminUp }
-    public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures)
-    { ([], [], [], []) }
+    public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures) { ([], [], [], []) }
     public var stats: DeviceStats { counters }
     public var status: [String: String] { [:] }
 

@@ -30,8 +30,7 @@ public final class PatchDevice: PortDevice {
         self.peer = peer
     }
 
-    public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures)
-    { ([], [], [], []) }
+    public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures) { ([], [], [], []) }
     public var stats: DeviceStats { DeviceStats() }
     public var status: [String: String] { [:] }
 

@@ -84,8 +84,9 @@ public final class TapDevice: PolledDevice {
         }
         return changes
     }
-    public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures)
-    { ([.full10Mb, .copper], [], [], []) }
+    public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures) {
+        ([.full10Mb, .copper], [], [], [])
+    }
     /// From the switch's side: what the kernel sent is received here.
     public var stats: DeviceStats {
         let kernel = interface.stats

@@ -47,8 +47,7 @@ public final class TunnelDevice: PortDevice {
         changeCount += 1
     }
 
-    public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures)
-    { ([], [], [], []) }
+    public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures) { ([], [], [], []) }
     public var stats: DeviceStats { DeviceStats() }
     public var status: [String: String] { [:] }
 

@@ -179,8 +179,10 @@ public struct OVSDBDatum: Sendable, Hashable {
 
     /// Reads the wire form, checking types, constraints and size against `type`.
     /// With `anySize` the size limits of the type do not apply (differences, mutations, conditions).
-    public init(json: JSON, type: OVSDBColumnType, anySize: Bool = false,
-                named: ((String) -> UUID?)? = nil) throws(OVSDBError) {
+    public init(
+        json: JSON, type: OVSDBColumnType, anySize: Bool = false,
+        named: ((String) -> UUID?)? = nil
+    ) throws(OVSDBError) {
         if type.isMap || json.arrayValue?.first == .string("map") {
             guard type.isMap, let valueType = type.value else { throw .syntax(json, "expected \(type.key.type.rawValue)") }
             guard let array = json.arrayValue, array.count == 2, array[0] == .string("map"), let pairs = array[1].arrayValue

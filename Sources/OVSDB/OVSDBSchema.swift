@@ -81,8 +81,10 @@ public struct OVSDBBaseType: Sendable, Hashable {
         }
     }
 
-    private static func outside<Number: Comparable>(_ value: Number, _ low: Number?, _ high: Number?, _ text: String,
-                                                    _ print: (Number) -> String) -> String? {
+    private static func outside<Number: Comparable>(
+        _ value: Number, _ low: Number?, _ high: Number?, _ text: String,
+        _ print: (Number) -> String
+    ) -> String? {
         switch (low, high) {
         case (let low?, let high?) where value < low || value > high:
             "\(text) is not in the valid range \(print(low)) to \(print(high)) (inclusive)"
@@ -228,9 +230,10 @@ public struct OVSDBSchema: Sendable {
             guard let type = json["type"] else {
                 throw .syntax(json, "Parsing schema for column \(column) failed: Required 'type' member is missing.")
             }
-            parsed[column] = OVSDBColumnSchema(name: column, type: try OVSDBColumnType(json: type),
-                                               isEphemeral: json["ephemeral"]?.boolValue ?? false,
-                                               isMutable: json["mutable"]?.boolValue ?? true)
+            parsed[column] = OVSDBColumnSchema(
+                name: column, type: try OVSDBColumnType(json: type),
+                isEphemeral: json["ephemeral"]?.boolValue ?? false,
+                isMutable: json["mutable"]?.boolValue ?? true)
         }
         var indexes: [[String]] = []
         for index in json["indexes"]?.arrayValue ?? [] {
@@ -240,8 +243,9 @@ public struct OVSDBSchema: Sendable {
             }
             indexes.append(names)
         }
-        return OVSDBTableSchema(name: name, columns: parsed, columnOrder: columns.keys,
-                                maxRows: json["maxRows"]?.integerValue.map { Int(clamping: $0) },
-                                isRoot: hasRoots ? json["isRoot"]?.boolValue ?? false : true, indexes: indexes)
+        return OVSDBTableSchema(
+            name: name, columns: parsed, columnOrder: columns.keys,
+            maxRows: json["maxRows"]?.integerValue.map { Int(clamping: $0) },
+            isRoot: hasRoots ? json["isRoot"]?.boolValue ?? false : true, indexes: indexes)
     }
 }

@@ -14,8 +14,9 @@ public struct UUID: Sendable, Hashable, Comparable, LosslessStringConvertible {
 
     /// A fresh random UUID (version 4).
     public static func random() -> UUID {
-        UUID(high: .random(in: .min ... .max) & ~0xf000 | 0x4000,
-             low: .random(in: .min ... .max) & ~(3 << 62) | 1 << 63)
+        UUID(
+            high: .random(in: .min ... .max) & ~0xf000 | 0x4000,
+            low: .random(in: .min ... .max) & ~(3 << 62) | 1 << 63)
     }
 
     /// Parses the 36-character form, in either case.

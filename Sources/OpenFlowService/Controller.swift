@@ -237,8 +237,9 @@ final class Controller {
                 if connection.lastReceived >= stateSince {
                     enter(.active)
                 } else if now - stateSince >= settings.inactivityProbe {
-                    Self.log.err("\(label): no response to inactivity probe after "
-                        + "\(settings.inactivityProbe / 1000) seconds, disconnecting")
+                    Self.log.err(
+                        "\(label): no response to inactivity probe after "
+                            + "\(settings.inactivityProbe / 1000) seconds, disconnecting")
                     connection.close("Connection timed out")
                 }
             }

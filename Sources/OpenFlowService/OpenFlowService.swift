@@ -189,8 +189,9 @@ public final class OpenFlowService {
         let probe = primaries.map { $0.settings.inactivityProbe }.max() ?? 5000
         let longest = primaries.map { now - $0.disconnectedSince }.min() ?? 0
         guard !isFailOpen, probe > 0, longest >= 3 * max(1000, probe) else { return }
-        Self.log.warn("\(owner.name): Could not connect to controller (or switch failed controller's post-connection "
-            + "admission control policy) for \(longest / 1000) seconds, failing open")
+        Self.log.warn(
+            "\(owner.name): Could not connect to controller (or switch failed controller's post-connection "
+                + "admission control policy) for \(longest / 1000) seconds, failing open")
         isFailOpen = true
         owner.addHiddenFlow(.init(), priority: 0xf0f0f0, actions: [.output(.normal, maxLength: 0)])
     }

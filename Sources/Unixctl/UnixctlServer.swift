@@ -72,15 +72,19 @@ public final class UnixctlServer {
     /// - Parameters:
     ///   - usage: its arguments, as `list-commands` prints them.
     ///   - maxArgs: `Int.max` for any number.
-    public func register(_ name: String, _ usage: String, _ minArgs: Int, _ maxArgs: Int,
-                         _ run: @escaping (_ args: [String]) -> UnixctlReply) {
+    public func register(
+        _ name: String, _ usage: String, _ minArgs: Int, _ maxArgs: Int,
+        _ run: @escaping (_ args: [String]) -> UnixctlReply
+    ) {
         commands[name] = Command(usage: usage, minArgs: minArgs, maxArgs: maxArgs) { args, _ in run(args) }
     }
 
     /// As ``register(_:_:_:_:_:)-(_,_,_,_,([String])->UnixctlReply)`` for a command that may keep its
     /// command object, return `.deferred`, and reply later.
-    public func register(_ name: String, _ usage: String, _ minArgs: Int, _ maxArgs: Int,
-                         deferred run: @escaping (_ args: [String], _ command: UnixctlCommand) -> UnixctlReply) {
+    public func register(
+        _ name: String, _ usage: String, _ minArgs: Int, _ maxArgs: Int,
+        deferred run: @escaping (_ args: [String], _ command: UnixctlCommand) -> UnixctlReply
+    ) {
         commands[name] = Command(usage: usage, minArgs: minArgs, maxArgs: maxArgs, run: run)
     }
 

@@ -60,8 +60,10 @@ public final class VlogModule: Sendable {
         if honoursRateLimits.load(ordering: .relaxed) {
             guard let dropped = limit.admit() else { return }
             if dropped.count > 0 {
-                Vlog.emit(self, level, "Dropped \(dropped.count) log messages in last \(dropped.since) seconds "
-                    + "(most recently, \(dropped.latest) seconds ago) due to excessive rate")
+                Vlog.emit(
+                    self, level,
+                    "Dropped \(dropped.count) log messages in last \(dropped.since) seconds "
+                        + "(most recently, \(dropped.latest) seconds ago) due to excessive rate")
             }
         }
         Vlog.emit(self, level, message())
@@ -151,8 +153,9 @@ public enum Vlog {
 
     static func emit(_ module: VlogModule, _ level: VlogLevel, _ message: String) {
         let started = started
-        let record = VlogRecord(module: module.name, level: level, message: message, serial: 0, seconds: 0,
-                                milliseconds: 0, elapsed: monotonicMilliseconds() - started, program: "", facility: 3)
+        let record = VlogRecord(
+            module: module.name, level: level, message: message, serial: 0, seconds: 0,
+            milliseconds: 0, elapsed: monotonicMilliseconds() - started, program: "", facility: 3)
         output.withLock { output in write(record, module, &output) }
     }
 

@@ -86,7 +86,9 @@ extension Vlog {
         var text = "                 console    syslog    file\n                 -------    ------    ------\n"
         let modules = registry.withLock { registry in registry.modules.values.sorted { $0.name < $1.name } }
         for module in modules {
-            let name = module.name.utf8.count >= 16 ? module.name
+            let name =
+                module.name.utf8.count >= 16
+                ? module.name
                 : module.name + String(repeating: " ", count: 16 - module.name.utf8.count)
             func column(_ destination: VlogDestination) -> String {
                 let level = module.level(destination).name

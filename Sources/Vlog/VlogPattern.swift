@@ -96,14 +96,15 @@ enum VlogPattern {
         // `#` characters stand for the decimal digits of the second, most significant first.
         var fraction = record.milliseconds
         var divisor = 100
-        return String(expanded.map { character -> Character in
-            guard character == "#" else { return character }
-            guard divisor > 0 else { return "0" }
-            let digit = fraction / divisor
-            fraction %= divisor
-            divisor /= 10
-            return Character(String(digit))
-        })
+        return String(
+            expanded.map { character -> Character in
+                guard character == "#" else { return character }
+                guard divisor > 0 else { return "0" }
+                let digit = fraction / divisor
+                fraction %= divisor
+                divisor /= 10
+                return Character(String(digit))
+            })
     }
 
     private static func hostName() -> String {

@@ -122,7 +122,8 @@ final class Daemon {
         daemon.registerAll()
         commands = [general, daemon]
         guard options.unixctl != "none" else { return }
-        let path = options.unixctl.map { Directories.absolute($0, in: directories.run) }
+        let path =
+            options.unixctl.map { Directories.absolute($0, in: directories.run) }
             ?? "\(directories.run)/ovs-vswitchd.\(getpid()).ctl"
         server.listen(path: path) { error in
             guard let error else { return }

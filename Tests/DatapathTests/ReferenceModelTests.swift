@@ -65,7 +65,14 @@ private enum Model {
             case 3: .popVLAN
             case 4:
                 .set(
-                    DpSet(.eth, [.init([Location.ethSrc, Location.ethDst].randomElement(using: &g)!, UInt128(UInt64.random(in: 0...0xffff_ffff_ffff, using: &g)), mask: UInt128(UInt64.random(in: 0...0xffff_ffff_ffff, using: &g)))]))
+                    DpSet(
+                        .eth,
+                        [
+                            .init(
+                                [Location.ethSrc, Location.ethDst].randomElement(using: &g)!,
+                                UInt128(UInt64.random(in: 0...0xffff_ffff_ffff, using: &g)),
+                                mask: UInt128(UInt64.random(in: 0...0xffff_ffff_ffff, using: &g)))
+                        ]))
             case 5: .truncate(UInt32.random(in: 14...60, using: &g))
             default: .clone(randomActions(&g, depth: depth + 1))
             }
@@ -88,7 +95,9 @@ private enum Model {
                     match.set(Location.inPort, UInt128(port))
                     match.set(Location.ethType, UInt128(type))
                     try engine.putFlow(
-                        DpFlowPut(.create, DpFlow(ufid: UFID(key: match.key, mask: match.mask), key: match.key, mask: match.mask, actions: actions)))
+                        DpFlowPut(
+                            .create,
+                            DpFlow(ufid: UFID(key: match.key, mask: match.mask), key: match.key, mask: match.mask, actions: actions)))
                     flows.append((port, type, actions))
                 }
             }
@@ -144,7 +153,12 @@ private enum Model {
             var key = FlowKey()
             key.extract(from: &packet)
             packet.apply(
-                DpSet(.ipv4, [.init(Location.nwSrc, UInt128(to.nwSrc)), .init(Location.nwDst, UInt128(to.nwDst)), .init(Location.nwTTL, 63), .init(Location.nwTOS, 0x10)]),
+                DpSet(
+                    .ipv4,
+                    [
+                        .init(Location.nwSrc, UInt128(to.nwSrc)), .init(Location.nwDst, UInt128(to.nwDst)), .init(Location.nwTTL, 63),
+                        .init(Location.nwTOS, 0x10),
+                    ]),
                 key: &key)
             let kind: DpSetKind = proto == IPProtocol.tcp ? .tcp : proto == IPProtocol.udp ? .udp : .sctp
             packet.apply(DpSet(kind, [.init(Location.tpSrc, 4321), .init(Location.tpDst, 8080)]), key: &key)

@@ -19,9 +19,11 @@ final class RealServer {
 
     func restart() async throws {
         stop()
-        process = try start("ovsdb-server", [
-            "--remote=punix:\(socket)", "--unixctl=\(scratch.file("ctl"))", "-vsyslog:off", scratch.file("conf.db"),
-        ])
+        process = try start(
+            "ovsdb-server",
+            [
+                "--remote=punix:\(socket)", "--unixctl=\(scratch.file("ctl"))", "-vsyslog:off", scratch.file("conf.db"),
+            ])
         let socket = socket
         _ = try await until { exists(socket) }
     }
@@ -48,7 +50,9 @@ struct ClientTests {
         let client = try await OnLoop(loop) {
             OVSDBClient(remote: .unix(path: socket), tables: ClientTests.tables, eventLoop: loop)
         }
-        try await client.run { $0.setLock("ovs_vswitchd"); $0.start() }
+        try await client.run {
+            $0.setLock("ovs_vswitchd"); $0.start()
+        }
         return client
     }
 
@@ -59,9 +63,10 @@ struct ClientTests {
         let vsctl = { (arguments: [String]) in try run("ovs-vsctl", ["--db=unix:\(server.socket)", "--no-wait"] + arguments) }
         #expect(try vsctl(["init"]).status == 0)
         #expect(try vsctl(["add-br", "br0", "--", "set", "bridge", "br0", "other_config:a=b", "other_config:c=d"]).status == 0)
-        #expect(try await client.until { client in
-            client.rows("Bridge").values.first?.map("other_config") == ["a": "b", "c": "d"]
-        })
+        #expect(
+            try await client.until { client in
+                client.rows("Bridge").values.first?.map("other_config") == ["a": "b", "c": "d"]
+            })
         #expect(try vsctl(["remove", "bridge", "br0", "other_config", "a", "--", "set", "bridge", "br0", "other_config:c=e"]).status == 0)
         #expect(try await client.until { $0.rows("Bridge").values.first?.map("other_config") == ["c": "e"] })
         try await client.run { client in
@@ -106,9 +111,10 @@ struct ClientTests {
         // A second client waits for the lock.
         let second = try await makeClient(server.socket)
         #expect(try await second.until { $0.isConnected && $0.isLockContended })
-        #expect(try await commit(second) { client, transaction in
-            transaction.set(try #require(client.singleton("Open_vSwitch")), ["ovs_version": .string("x")])
-        } == .notLocked)
+        #expect(
+            try await commit(second) { client, transaction in
+                transaction.set(try #require(client.singleton("Open_vSwitch")), ["ovs_version": .string("x")])
+            } == .notLocked)
         try await client.run { $0.stop() }
         #expect(try await second.until { $0.hasLock })
 
@@ -129,8 +135,10 @@ struct ClientTests {
         try await second.run { $0.stop() }
     }
 
-    func commit(_ client: OnLoop<OVSDBClient>,
-                _ fill: @escaping @Sendable (OVSDBClient, OVSDBTransaction) throws -> Void) async throws -> OVSDBCommitStatus {
+    func commit(
+        _ client: OnLoop<OVSDBClient>,
+        _ fill: @escaping @Sendable (OVSDBClient, OVSDBTransaction) throws -> Void
+    ) async throws -> OVSDBCommitStatus {
         let loop = client.loop
         let box = client.box
         return try await loop.flatSubmit {

@@ -40,7 +40,9 @@ final class EmbeddedServer: Sendable {
         try await server.loop.submit { [box = server.box] in box.value = nil }.get()
     }
 
-    func vsctl(_ arguments: String...) throws -> Output { try run("ovs-vsctl", ["--db=unix:\(socket)", "--no-wait", "--timeout=10"] + arguments) }
+    func vsctl(_ arguments: String...) throws -> Output {
+        try run("ovs-vsctl", ["--db=unix:\(socket)", "--no-wait", "--timeout=10"] + arguments)
+    }
 
     /// The results of a transaction, as text.
     func transact(_ operations: String, database: String = "Open_vSwitch") throws -> String {
@@ -67,7 +69,9 @@ struct ServerTests {
         let server = try await EmbeddedServer(scratch.path)
         #expect(try server.vsctl("init").status == 0)
         #expect(try server.vsctl("add-br", "br0").output == "")
-        #expect(try server.vsctl("add-port", "br0", "p1", "tag=5", "--", "set", "interface", "p1", "type=dummy", "other_config:x=y").status == 0)
+        #expect(
+            try server.vsctl("add-port", "br0", "p1", "tag=5", "--", "set", "interface", "p1", "type=dummy", "other_config:x=y").status == 0
+        )
         #expect(try server.vsctl("add-bond", "br0", "b0", "e1", "e2").status == 0)
         #expect(try server.vsctl("list-ports", "br0").output == "b0\np1\n")
         #expect(try server.vsctl("get", "port", "p1", "tag").output == "5\n")
@@ -86,7 +90,9 @@ struct ServerTests {
         let dump = try run("ovsdb-client", ["dump", "unix:\(server.socket)", "Open_vSwitch", "Bridge", "name"]).output
         #expect(dump == "Bridge table\nname\n----\nbr0\n")
         #expect(try run("ovsdb-client", ["dump", "unix:\(server.socket)"]).status == 0)
-        #expect(try run("ovsdb-client", ["dump", "unix:\(server.socket)", "_Server", "Database", "name", "model"]).output.contains("standalone Open_vSwitch"))
+        #expect(
+            try run("ovsdb-client", ["dump", "unix:\(server.socket)", "_Server", "Database", "name", "model"]).output.contains(
+                "standalone Open_vSwitch"))
 
         let log = try run("ovsdb-tool", ["-mm", "show-log", server.file])
         #expect(log.status == 0 && log.output.contains("ovs-vsctl") && log.output.contains("insert row"))
@@ -178,16 +184,24 @@ struct ServerTests {
         let scratch = try Scratch()
         let server = try await EmbeddedServer(scratch.path)
         _ = try server.vsctl("init")
-        let missing = try server.transact(#"{"op":"mutate","table":"Open_vSwitch","where":[],"mutations":[["bridges","insert",["uuid","00000000-0000-0000-0000-000000000001"]]]}"#)
-        #expect(missing.contains("referential integrity violation") && missing.contains("references nonexistent row 00000000-0000-0000-0000-000000000001 in table Bridge."))
+        let missing = try server.transact(
+            #"{"op":"mutate","table":"Open_vSwitch","where":[],"mutations":[["bridges","insert",["uuid","00000000-0000-0000-0000-000000000001"]]]}"#
+        )
+        #expect(
+            missing.contains("referential integrity violation")
+                && missing.contains("references nonexistent row 00000000-0000-0000-0000-000000000001 in table Bridge."))
         #expect(try server.vsctl("add-br", "br0").status == 0)
         #expect(try server.transact(#"{"op":"delete","table":"Bridge","where":[]}"#).contains("because of 1 remaining reference(s)"))
-        let duplicate = try server.transact(#"{"op":"insert","table":"Bridge","uuid-name":"b","row":{"name":"br0"}},{"op":"mutate","table":"Open_vSwitch","where":[],"mutations":[["bridges","insert",["named-uuid","b"]]]}"#)
+        let duplicate = try server.transact(
+            #"{"op":"insert","table":"Bridge","uuid-name":"b","row":{"name":"br0"}},{"op":"mutate","table":"Open_vSwitch","where":[],"mutations":[["bridges","insert",["named-uuid","b"]]]}"#
+        )
         #expect(duplicate.contains("identical values (\\\"br0\\\") for index on column \\\"name\\\""))
         // A non-root row that nothing refers to does not outlive its transaction.
         _ = try server.transact(#"{"op":"insert","table":"Port","row":{"name":"lost"}}"#)
         #expect(try server.vsctl("--columns=name", "list", "port").output == "name                : br0\n")
-        #expect(try server.transact(#"{"op":"update","table":"Bridge","where":[],"row":{"name":"x"}}"#).contains("Cannot update immutable column name in table Bridge."))
+        #expect(
+            try server.transact(#"{"op":"update","table":"Bridge","where":[],"row":{"name":"x"}}"#).contains(
+                "Cannot update immutable column name in table Bridge."))
         try await server.close()
     }
 
@@ -198,7 +212,10 @@ struct ServerTests {
         let output = scratch.file("monitor")
         _ = FileManager.default.createFile(atPath: output, contents: nil)
         let handle = try #require(FileHandle(forWritingAtPath: output))
-        let monitor = try start("ovsdb-client", ["--format=csv", "--no-headings", "monitor", "unix:\(server.socket)", "Open_vSwitch", "Bridge", "name,fail_mode"], standardOutput: handle)
+        let monitor = try start(
+            "ovsdb-client",
+            ["--format=csv", "--no-headings", "monitor", "unix:\(server.socket)", "Open_vSwitch", "Bridge", "name,fail_mode"],
+            standardOutput: handle)
         defer { monitor.end() }
         try await Task.sleep(for: .milliseconds(300))
         _ = try server.vsctl("add-br", "br0")
@@ -211,11 +228,13 @@ struct ServerTests {
         // A lock is handed over, and a waiting transaction goes on when its row appears.
         let lockFile = scratch.file("lock")
         _ = FileManager.default.createFile(atPath: lockFile, contents: nil)
-        let first = try start("ovsdb-client", ["lock", "unix:\(server.socket)", "a_lock"], standardOutput: FileHandle(forWritingAtPath: lockFile))
+        let first = try start(
+            "ovsdb-client", ["lock", "unix:\(server.socket)", "a_lock"], standardOutput: FileHandle(forWritingAtPath: lockFile))
         #expect(try await until { (try? String(contentsOfFile: lockFile, encoding: .utf8))?.contains("true") ?? false })
         let secondFile = scratch.file("lock2")
         _ = FileManager.default.createFile(atPath: secondFile, contents: nil)
-        let second = try start("ovsdb-client", ["lock", "unix:\(server.socket)", "a_lock"], standardOutput: FileHandle(forWritingAtPath: secondFile))
+        let second = try start(
+            "ovsdb-client", ["lock", "unix:\(server.socket)", "a_lock"], standardOutput: FileHandle(forWritingAtPath: secondFile))
         defer { second.end() }
         try await Task.sleep(for: .milliseconds(200))
         #expect(try String(contentsOfFile: secondFile, encoding: .utf8) == "{\"locked\":false}\n")
@@ -226,14 +245,21 @@ struct ServerTests {
         waiter.waitUntilExit()
         #expect(waiter.terminationStatus == 0)
         let pipe = Pipe()
-        let waiting = try start("ovsdb-client", ["transact", "unix:\(server.socket)",
-            #"["Open_vSwitch",{"op":"wait","table":"Open_vSwitch","where":[],"columns":["next_cfg"],"until":"==","rows":[{"next_cfg":77}],"timeout":8000},{"op":"comment","comment":"x"}]"#],
+        let waiting = try start(
+            "ovsdb-client",
+            [
+                "transact", "unix:\(server.socket)",
+                #"["Open_vSwitch",{"op":"wait","table":"Open_vSwitch","where":[],"columns":["next_cfg"],"until":"==","rows":[{"next_cfg":77}],"timeout":8000},{"op":"comment","comment":"x"}]"#,
+            ],
             standardOutput: pipe)
         try await Task.sleep(for: .milliseconds(200))
         _ = try server.vsctl("set", "open_vswitch", ".", "next_cfg=77")
         #expect(String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self) == "[{},{}]\n")
         waiting.waitUntilExit()
-        #expect(try server.transact(#"{"op":"wait","table":"Open_vSwitch","where":[],"columns":["next_cfg"],"until":"==","rows":[{"next_cfg":1}],"timeout":50}"#).contains("timed out"))
+        #expect(
+            try server.transact(
+                #"{"op":"wait","table":"Open_vSwitch","where":[],"columns":["next_cfg"],"until":"==","rows":[{"next_cfg":1}],"timeout":50}"#
+            ).contains("timed out"))
         try await server.close()
     }
 
@@ -256,8 +282,10 @@ struct ServerTests {
         }
         // A file by the real server, with differences, reads the same.
         let real = try await RealServer()
-        for arguments in [["add-br", "br0"], ["add-port", "br0", "p0"], ["set", "bridge", "br0", "other_config:a=b", "other_config:c=d"],
-                          ["remove", "bridge", "br0", "other_config", "a"], ["del-port", "p0"], ["add-port", "br0", "p1"]] {
+        for arguments in [
+            ["add-br", "br0"], ["add-port", "br0", "p0"], ["set", "bridge", "br0", "other_config:a=b", "other_config:c=d"],
+            ["remove", "bridge", "br0", "other_config", "a"], ["del-port", "p0"], ["add-port", "br0", "p1"],
+        ] {
             #expect(try run("ovs-vsctl", ["--db=unix:\(real.socket)", "--no-wait"] + arguments).status == 0)
         }
         real.stop()
@@ -288,12 +316,14 @@ struct ServerTests {
         let scratch = try Scratch()
         let server = try await EmbeddedServer(scratch.path)
         let socket = server.socket
-        for text in ["x", "[]", "{}", #"{"id":1,"method":"transact","params":[[]]}"#, #"{"id":1,"method":"monitor","params":["Open_vSwitch"]}"#,
-                     #"{"id":1,"method":"monitor_cond_since","params":["Open_vSwitch",1,2,3]}"#, #"{"id":[],"method":"lock","params":[{}]}"#,
-                     #"{"id":1,"method":"monitor","params":["Open_vSwitch",null,{"Bridge":[{"columns":[null]}]}]}"#,
-                     #"{"id":null,"method":"cancel","params":[]}"#, #"{"id":1,"result":1,"error":null}"#, String(repeating: "[", count: 10_000),
-                     #"{"id":1,"method":"transact","params":["Open_vSwitch",{"op":"wait","table":"Bridge","where":[],"rows":[],"until":"!=","timeout":-9223372036854775808}]}"#,
-                     #"{"id":1,"method":"transact","params":["Open_vSwitch",{"op":"wait","table":"Bridge","where":[],"rows":[],"until":"!=","timeout":9223372036854775807}]}"#] {
+        for text in [
+            "x", "[]", "{}", #"{"id":1,"method":"transact","params":[[]]}"#, #"{"id":1,"method":"monitor","params":["Open_vSwitch"]}"#,
+            #"{"id":1,"method":"monitor_cond_since","params":["Open_vSwitch",1,2,3]}"#, #"{"id":[],"method":"lock","params":[{}]}"#,
+            #"{"id":1,"method":"monitor","params":["Open_vSwitch",null,{"Bridge":[{"columns":[null]}]}]}"#,
+            #"{"id":null,"method":"cancel","params":[]}"#, #"{"id":1,"result":1,"error":null}"#, String(repeating: "[", count: 10_000),
+            #"{"id":1,"method":"transact","params":["Open_vSwitch",{"op":"wait","table":"Bridge","where":[],"rows":[],"until":"!=","timeout":-9223372036854775808}]}"#,
+            #"{"id":1,"method":"transact","params":["Open_vSwitch",{"op":"wait","table":"Bridge","where":[],"rows":[],"until":"!=","timeout":9223372036854775807}]}"#,
+        ] {
             let channel = try await ClientBootstrap(group: loopGroup).connect(unixDomainSocketPath: socket).get()
             try await channel.writeAndFlush(ByteBuffer(string: text))
             try await Task.sleep(for: .milliseconds(20))
@@ -310,7 +340,8 @@ struct ServerTests {
         let manager = scratch.file("manager.sock")
         try await server.server.run { $0.connect(.unix(path: manager)) }
         for _ in 0..<2 {
-            #expect(try run("ovsdb-client", ["--timeout=8", "get-schema-version", "punix:\(manager)", "Open_vSwitch"]).output.contains("8.3.1"))
+            #expect(
+                try run("ovsdb-client", ["--timeout=8", "get-schema-version", "punix:\(manager)", "Open_vSwitch"]).output.contains("8.3.1"))
         }
         try await server.close()
     }
@@ -324,9 +355,10 @@ struct ServerTests {
         #expect(try server.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "other_config:a=b", "other_config:c=d").status == 0)
         #expect(try server.vsctl("remove", "bridge", "br0", "other_config", "a").status == 0)
         #expect(try await client.until { $0.rows("Bridge").values.first?.map("other_config") == ["c": "d"] })
-        #expect(try await tests.commit(client) { client, transaction in
-            transaction.set(try #require(client.rows("Interface").values.first), ["statistics": .map(["rx_packets": 1])])
-        } == .success)
+        #expect(
+            try await tests.commit(client) { client, transaction in
+                transaction.set(try #require(client.rows("Interface").values.first), ["statistics": .map(["rx_packets": 1])])
+            } == .success)
         #expect(try await client.run { $0.rows("Interface").values.first?.integerMap("statistics") } == ["rx_packets": 1])
         // Ephemeral columns do not reach the disk.
         let interfaces = try run("ovsdb-tool", ["-mm", "show-log", server.file]).output

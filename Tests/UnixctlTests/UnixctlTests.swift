@@ -19,10 +19,12 @@ import Unixctl
             let server = UnixctlServer(eventLoop: loop, version: "ovs-vswitchd (Open vSwitch) 3.1.0")
             box.value = server
             server.register("sum", "a [b]", 1, 2) { .ok($0.joined(separator: "+")) }
-            server.register("later", "", 0, 0, deferred: { _, command in
-                loop.assumeIsolated().scheduleTask(in: .milliseconds(20)) { command.reply("done") }
-                return .deferred
-            })
+            server.register(
+                "later", "", 0, 0,
+                deferred: { _, command in
+                    loop.assumeIsolated().scheduleTask(in: .milliseconds(20)) { command.reply("done") }
+                    return .deferred
+                })
             let promise = loop.makePromise(of: Void.self)
             server.listen(path: path) { error in error.map { promise.fail($0) } ?? promise.succeed(()) }
             return promise.futureResult
@@ -52,7 +54,8 @@ import Unixctl
         #expect(try client.run("later") == .ok("done\n"))
         #expect(try client.run("sum") == .error("\"sum\" command requires at least 1 arguments\n"))
         #expect(try client.run("sum", ["1", "2", "3"]) == .error("\"sum\" command takes at most 2 arguments\n"))
-        #expect(try client.run("nope") == .error("\"nope\" is not a valid command (use \"list-commands\" to see a list of valid commands)\n"))
+        #expect(
+            try client.run("nope") == .error("\"nope\" is not a valid command (use \"list-commands\" to see a list of valid commands)\n"))
         try await stop(server)
     }
 
@@ -63,7 +66,9 @@ import Unixctl
         #expect(try appctl("sum", "é", "\n\"").text == "é+\n\"\n")
         #expect(try appctl("later").text == "done\n")
         let list = try appctl("list-commands").text
-        #expect(list.hasPrefix("The available commands are:\n  later                   \n  list-commands           \n  sum                     a [b]\n"))
+        #expect(
+            list.hasPrefix(
+                "The available commands are:\n  later                   \n  list-commands           \n  sum                     a [b]\n"))
         #expect(try appctl("nope").status == 2)
         #expect(try appctl("vlog/set", "foo").text.hasPrefix("no destination, level, or module \"foo\"\n"))
         try await stop(server)
@@ -87,10 +92,12 @@ import Unixctl
     }
 
     @Test func vlogPatterns() {
-        let record = VlogRecord(module: "m", level: .warn, message: "text", serial: 7, seconds: 0, milliseconds: 42,
-                                elapsed: 5, program: "prog", facility: 16)
-        #expect(VlogPattern.expand("%D{%Y-%m-%dT%H:%M:%S.###Z}|%05N|%c|%p|%m|%5p|%-6p|%A|%B|%r|%q|%%", record)
-            == "1970-01-01T00:00:00.042Z|00007|m|WARN|text| WARN|WARN  |prog|132|5|q|%")
+        let record = VlogRecord(
+            module: "m", level: .warn, message: "text", serial: 7, seconds: 0, milliseconds: 42,
+            elapsed: 5, program: "prog", facility: 16)
+        #expect(
+            VlogPattern.expand("%D{%Y-%m-%dT%H:%M:%S.###Z}|%05N|%c|%p|%m|%5p|%-6p|%A|%B|%r|%q|%%", record)
+                == "1970-01-01T00:00:00.042Z|00007|m|WARN|text| WARN|WARN  |prog|132|5|q|%")
     }
 
     @Test func vlogFile() throws {

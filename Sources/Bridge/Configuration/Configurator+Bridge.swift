@@ -190,7 +190,8 @@ extension BridgeConfigurator {
             .sorted { $0.target < $1.target }
         bridge.controllers = control
         let hasControllers = control.controllers.contains { target in
-            target.isService.map { !$0 } ?? !(target.target.hasPrefix("ptcp:") || target.target.hasPrefix("pssl:") || target.target.hasPrefix("punix:"))
+            target.isService.map { !$0 }
+                ?? !(target.target.hasPrefix("ptcp:") || target.target.hasPrefix("pssl:") || target.target.hasPrefix("punix:"))
         }
         let before = bridge.control
         bridge.control = (control.failMode, hasControllers)

@@ -64,10 +64,12 @@ final class StatusWriter {
         for (id, row) in client.rows("Interface") { transaction.set(row, columns(of: configurator.outcomes[id], counts)) }
         for (_, bridge) in configurator.bridges {
             guard let row = client.row("Bridge", bridge.id) else { continue }
-            transaction.set(row, [
-                "datapath_id": .string(hex16(bridge.target.datapathID)),
-                "datapath_version": .string(bridge.target.backer.dpif.type == "system" ? "<unknown>" : "<built-in>"),
-            ])
+            transaction.set(
+                row,
+                [
+                    "datapath_id": .string(hex16(bridge.target.datapathID)),
+                    "datapath_version": .string(bridge.target.backer.dpif.type == "system" ? "<unknown>" : "<built-in>"),
+                ])
             setControllers(bridge, transaction)
         }
         if !configurator.bridges.isEmpty || configurator.isConfigured { clearLostBridges(transaction) }
@@ -106,11 +108,12 @@ final class StatusWriter {
         let states = configurator.controllers.status(bridge.target)
         for target in bridge.controllers.controllers {
             let state = states[target.id] ?? ControllerStatus()
-            let role: String? = switch state.role {
-            case "primary": "master"
-            case "secondary": "slave"
-            default: state.role
-            }
+            let role: String? =
+                switch state.role {
+                case "primary": "master"
+                case "secondary": "slave"
+                default: state.role
+                }
             transaction.set("Controller", target.id, "is_connected", .bool(state.isConnected))
             transaction.set("Controller", target.id, "role", .optional(role))
             transaction.set("Controller", target.id, "status", .map(state.status))

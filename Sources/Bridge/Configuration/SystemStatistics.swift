@@ -44,7 +44,8 @@ final class SystemStatistics {
         if size.count > 1 {
             var usage = rusage()
             getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage)
-            let cpu = (Int(usage.ru_utime.tv_sec) + Int(usage.ru_stime.tv_sec)) * 1000
+            let cpu =
+                (Int(usage.ru_utime.tv_sec) + Int(usage.ru_stime.tv_sec)) * 1000
                 + (Int(usage.ru_utime.tv_usec) + Int(usage.ru_stime.tv_usec)) / 1000
             var now = timespec()
             clock_gettime(CLOCK_MONOTONIC, &now)

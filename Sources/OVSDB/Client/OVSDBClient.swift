@@ -58,8 +58,10 @@ public final class OVSDBClient {
     /// - Parameters:
     ///   - tables: What to follow; tables and columns that the server does not have are left out.
     ///   - eventLoop: Every callback comes from it, and every call must be made on it.
-    public init(remote: OVSDBRemote, database: String = "Open_vSwitch", tables: [String: OVSDBTableSelection],
-                eventLoop: any EventLoop) {
+    public init(
+        remote: OVSDBRemote, database: String = "Open_vSwitch", tables: [String: OVSDBTableSelection],
+        eventLoop: any EventLoop
+    ) {
         self.remote = remote
         self.database = database
         self.eventLoop = eventLoop
@@ -300,8 +302,9 @@ public final class OVSDBClient {
                 continue
             }
             let columns = (selection.columns ?? known.columnOrder).filter { known.columns[$0] != nil }
-            fresh.types[table] = Dictionary(columns.compactMap { name in known.columns[name].map { (name, $0.type) } },
-                                            uniquingKeysWith: { first, _ in first })
+            fresh.types[table] = Dictionary(
+                columns.compactMap { name in known.columns[name].map { (name, $0.type) } },
+                uniquingKeysWith: { first, _ in first })
             requests[table] = [["columns": .array(columns.map { .string($0) })]]
         }
         let monitor: [JSON] = [.string(database), monitorID, .object(requests)]
@@ -309,7 +312,8 @@ public final class OVSDBClient {
             guard let self else { return }
             if let result {
                 guard let found = result[0]?.boolValue, let last = result[1]?.stringValue.flatMap(UUID.init),
-                      let updates = result[2] else { return self.fail("malformed monitor_cond_since reply") }
+                    let updates = result[2]
+                else { return self.fail("malformed monitor_cond_since reply") }
                 self.lastTransaction = last
                 var base = fresh
                 if found { base.tables = self.replica.tables }

@@ -26,7 +26,9 @@ struct OVSDBReplica {
                 guard let uuid = UUID(key) else { throw .syntax(nil, "<table-update> for table \"\(table)\" contains bad UUID \"\(key)\"") }
                 guard let update = update.objectValue else { throw .syntax(update, "<row-update> is not an object") }
                 let previous = self.tables[table]?[uuid]
-                let next = try format == .update ? replaced(table, uuid, previous, update, columns)
+                let next =
+                    try format == .update
+                    ? replaced(table, uuid, previous, update, columns)
                     : modified(table, uuid, previous, update, columns)
                 self.tables[table, default: [:]][uuid] = next
                 if let change = OVSDBReplica.change(previous, next) { changes.record(table, uuid, change) }
@@ -35,16 +37,20 @@ struct OVSDBReplica {
         return changes
     }
 
-    private func replaced(_ table: String, _ uuid: UUID, _ previous: OVSDBRow?, _ update: JSONObject,
-                          _ types: [String: OVSDBColumnType]) throws(OVSDBError) -> OVSDBRow? {
+    private func replaced(
+        _ table: String, _ uuid: UUID, _ previous: OVSDBRow?, _ update: JSONObject,
+        _ types: [String: OVSDBColumnType]
+    ) throws(OVSDBError) -> OVSDBRow? {
         guard let new = update["new"] else { return nil }
         var row = previous ?? OVSDBRow(table: table, uuid: uuid, columns: types.mapValues(\.defaultDatum))
         for (column, datum) in try data(new, types, anySize: false) { row.columns[column] = datum }
         return row
     }
 
-    private func modified(_ table: String, _ uuid: UUID, _ previous: OVSDBRow?, _ update: JSONObject,
-                          _ types: [String: OVSDBColumnType]) throws(OVSDBError) -> OVSDBRow? {
+    private func modified(
+        _ table: String, _ uuid: UUID, _ previous: OVSDBRow?, _ update: JSONObject,
+        _ types: [String: OVSDBColumnType]
+    ) throws(OVSDBError) -> OVSDBRow? {
         guard let operation = update.keys.first, let content = update[operation] else {
             throw .syntax(.object(update), "<row-update2> is empty")
         }
@@ -67,8 +73,10 @@ struct OVSDBReplica {
         }
     }
 
-    private func data(_ json: JSON, _ types: [String: OVSDBColumnType],
-                      anySize: Bool) throws(OVSDBError) -> [(String, OVSDBDatum)] {
+    private func data(
+        _ json: JSON, _ types: [String: OVSDBColumnType],
+        anySize: Bool
+    ) throws(OVSDBError) -> [(String, OVSDBDatum)] {
         guard let object = json.objectValue else { throw .syntax(json, "<row> is not an object") }
         var data: [(String, OVSDBDatum)] = []
         for (column, value) in object {

@@ -59,10 +59,13 @@ public final class OVSDBTransaction {
     public func mutate(_ table: String, _ uuid: UUID, _ column: String, _ mutator: String, _ argument: OVSDBDatum) {
         guard let type = client.columnType(table, column) else { return }
         // Deleting from a map may be by keys alone.
-        let argumentType = type.isMap && argument.values.isEmpty && mutator == "delete"
+        let argumentType =
+            type.isMap && argument.values.isEmpty && mutator == "delete"
             ? OVSDBColumnType(key: type.key, min: 0, max: .max) : type
-        operations.append(["op": "mutate", "table": .string(table), "where": self.where(uuid),
-                           "mutations": [[.string(column), .string(mutator), argument.json(argumentType)]]])
+        operations.append([
+            "op": "mutate", "table": .string(table), "where": self.where(uuid),
+            "mutations": [[.string(column), .string(mutator), argument.json(argumentType)]],
+        ])
     }
 
     /// Adds one to an integer column.
@@ -73,8 +76,10 @@ public final class OVSDBTransaction {
     /// Makes the commit fail with ``OVSDBCommitStatus/tryAgain`` if the column is not as the replica has it.
     public func verify(_ row: OVSDBRow, _ column: String) {
         guard let type = client.columnType(row.table, column), let datum = row[column] else { return }
-        operations.append(["op": "wait", "table": .string(row.table), "timeout": 0, "where": self.where(row.uuid),
-                           "columns": [.string(column)], "until": "==", "rows": [[column: datum.json(type)]]])
+        operations.append([
+            "op": "wait", "table": .string(row.table), "timeout": 0, "where": self.where(row.uuid),
+            "columns": [.string(column)], "until": "==", "rows": [[column: datum.json(type)]],
+        ])
     }
 
     /// A comment for the database log.
@@ -116,7 +121,8 @@ public final class OVSDBTransaction {
         switch json {
         case .array(let elements):
             if elements.count == 2, elements[0] == "uuid", let uuid = elements[1].stringValue.flatMap(UUID.init),
-               let name = names[uuid] {
+                let name = names[uuid]
+            {
                 return ["named-uuid", .string(name)]
             }
             return .array(elements.map(named))

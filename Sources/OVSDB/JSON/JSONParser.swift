@@ -151,7 +151,9 @@ private struct JSONParser {
             var code = try hexadecimal()
             if (0xd800...0xdbff).contains(code), consume(UInt8(ascii: "\\")), consume(UInt8(ascii: "u")) {
                 let low = try hexadecimal()
-                guard (0xdc00...0xdfff).contains(low) else { throw error("second half of escaped surrogate pair is not trailing surrogate") }
+                guard (0xdc00...0xdfff).contains(low) else {
+                    throw error("second half of escaped surrogate pair is not trailing surrogate")
+                }
                 code = 0x10000 + (code - 0xd800) << 10 + (low - 0xdc00)
             }
             guard code != 0 else { throw error("null bytes not supported in quoted strings") }

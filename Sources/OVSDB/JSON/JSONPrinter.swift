@@ -32,7 +32,9 @@ extension JSON: CustomStringConvertible {
             output.append(UInt8(ascii: "]"))
         case .object(let object):
             output.append(UInt8(ascii: "{"))
-            let positions = sorted ? object.keys.indices.sorted { object.keys[$0] < object.keys[$1] }
+            let positions =
+                sorted
+                ? object.keys.indices.sorted { object.keys[$0] < object.keys[$1] }
                 : Array(object.keys.indices)
             for (count, position) in positions.enumerated() {
                 if count > 0 { output.append(UInt8(ascii: ",")) }

@@ -22,7 +22,9 @@ public enum JSONRPCMessage: Sendable, Equatable {
         if let method = object["method"], !method.isNull {
             guard let method = method.stringValue else { throw Malformed(description: "method is not JSON string") }
             guard let params = object["params"]?.arrayValue else { throw Malformed(description: "\"params\" must be JSON array") }
-            self = id.isNull ? .notification(method: method, params: params)
+            self =
+                id.isNull
+                ? .notification(method: method, params: params)
                 : .request(method: method, params: params, id: id)
             return
         }
@@ -32,7 +34,9 @@ public enum JSONRPCMessage: Sendable, Equatable {
             guard result.isNull else { throw Malformed(description: "message has both \"result\" and \"error\"") }
             self = .error(error, id: id)
         } else {
-            guard object["result"] != nil else { throw Malformed(description: "message has neither \"method\" nor \"result\" nor \"error\"") }
+            guard object["result"] != nil else {
+                throw Malformed(description: "message has neither \"method\" nor \"result\" nor \"error\"")
+            }
             self = .reply(result: result, id: id)
         }
     }

@@ -26,14 +26,16 @@ struct OVSDBCondition {
                 continue
             }
             guard let parts = element.arrayValue, parts.count == 3, let name = parts[0].stringValue,
-                  let functionName = parts[1].stringValue else { throw .syntax(element, "Parse error in condition.") }
+                let functionName = parts[1].stringValue
+            else { throw .syntax(element, "Parse error in condition.") }
             let (column, type) = try OVSDBCondition.column(name, table, element)
             guard let function = Function(rawValue: functionName) else {
                 throw OVSDBError("unknown function", "No function named \(functionName).")
             }
             if [.less, .lessOrEqual, .greater, .greaterOrEqual].contains(function) {
                 guard !type.isMap, type.max == 1, type.key.type == .integer || type.key.type == .real else {
-                    throw .syntax(element, "Type mismatch: \"\(functionName)\" operator may not be applied to column \(name) of type \(type.name).")
+                    throw .syntax(
+                        element, "Type mismatch: \"\(functionName)\" operator may not be applied to column \(name) of type \(type.name).")
                 }
             }
             let anySize = function == .includes || function == .excludes

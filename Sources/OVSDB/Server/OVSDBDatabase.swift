@@ -134,9 +134,10 @@ final class OVSDBDatabase {
             guard let table = tables[name] else { continue }
             for case (let uuid, let new?) in rows {
                 for (column, target) in table.references(new, .strong) where row(target, changes) == nil {
-                    throw OVSDBError("referential integrity violation",
-                                     "Table \(name) column \(table.columns[column].name) row \(uuid) references "
-                                        + "nonexistent row \(target.uuid) in table \(target.table).")
+                    throw OVSDBError(
+                        "referential integrity violation",
+                        "Table \(name) column \(table.columns[column].name) row \(uuid) references "
+                            + "nonexistent row \(target.uuid) in table \(target.table).")
                 }
             }
         }
@@ -145,15 +146,17 @@ final class OVSDBDatabase {
                 let key = OVSDBRowKey(table: name, uuid: uuid)
                 let count = counts[key] ?? strongCounts[key] ?? 0
                 if count > 0 {
-                    throw OVSDBError("referential integrity violation",
-                                     "cannot delete \(name) row \(uuid) because of \(count) remaining reference(s)")
+                    throw OVSDBError(
+                        "referential integrity violation",
+                        "cannot delete \(name) row \(uuid) because of \(count) remaining reference(s)")
                 }
             }
         }
         candidates += counts.keys
         while let key = candidates.popLast() {
             guard tables[key.table]?.schema.isRoot == false, (counts[key] ?? strongCounts[key] ?? 0) == 0,
-                  let row = row(key, changes) else { continue }
+                let row = row(key, changes)
+            else { continue }
             adjust(key, row, -1)
             changes[key.table, default: [:]][key.uuid] = .some(nil)
             candidates += (tables[key.table]?.references(row, .strong) ?? []).map(\.target)
@@ -181,9 +184,11 @@ final class OVSDBDatabase {
                 let after = before.filter { !isGone(type.key, $0) && !isGone(type.value, $1) }
                 guard after.count < before.count else { continue }
                 guard after.count >= type.min else {
-                    throw OVSDBError("constraint violation", "Deletion of \(before.count - after.count) weak reference(s) to deleted (or "
-                        + "never-existing) rows from column \"\(table.columns[column].name)\" in \"\(key.table)\" row \(key.uuid) "
-                        + "caused this column to have an invalid number of elements.")
+                    throw OVSDBError(
+                        "constraint violation",
+                        "Deletion of \(before.count - after.count) weak reference(s) to deleted (or "
+                            + "never-existing) rows from column \"\(table.columns[column].name)\" in \"\(key.table)\" row \(key.uuid) "
+                            + "caused this column to have an invalid number of elements.")
                 }
                 row.data[column] = after
                 dropped = true
@@ -196,8 +201,10 @@ final class OVSDBDatabase {
         guard let limit = table.schema.maxRows else { return }
         let count = rows.values.reduce(table.rows.count) { $0 + ($1.new == nil ? 0 : 1) - ($1.old == nil ? 0 : 1) }
         guard count > limit else { return }
-        throw OVSDBError("constraint violation", "transaction causes \"\(table.schema.name)\" table to contain \(count) rows, "
-            + "greater than the schema-defined limit of \(limit) row(s)")
+        throw OVSDBError(
+            "constraint violation",
+            "transaction causes \"\(table.schema.name)\" table to contain \(count) rows, "
+                + "greater than the schema-defined limit of \(limit) row(s)")
     }
 
     private func checkIndexes(_ table: OVSDBTable, _ rows: [UUID: (old: OVSDBStoredRow?, new: OVSDBStoredRow?)]) throws(OVSDBError) {
@@ -214,14 +221,19 @@ final class OVSDBDatabase {
                     datum.json(table.columns[column].type).text()
                 }
                 func origin(_ uuid: UUID) -> String {
-                    guard let change = rows[uuid] else { return "existed in the database before this transaction and was not modified by the transaction" }
-                    return change.old == nil ? "was inserted by this transaction"
+                    guard let change = rows[uuid] else {
+                        return "existed in the database before this transaction and was not modified by the transaction"
+                    }
+                    return change.old == nil
+                        ? "was inserted by this transaction"
                         : "existed in the database before this transaction, but modified by the transaction"
                 }
-                throw OVSDBError("constraint violation", "Transaction causes multiple rows in \"\(table.schema.name)\" table to have "
-                    + "identical values (\(values.joined(separator: ", "))) for index on column"
-                    + (names.count == 1 ? "" : "s") + " \(names.map { "\"\($0)\"" }.joined(separator: ", ")).  "
-                    + "First row, with UUID \(other), \(origin(other)).  Second row, with UUID \(uuid), \(origin(uuid)).")
+                throw OVSDBError(
+                    "constraint violation",
+                    "Transaction causes multiple rows in \"\(table.schema.name)\" table to have "
+                        + "identical values (\(values.joined(separator: ", "))) for index on column"
+                        + (names.count == 1 ? "" : "s") + " \(names.map { "\"\($0)\"" }.joined(separator: ", ")).  "
+                        + "First row, with UUID \(other), \(origin(other)).  Second row, with UUID \(uuid), \(origin(uuid)).")
             }
         }
     }

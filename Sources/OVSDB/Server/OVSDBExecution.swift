@@ -144,12 +144,14 @@ struct OVSDBExecution {
     private mutating func datum(_ json: JSON, _ type: OVSDBColumnType, anySize: Bool = false) throws(OVSDBError) -> OVSDBDatum {
         var pending = symbols
         defer { symbols = pending }
-        return try OVSDBDatum(json: json, type: type, anySize: anySize, named: { name in
-            if let known = pending[name] { return known }
-            let uuid = UUID.random()
-            pending[name] = uuid
-            return uuid
-        })
+        return try OVSDBDatum(
+            json: json, type: type, anySize: anySize,
+            named: { name in
+                if let known = pending[name] { return known }
+                let uuid = UUID.random()
+                pending[name] = uuid
+                return uuid
+            })
     }
 
     private mutating func condition(_ members: inout Members, _ table: OVSDBTable) throws(Stop) -> OVSDBCondition {
@@ -157,12 +159,14 @@ struct OVSDBExecution {
         return try data { execution throws(OVSDBError) in
             var pending = execution.symbols
             defer { execution.symbols = pending }
-            return try OVSDBCondition(json: json, table: table, named: { name in
-                if let known = pending[name] { return known }
-                let uuid = UUID.random()
-                pending[name] = uuid
-                return uuid
-            })
+            return try OVSDBCondition(
+                json: json, table: table,
+                named: { name in
+                    if let known = pending[name] { return known }
+                    let uuid = UUID.random()
+                    pending[name] = uuid
+                    return uuid
+                })
         }
     }
 
@@ -208,20 +212,28 @@ struct OVSDBExecution {
                 throw members.fail("Type mismatch for member 'uuid-name'.")
             }
             guard inserted.insert(name).inserted else {
-                throw .error(OVSDBError("duplicate uuid-name", "This \"uuid-name\" appeared on an earlier \"insert\" operation.", syntax: .string(name)))
+                throw .error(
+                    OVSDBError(
+                        "duplicate uuid-name", "This \"uuid-name\" appeared on an earlier \"insert\" operation.", syntax: .string(name)))
             }
             uuid = symbol(name)
         } else if let explicit {
             guard let text = explicit.stringValue, let parsed = UUID(text) else { throw members.fail("Type mismatch for member 'uuid'.") }
             guard database.tables[table.schema.name]?.rows[parsed] == nil, changes[table.schema.name]?[parsed] == nil else {
-                throw .error(OVSDBError("duplicate uuid", "This UUID would duplicate a UUID already present within the table or deleted within the same transaction.", syntax: .string(text)))
+                throw .error(
+                    OVSDBError(
+                        "duplicate uuid",
+                        "This UUID would duplicate a UUID already present within the table or deleted within the same transaction.",
+                        syntax: .string(text)))
             }
             uuid = parsed
         } else {
             uuid = .random()
         }
         var row = OVSDBStoredRow(data: table.defaults, version: .random())
-        for (position, datum) in try data({ execution throws(OVSDBError) in try execution.row(object, table) }) { row.data[position] = datum }
+        for (position, datum) in try data({ execution throws(OVSDBError) in try execution.row(object, table) }) {
+            row.data[position] = datum
+        }
         changes[table.schema.name, default: [:]][uuid] = .some(row)
         return ["uuid": ["uuid", .string(uuid.description)]]
     }
@@ -264,7 +276,10 @@ struct OVSDBExecution {
         try members.finish()
         let columns = try data { execution throws(OVSDBError) in try execution.row(object, table) }
         for (position, _) in columns where !table.columns[position].isMutable {
-            throw .error(OVSDBError("constraint violation", "Cannot update immutable column \(table.columns[position].name) in table \(table.schema.name).", syntax: members.json))
+            throw .error(
+                OVSDBError(
+                    "constraint violation", "Cannot update immutable column \(table.columns[position].name) in table \(table.schema.name).",
+                    syntax: members.json))
         }
         let rows = matching(table, condition)
         for (uuid, row) in rows {
@@ -297,16 +312,19 @@ struct OVSDBExecution {
         try members.finish()
         var mutations: [OVSDBMutation] = []
         for json in list {
-            mutations.append(try data { execution throws(OVSDBError) in
-                var pending = execution.symbols
-                defer { execution.symbols = pending }
-                return try OVSDBMutation(json: json, table: table, named: { name in
-                    if let known = pending[name] { return known }
-                    let uuid = UUID.random()
-                    pending[name] = uuid
-                    return uuid
+            mutations.append(
+                try data { execution throws(OVSDBError) in
+                    var pending = execution.symbols
+                    defer { execution.symbols = pending }
+                    return try OVSDBMutation(
+                        json: json, table: table,
+                        named: { name in
+                            if let known = pending[name] { return known }
+                            let uuid = UUID.random()
+                            pending[name] = uuid
+                            return uuid
+                        })
                 })
-            })
         }
         let rows = matching(table, condition)
         for (uuid, row) in rows {
@@ -333,7 +351,9 @@ struct OVSDBExecution {
         for json in rows {
             guard let object = json.objectValue else { throw .error(.syntax(json, "row must be JSON object")) }
             var row = OVSDBStoredRow(data: table.defaults, version: .zero)
-            for (position, datum) in try data({ execution throws(OVSDBError) in try execution.row(object, table) }) { row.data[position] = datum }
+            for (position, datum) in try data({ execution throws(OVSDBError) in try execution.row(object, table) }) {
+                row.data[position] = datum
+            }
             expected.insert(table.json(names, object["_uuid"]?[1]?.stringValue.flatMap(UUID.init) ?? .zero, row))
         }
         let actual = Set(matching(table, condition).map { table.json(names, $0.0, $0.1) })

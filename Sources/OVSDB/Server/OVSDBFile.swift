@@ -98,7 +98,8 @@ final class OVSDBFile {
         guard let newline = bytes[offset...].prefix(200).firstIndex(of: 0x0a) else { return nil }
         let words = String(decoding: bytes[offset..<newline], as: UTF8.self).split(separator: " ")
         guard words.count == 4, words[0] == "OVSDB", words[1] == "JSON", let length = Int(words[2]), length >= 0,
-              length <= bytes.count - newline - 1 else { return nil }
+            length <= bytes.count - newline - 1
+        else { return nil }
         let end = newline + 1 + length
         let text = Array(bytes[(newline + 1)..<end])
         guard SHA1.hexadecimal(text) == words[3], let json = try? JSON(parsing: text) else { return nil }
@@ -148,7 +149,8 @@ final class OVSDBFile {
             unlink(temporary)
             throw OVSDBFileError(path: temporary, reason: reason)
         }
-        let parent = path.contains("/") ? path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/" : "."
+        let parent =
+            path.contains("/") ? path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/") + "/" : "."
         let directory = open(parent, O_RDONLY | O_CLOEXEC)
         if directory >= 0 {
             fsync(directory)

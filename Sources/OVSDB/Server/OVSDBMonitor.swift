@@ -41,8 +41,10 @@ struct OVSDBMonitor {
         }
     }
 
-    private static func read(_ request: JSON, _ table: OVSDBTable, _ version: Version, _ followed: inout Followed,
-                             _ conditions: inout [JSON]) throws(OVSDBError) {
+    private static func read(
+        _ request: JSON, _ table: OVSDBTable, _ version: Version, _ followed: inout Followed,
+        _ conditions: inout [JSON]
+    ) throws(OVSDBError) {
         let prefix = "Parsing table \(table.schema.name) failed: "
         guard let object = request.objectValue else { throw OVSDBError("syntax error", prefix + "Object expected.", syntax: request) }
         let allowed = version == .update ? ["columns", "select"] : ["columns", "select", "where"]
@@ -120,7 +122,9 @@ struct OVSDBMonitor {
         guard let requests = requests.objectValue else { throw .syntax(requests, "monitor requests must be an object") }
         var updates = JSONObject()
         for (name, request) in requests {
-            guard var followed = tables[name], let table = database.tables[name] else { throw OVSDBError("syntax error", "no table named \(name)") }
+            guard var followed = tables[name], let table = database.tables[name] else {
+                throw OVSDBError("syntax error", "no table named \(name)")
+            }
             var clauses: [JSON] = []
             for request in request.arrayValue ?? [request] { clauses += request["where"]?.arrayValue ?? [] }
             let previous = followed.condition
@@ -168,7 +172,11 @@ struct OVSDBMonitor {
                 guard let position = table.position[name] else {
                     // _version changes with every change, and is not worth an update of its own.
                     if name == "_version" {
-                        if version == .update { before[name] = table.json(name, uuid, old) } else { after[name] = table.json(name, uuid, new) }
+                        if version == .update {
+                            before[name] = table.json(name, uuid, old)
+                        } else {
+                            after[name] = table.json(name, uuid, new)
+                        }
                     }
                     continue
                 }

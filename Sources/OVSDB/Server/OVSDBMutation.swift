@@ -13,7 +13,8 @@ struct OVSDBMutation {
 
     init(json: JSON, table: OVSDBTable, named: ((String) -> UUID?)?) throws(OVSDBError) {
         guard let parts = json.arrayValue, parts.count == 3, let name = parts[0].stringValue,
-              let mutatorName = parts[1].stringValue else { throw .syntax(json, "Parse error in mutation.") }
+            let mutatorName = parts[1].stringValue
+        else { throw .syntax(json, "Parse error in mutation.") }
         guard let position = table.position[name] else {
             throw OVSDBError("unknown column", "No column \(name) in table \(table.schema.name).", syntax: json)
         }
@@ -23,7 +24,8 @@ struct OVSDBMutation {
         }
         guard let mutator = Mutator(rawValue: mutatorName) else { throw OVSDBError("unknown mutator", "No mutator named \(mutatorName).") }
         let type = schema.type
-        let mismatch = OVSDBError.syntax(json, "Type mismatch: \"\(mutatorName)\" operator may not be applied to column \(name) of type \(type.name).")
+        let mismatch = OVSDBError.syntax(
+            json, "Type mismatch: \"\(mutatorName)\" operator may not be applied to column \(name) of type \(type.name).")
         column = position
         self.mutator = mutator
         if mutator.isArithmetic {
@@ -68,23 +70,25 @@ struct OVSDBMutation {
         switch (atom, argument.keys.first) {
         case (.integer(let left), .integer(let right)?):
             if right == 0, mutator == .divide || mutator == .remainder { throw OVSDBError("domain error", "Division by zero.") }
-            let (value, overflow) = switch mutator {
-            case .add: left.addingReportingOverflow(right)
-            case .subtract: left.subtractingReportingOverflow(right)
-            case .multiply: left.multipliedReportingOverflow(by: right)
-            case .divide: left.dividedReportingOverflow(by: right)
-            default: left.remainderReportingOverflow(dividingBy: right)
-            }
+            let (value, overflow) =
+                switch mutator {
+                case .add: left.addingReportingOverflow(right)
+                case .subtract: left.subtractingReportingOverflow(right)
+                case .multiply: left.multipliedReportingOverflow(by: right)
+                case .divide: left.dividedReportingOverflow(by: right)
+                default: left.remainderReportingOverflow(dividingBy: right)
+                }
             guard !overflow else { throw outOfRange }
             return .integer(value)
         case (.real(let left), .real(let right)?):
             if right == 0, mutator == .divide { throw OVSDBError("domain error", "Division by zero.") }
-            let value = switch mutator {
-            case .add: left + right
-            case .subtract: left - right
-            case .multiply: left * right
-            default: left / right
-            }
+            let value =
+                switch mutator {
+                case .add: left + right
+                case .subtract: left - right
+                case .multiply: left * right
+                default: left / right
+                }
             guard value.isFinite else { throw outOfRange }
             return .real(value)
         default: throw outOfRange

@@ -73,7 +73,8 @@ public final class OVSDBServer {
     /// Adds a database's row to `_Server`.
     private func describe(_ name: String) throws {
         guard let schema = databases[name]?.database.schema, let server = databases["_Server"]?.database,
-              let table = server.tables["Database"] else { return }
+            let table = server.tables["Database"]
+        else { return }
         var row = OVSDBStoredRow(data: table.defaults, version: .random())
         let columns: [String: OVSDBDatum] = [
             "name": .string(name), "model": .string("standalone"), "connected": .bool(true), "leader": .bool(true),
@@ -98,7 +99,8 @@ public final class OVSDBServer {
         let previous = umask(0o007)
         switch remote {
         case .passiveUnix(let path), .unix(let path): bound = bootstrap.bind(unixDomainSocketPath: path, cleanupExistingSocketFile: true)
-        case .passiveTCP(let host, let port), .tcp(let host, let port): bound = bootstrap.bind(host: host.isEmpty ? "0.0.0.0" : host, port: port)
+        case .passiveTCP(let host, let port), .tcp(let host, let port):
+            bound = bootstrap.bind(host: host.isEmpty ? "0.0.0.0" : host, port: port)
         }
         bound.assumeIsolated().whenComplete { result in
             umask(previous)
@@ -289,7 +291,8 @@ public final class OVSDBServer {
         switch execution.run(transaction.operations) {
         case .waiting(let timeout):
             if let timeout, transaction.timer == nil {
-                transaction.timer = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(min(timeout - elapsed, 1 << 40))) { [weak self] in
+                transaction.timer = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(min(timeout - elapsed, 1 << 40))) {
+                    [weak self] in
                     transaction.timer = nil
                     self?.retryPending()
                 }
@@ -333,7 +336,8 @@ public final class OVSDBServer {
 
     // MARK: Monitors
 
-    private func monitor(_ method: String, _ params: [JSON], _ version: OVSDBMonitor.Version, _ session: Session) throws(OVSDBError) -> JSON {
+    private func monitor(_ method: String, _ params: [JSON], _ version: OVSDBMonitor.Version, _ session: Session) throws(OVSDBError) -> JSON
+    {
         let served = try database(method, params)
         guard params.count >= 3, params.count == (version == .update3 ? 4 : 3) else { throw .syntax(.array(params), "invalid parameters") }
         guard session.monitors[params[1]] == nil else { throw .syntax(params[1], "duplicate monitor ID") }

@@ -321,7 +321,10 @@ extension Translation {
         if n == 0 {
             commit()
         } else if n >= maxMPLSLabels {
-            report(.warning, "dropping packet on which an MPLS push action can't be performed as it would have more MPLS LSEs than the \(maxMPLSLabels) supported.")
+            report(
+                .warning,
+                "dropping packet on which an MPLS push action can't be performed as it would have more MPLS LSEs than the \(maxMPLSLabels) supported."
+            )
             error = .tooManyMPLSLabels
             return
         }

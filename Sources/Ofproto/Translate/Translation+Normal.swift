@@ -158,8 +158,8 @@ extension Translation {
             return VLANStack()
         case .trunk, .nativeTagged: return vlans
         case .nativeUntagged:
-            guard vlans.outer.vid == settings.vlan else { return vlans }
-            return VLANStack()
+            // What is under the native tag comes to light.
+            return vlans.outer.vid == settings.vlan ? VLANStack(outer: vlans.inner) : vlans
         case .dot1qTunnel: return VLANStack(outer: vlans.inner, inner: .init())
         }
     }

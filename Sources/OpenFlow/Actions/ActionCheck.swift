@@ -97,7 +97,8 @@ public struct ActionChecker {
                 a.flowHasVLAN = hasVLAN
                 if a.field == .vlanTCI {
                     let m = match.mask.bits.vlanTCI | UInt16(truncatingIfNeeded: a.mask)
-                    let v = match.key.vlanTCI & ~UInt16(truncatingIfNeeded: a.mask)
+                    let v =
+                        match.key.vlanTCI & ~UInt16(truncatingIfNeeded: a.mask)
                         | UInt16(truncatingIfNeeded: a.value)
                     match.set(Location.vlanTCI, UInt128(v), mask: UInt128(m))
                 } else {

@@ -29,7 +29,8 @@ extension ActionCodec {
             case .output, .group, .setVLANVID, .setVLANPCP, .stripVLAN, .pushVLAN, .setEthSrc, .setEthDst, .setIPv4Src,
                 .setIPv4Dst, .setIPDSCP, .setIPECN, .setIPTTL, .setL4SrcPort, .setL4DstPort, .setField, .regMove,
                 .decTTL, .setMPLSLabel, .setMPLSTC, .setMPLSTTL, .decMPLSTTL, .pushMPLS, .popMPLS, .decNSHTTL,
-                .deleteField, .encap, .decap, .setTunnel, .setQueue, .resubmit, .ct, .ctClear, .nat: break
+                .deleteField, .encap, .decap, .setTunnel, .setQueue, .resubmit, .ct, .ctClear, .nat:
+                break
             default: throw .bacBadType
             }
         }

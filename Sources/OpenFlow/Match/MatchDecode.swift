@@ -273,7 +273,8 @@ extension Match {
         let isIP = type == 0x0800 || type == 0x86dd
         let isARP = type == 0x0806 || type == 0x8035
         let proto = key.nwProto
-        let hasPorts = isIP && (proto == 6 || proto == 17 || proto == 132)
+        let hasPorts =
+            isIP && (proto == 6 || proto == 17 || proto == 132)
             || type == 0x0800 && (proto == 1 || proto == 2) || type == 0x86dd && proto == 58
         if !hasPorts {
             clear(Location.tpSrc, &self)

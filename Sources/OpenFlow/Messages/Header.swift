@@ -175,7 +175,8 @@ public struct OFMessage: Sendable {
         let size: Int
         switch kind {
         case .featuresRequest, .getConfigRequest, .barrierRequest, .getAsyncRequest, .descStats, .tableStats,
-            .groupFeatures, .meterFeatures, .tableDesc, .nxTLVTableRequest, .nxIPFIXBridge, .nxIPFIXFlow: size = 0
+            .groupFeatures, .meterFeatures, .tableDesc, .nxTLVTableRequest, .nxIPFIXBridge, .nxIPFIXFlow:
+            size = 0
         case .setConfig: size = 4
         case .groupDesc: size = version >= .v15 ? 8 : 0
         case .groupStats, .meterStats, .meterConfig, .queueStats: size = kind == .queueStats && version == .v10 ? 8 : 8

@@ -68,8 +68,7 @@ public struct FlowStatsRequest: Sendable {
     /// 255: all.
     public var table: UInt8 = 255
 
-    public static func decode(_ message: OFMessage, tunnelOptions: TunnelOptionMap?) throws(OFError) -> FlowStatsRequest
-    {
+    public static func decode(_ message: OFMessage, tunnelOptions: TunnelOptionMap?) throws(OFError) -> FlowStatsRequest {
         var r = message.body
         var f = FlowStatsRequest()
         f.isAggregate = message.kind == .aggregateStats || message.kind == .nxAggregateStats
