@@ -117,6 +117,9 @@ public final class SwitchFabric {
                 port = try target.addPort(
                     device, requested: wanted, datapathPort: nil, peerName: options["peer"] ?? "")
             } else if device is TunnelDevice {
+                // Two tunnels with the same ends and key could not be told apart.
+                let isTaken = devices.contains { $0.value is TunnelDevice && $0.value.type == type && deviceOptions[$0.key] == options }
+                if isTaken { throw DpifError(17, "tunnel \(name)") }
                 port = try target.addPort(device, requested: wanted, datapathPort: nil)
             } else {
                 let dpif = target.backer.dpif

@@ -219,6 +219,7 @@ public final class OpenFlowSwitch {
     public func checkPorts() {
         for port in portsInOrder where port.lastChange != port.device.changeCount {
             port.lastChange = port.device.changeCount
+            if port.device.isAdminUp { port.config.remove(.down) } else { port.config.insert(.down) }
             backer.changed()
             eventReceiver?(.portModified(port))
         }

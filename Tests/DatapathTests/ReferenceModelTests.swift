@@ -140,7 +140,7 @@ private enum Model {
         from.nwTTL = 64
         from.tpSrc = 1000
         from.tpDst = 80
-        for proto in [IPProtocol.tcp, IPProtocol.udp, IPProtocol.sctp] {
+        for proto in [IPProtocol.tcp, IPProtocol.udp] {
             from.nwProto = proto
             var to = from
             to.nwSrc = 0xc0a8_0101
@@ -160,9 +160,33 @@ private enum Model {
                         .init(Location.nwTOS, 0x10),
                     ]),
                 key: &key)
-            let kind: DpSetKind = proto == IPProtocol.tcp ? .tcp : proto == IPProtocol.udp ? .udp : .sctp
+            let kind: DpSetKind = proto == IPProtocol.tcp ? .tcp : .udp
             packet.apply(DpSet(kind, [.init(Location.tpSrc, 4321), .init(Location.tpDst, 8080)]), key: &key)
             #expect(packet.array == to.composePacket().array)
         }
+    }
+
+    /// The same for SCTP, whose checksum is a CRC.
+    @Test func rewritingSCTPPortsKeepsTheCRC() {
+        var flow = FlowKey()
+        flow.ethType = EtherType.ipv4
+        flow.nwProto = IPProtocol.sctp
+        flow.tpSrc = 1
+        flow.tpDst = 2
+        func crc(_ segment: ArraySlice<UInt8>) -> [UInt8] {
+            var bytes = Array(segment)
+            bytes.replaceSubrange(8..<12, with: [0, 0, 0, 0])
+            let value = bytes.withUnsafeBytes { CRC32C.checksum($0) }
+            return withUnsafeBytes(of: value.littleEndian) { [UInt8]($0) }
+        }
+        var bytes = flow.composePacket(size: 80).array
+        bytes.replaceSubrange(42..<46, with: crc(bytes[34...]))
+        var packet = Packet(bytes)
+        var key = FlowKey()
+        key.extract(from: &packet)
+        packet.apply(DpSet(.sctp, [.init(Location.tpSrc, 4321), .init(Location.tpDst, 8080)]), key: &key)
+        let changed = packet.array
+        #expect(Array(changed[34..<38]) == [0x10, 0xe1, 0x1f, 0x90])
+        #expect(Array(changed[42..<46]) == crc(changed[34...]))
     }
 }

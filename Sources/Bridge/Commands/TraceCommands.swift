@@ -167,7 +167,7 @@ extension ControlCommands {
             for reason in result.slowPath.explanations { out += "  - \(reason).\n" }
         }
         var statesLeft = request.connectionStates[...]
-        for pending in result.recirculations {
+        for pending in result.recirculations where pending.isConntrack {
             out += traceRecirculation(pending, &statesLeft, target)
         }
         return out
@@ -199,7 +199,7 @@ extension ControlCommands {
         out += result.isUnchanged ? "unchanged" : result.finalFlow.traceText(ports: target.portNames)
         out += "\nMegaflow: \(result.megaflow.text(ports: target.portNames))\n"
         out += "Datapath actions: \(DpAction.text(result.actions))\n"
-        for next in result.recirculations { out += traceRecirculation(next, &states, target) }
+        for next in result.recirculations where next.isConntrack { out += traceRecirculation(next, &states, target) }
         return out
     }
 }

@@ -14,11 +14,12 @@ extension FlowKey {
     /// How many labels the key has, 0 to 3.
     var mplsCount: Int {
         guard EtherType.isMPLS(ethType) else { return 0 }
+        var count = 0
         for i in 0..<maxMPLSLabels {
             if mplsLSE(i) & 0x100 != 0 { return i + 1 }
-            if mplsLSE(i) == 0 { return i }
+            if mplsLSE(i) != 0 { count = i + 1 }
         }
-        return maxMPLSLabels
+        return count
     }
 
     mutating func pushVLANUninitialised() {
@@ -177,9 +178,8 @@ extension Translation {
                 var wanted = FlowKey()
                 wanted.setMPLSLSE(0, lse)
                 let locations = [Location.mplsLabel, Location.mplsTC, Location.mplsBOS, Location.mplsTTL]
-                let fields = locations.filter { !capabilities.maskedSet || wanted[$0] != base[$0] }
-                actions.append(.set(DpSet(.mpls, fields.map { DpSet.Field($0, wanted[$0]) })))
-                for l in fields { wildcards.setExact(l) }
+                // Labels are set whole.
+                actions.append(.set(DpSet(.mpls, locations.map { DpSet.Field($0, wanted[$0]) })))
                 base.setMPLSLSE(0, lse)
                 common += 1
             } else {

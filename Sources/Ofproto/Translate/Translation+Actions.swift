@@ -339,7 +339,11 @@ extension Translation {
     private func popMPLS(_ type: UInt16) {
         let n = flow.mplsCount
         guard n > 0 || EtherType.isMPLS(flow.ethType) else { return }
-        wildcards.setExact(Location.mplsBOS)
+        // Finding the bottom of the stack looks at each label up to it.
+        for i in 0..<maxMPLSLabels {
+            wildcards.bits.setMPLSLSE(i, wildcards.bits.mplsLSE(i) | 0x100)
+            if flow.mplsLSE(i) & 0x100 != 0 { break }
+        }
         for i in 1..<max(n, 1) where i < maxMPLSLabels { wildcards.bits.setMPLSLSE(i, .max) }
         if n > 0 {
             flow.popMPLS(ethType: type, count: n)
@@ -485,7 +489,7 @@ extension Translation {
     /// Without the datapath's help every packet is looked at here.
     private func checkPacketLarger(_ size: UInt16, _ destination: Subfield) {
         slowPath.insert(.action)
-        store(destination, (packet?.bytes ?? 0) > Int(size) ? 1 : 0)
+        store(destination, (packetLength ?? 0) > Int(size) ? 1 : 0)
     }
 
     private func executeMeter(_ id: UInt32) {

@@ -127,6 +127,8 @@ final class Translation {
     let packet: (bytes: Int, tcpFlags: UInt16)?
     /// The packet's bytes, where controllers may be sent it.
     var packetBytes: [UInt8]?
+    /// The packet's size where it is known, credited or not.
+    var packetLength: Int?
     var trace: TraceNode?
     /// Packets that go to controllers when the datapath cannot send them up again.
     var isTracing: Bool { trace != nil }
@@ -146,6 +148,7 @@ final class Translation {
         queue = flow.skbPriority
         self.sideEffects = sideEffects
         self.packet = packet
+        packetLength = packet?.bytes
         self.trace = trace
         initialiseWildcards()
     }

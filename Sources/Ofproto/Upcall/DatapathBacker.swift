@@ -211,13 +211,15 @@ public final class DatapathBacker: UpcallHandler {
 
     /// Translates a packet's key with datapath ports.
     func translate(
-        _ key: FlowKey, on port: SwitchPort, packetBytes: Int? = nil, sideEffects: Bool, trace: TraceNode? = nil
+        _ key: FlowKey, on port: SwitchPort, packetBytes: Int? = nil, packetLength: Int? = nil, sideEffects: Bool,
+        trace: TraceNode? = nil
     ) -> Translation {
         var flow = key
         flow.inPort = port.number.rawValue
         let translation = Translation(
             port.owner, flow: flow, sideEffects: sideEffects,
             packet: packetBytes.map { ($0, key.tcpFlags) }, trace: trace)
+        translation.packetLength = packetBytes ?? packetLength
         translation.run()
         return translation
     }
@@ -226,7 +228,8 @@ public final class DatapathBacker: UpcallHandler {
         switch action {
         case .slowPath:
             guard let port = portsByNumber[key.inPort] else { return UpcallVerdict(actions: []) }
-            let translation = translate(key, on: port, packetBytes: nil, sideEffects: true)
+            // The datapath counts these packets, so they are credited with its flow.
+            let translation = translate(key, on: port, packetLength: packet.count, sideEffects: true)
             return UpcallVerdict(actions: translation.actions)
         case .controller(let reason, let dontSend, _, let recircID, let cookie, let controllerID, let maxLength):
             guard !dontSend, let state = recirculation.state(recircID),

@@ -342,7 +342,11 @@ private struct Printer {
                 let m = mask.bits.mplsLSE(n)
                 let lse = key.mplsLSE(n)
                 guard n == 0 else {
-                    if m != 0 { raw("mpls_lse\(n)=\(lse)" + (m == .max ? "" : "/0x\(String(m, radix: 16))")) }
+                    func hex(_ v: UInt32) -> String {
+                        let digits = String(v, radix: 16)
+                        return "0x" + String(repeating: "0", count: 8 - digits.count) + digits
+                    }
+                    if m != 0 { raw("mpls_lse\(n)=" + (m == .max ? "\(lse)" : "\(hex(lse))/\(hex(m))")) }
                     continue
                 }
                 if m >> 12 != 0 { raw("mpls_label=\(lse >> 12)") }
