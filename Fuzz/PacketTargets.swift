@@ -17,7 +17,7 @@ private let edits: [DpAction] = {
         "set(arp(sip=1.2.3.4,tip=5.6.7.8,op=2,sha=00:01:02:03:04:05,tha=06:07:08:09:0a:0b))",
         "set(nd(target=fe80::3,sll=00:01:02:03:04:05,tll=06:07:08:09:0a:0b))", "set(nsh(flags=1,ttl=3,spi=0x123,si=4))",
         "pop_nsh", "pop_eth", "push_eth(src=00:01:02:03:04:05,dst=06:07:08:09:0a:0b)",
-        "hash(l4(0))", "hash(sym_l4(1))", "trunc(20)", "output(1)", "check_pkt_len(size=64,gt(pop_vlan),le(pop_eth))", "recirc(1)",
+        "hash(l4(0))", "hash(sym_l4(1))", "trunc(20)", "1", "check_pkt_len(size=64,gt(pop_vlan),le(pop_eth))", "recirc(1)",
     ]
     var nsh = DpNSH()
     nsh.mdType = 1
