@@ -23,10 +23,11 @@ private let edits: [DpAction] = {
     nsh.mdType = 1
     nsh.nextProtocol = 3
     nsh.context = [UInt8](repeating: 7, count: 16)
-    return [.pushNSH(nsh)] + texts.flatMap { text in
-        guard let actions = try? DpAction.parse(text) else { fatalError("\(text) does not parse") }
-        return actions
-    }
+    return [.pushNSH(nsh)]
+        + texts.flatMap { text in
+            guard let actions = try? DpAction.parse(text) else { fatalError("\(text) does not parse") }
+            return actions
+        }
 }()
 
 /// A line of datapath actions, then the packet. The packet is parsed, goes through each edit alone, through the actions
