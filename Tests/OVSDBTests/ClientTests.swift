@@ -37,7 +37,7 @@ final class RealServer {
     deinit { process?.end() }
 }
 
-@Suite(.enabled(if: isInstalled("ovsdb-server") && isInstalled("ovs-vsctl")), .serialized)
+@Suite(.enabled(if: isInstalled("ovsdb-server") && isInstalled("ovs-vsctl"), "needs ovsdb-server and ovs-vsctl"), .serialized)
 struct ClientTests {
     static let tables: [String: OVSDBTableSelection] = [
         "Open_vSwitch": OVSDBTableSelection(silent: ["cur_cfg"]), "Bridge": OVSDBTableSelection(),

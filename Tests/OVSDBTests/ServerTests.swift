@@ -50,7 +50,10 @@ final class EmbeddedServer: Sendable {
     }
 }
 
-@Suite(.enabled(if: isInstalled("ovs-vsctl") && isInstalled("ovsdb-client") && isInstalled("ovsdb-tool")), .serialized)
+@Suite(
+    .enabled(
+        if: isInstalled("ovs-vsctl") && isInstalled("ovsdb-client") && isInstalled("ovsdb-tool"),
+        "needs ovs-vsctl, ovsdb-client and ovsdb-tool"), .serialized)
 struct ServerTests {
     @Test func schemaIsTheInstalledOne() throws {
         let installed = try String(contentsOfFile: schemaPath, encoding: .utf8)
@@ -112,7 +115,7 @@ struct ServerTests {
     }
 
     /// The same requests to Debian's server and ours get the same answers.
-    @Test(.enabled(if: isInstalled("ovsdb-server"))) func answersLikeTheRealServer() async throws {
+    @Test(.enabled(if: isInstalled("ovsdb-server"), "needs ovsdb-server")) func answersLikeTheRealServer() async throws {
         let scratch = try Scratch()
         let ours = try await EmbeddedServer(scratch.path)
         let real = try await RealServer()

@@ -59,7 +59,7 @@ import Unixctl
         try await stop(server)
     }
 
-    @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/ovs-appctl")))
+    @Test(.enabled(if: FileManager.default.isExecutableFile(atPath: "/usr/bin/ovs-appctl"), "needs ovs-appctl"))
     func debianAppctl() async throws {
         let server = try await listen()
         #expect(try appctl("version").text == "ovs-vswitchd (Open vSwitch) 3.1.0\n")
