@@ -23,6 +23,8 @@ final class Subtable {
 
     /// The mask's prefix length on each of the classifier's tries; 0: none.
     let trieLengths: [Int]
+    /// Where the words of each trie's field are among the mask's: the first, and the second of fields of 128 bits.
+    private let trieWords: [(field: FieldLocation, first: Int?, second: Int?)]
     /// The mask on tp_src and tp_dst, as one 32-bit number, and the trie of the rules' values there.
     let portsMask: UInt32
     let portsLength: Int
@@ -44,6 +46,10 @@ final class Subtable {
         trieLengths = tries.map { location in
             AddressText.prefixLength(full.bits[location], width: location.width) ?? 0
         }
+        trieWords = tries.map { location in
+            func place(_ word: Int) -> Int? { mask.words.firstIndex { $0.index == word } }
+            return (location, place(location.word), location.width > 64 ? place(location.word + 1) : nil)
+        }
         portsMask = UInt32(truncatingIfNeeded: full.bits.words[Self.portsWord] >> 32)
         portsLength = portsMask == 0 ? 0 : 32 - portsMask.trailingZeroBitCount
     }
@@ -58,9 +64,18 @@ final class Subtable {
         priorities = other.priorities
         maxPriority = other.maxPriority
         trieLengths = other.trieLengths
+        trieWords = other.trieWords
         portsMask = other.portsMask
         portsLength = other.portsLength
         portsTrie = other.portsTrie
+    }
+
+    /// A rule's value in the field of a trie, left-aligned.
+    func prefix(of rule: ClassifierRule, trie: Int) -> UInt128 {
+        let (field, first, second) = trieWords[trie]
+        let high = first.map { rule.values[$0] } ?? 0
+        if field.width > 64 { return UInt128(high) << 64 | UInt128(second.map { rule.values[$0] } ?? 0) }
+        return UInt128(high >> UInt64(field.shift)) << UInt128(128 - field.width)
     }
 
     private static func ports(_ key: borrowing FlowKey) -> UInt32 { UInt32(truncatingIfNeeded: key.words[portsWord] >> 32) }

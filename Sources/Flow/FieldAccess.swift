@@ -3,9 +3,10 @@
 
 extension FieldID {
     /// The field's value in a key. Tunnel options read as 0: use `TunnelOptionMap`.
-    public func value(in key: FlowKey) -> UInt128 {
+    @inlinable
+    public func value(in key: borrowing FlowKey) -> UInt128 {
         guard let location else { return 0 }
-        let v = key[location]
+        let v = location.value(in: key)
         switch self {
         case .ipDSCP: return v & 0xfc
         case .inPortOXM, .actsetOutput: return v >= 0xff00 && v <= 0xffff ? v | 0xffff_0000 : v
@@ -39,9 +40,10 @@ extension FieldID {
     }
 
     /// The bits of the field that a mask matches.
-    public func value(in mask: FlowMask) -> UInt128 {
+    @inlinable
+    public func value(in mask: borrowing FlowMask) -> UInt128 {
         guard let location else { return 0 }
-        let v = mask.bits[location]
+        let v = location.value(in: mask.bits)
         switch self {
         case .ipDSCP: return v & 0xfc
         case .icmpv4Type, .icmpv4Code, .icmpv6Type, .icmpv6Code: return v & 0xff

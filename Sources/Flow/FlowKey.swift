@@ -39,6 +39,16 @@ public struct FieldLocation: Hashable, Sendable {
     @inlinable
     public var allOnes: UInt128 { width >= 128 ? .max : (1 << UInt128(width)) - 1 }
 
+    /// The field's value in a key, which is not copied.
+    @inlinable @inline(__always)
+    public func value(in key: borrowing FlowKey) -> UInt128 {
+        if width <= 64 {
+            let v = key.words[word] &>> UInt64(shift)
+            return UInt128(width == 64 ? v : v & ((1 &<< UInt64(width)) &- 1))
+        }
+        return UInt128(key.words[word]) << 64 | UInt128(key.words[word + 1])
+    }
+
     /// The bits `low..<low+count` of this field, counted from its least significant bit, as a location of their own.
     /// Returns nil when they lie outside the field or straddle words of a field wider than 64 bits.
     public func bits(_ low: Int, _ count: Int) -> FieldLocation? {
@@ -76,13 +86,7 @@ public struct FlowKey: Sendable {
 
     @inlinable
     public subscript(location: FieldLocation) -> UInt128 {
-        get {
-            if location.width <= 64 {
-                let v = words[location.word] &>> UInt64(location.shift)
-                return UInt128(location.width == 64 ? v : v & ((1 &<< UInt64(location.width)) &- 1))
-            }
-            return UInt128(words[location.word]) << 64 | UInt128(words[location.word + 1])
-        }
+        @inline(__always) get { location.value(in: self) }
         set {
             if location.width <= 64 {
                 let ones: UInt64 = location.width == 64 ? .max : (1 &<< UInt64(location.width)) &- 1

@@ -35,8 +35,13 @@ public final class MiniMask: Hashable, Sendable {
     /// The key that `reduce` made `values` of, its other bits zero.
     public func expand(_ values: [UInt64]) -> FlowKey {
         var key = FlowKey()
-        for (w, v) in zip(words, values) { key.words[w.index] = v }
+        expand(values, into: &key)
         return key
+    }
+
+    /// Writes the words that `reduce` made into a key, whose other words stay.
+    public func expand(_ values: [UInt64], into key: inout FlowKey) {
+        for i in 0..<min(words.count, values.count) { key.words[words[i].index] = values[i] }
     }
 
     /// True when the key's masked words are `values`.

@@ -308,6 +308,21 @@ public final class OpenFlowSwitch {
         if let cause { eventReceiver?(.flowRemoved(rule, cause)) }
     }
 
+    /// Removes several flows, and empties the list. Tables that lose all of theirs are emptied at once.
+    func uninstall(_ rules: inout [Rule], _ cause: FlowRemovedCause?) {
+        var counts: [UInt8: Int] = [:]
+        for rule in rules { counts[rule.tableID, default: 0] += 1 }
+        var emptied: [Emptied] = []
+        for (id, count) in counts where count == tables[Int(id)].count { emptied.append(tables[Int(id)].removeAll()) }
+        for rule in rules {
+            if rule.isInstalled { tables[Int(rule.tableID)].remove(rule) }
+            if !expirable.isEmpty { expirable[ObjectIdentifier(rule)] = nil }
+            if let cause { eventReceiver?(.flowRemoved(rule, cause)) }
+        }
+        if !rules.isEmpty { backer.changed() }
+        if rules.count >= Reclaimer.threshold { Reclaimer.release(&rules, &emptied) }
+    }
+
     func timeoutsChanged(_ rule: Rule) {
         expirable[ObjectIdentifier(rule)] = rule.idleTimeout != 0 || rule.hardTimeout != 0 ? rule : nil
     }
@@ -342,7 +357,7 @@ public final class OpenFlowSwitch {
         for table in tables.dropLast() {
             var rules: [Rule] = []
             table.forEach { rules.append($0) }
-            for rule in rules { uninstall(rule, nil) }
+            uninstall(&rules, nil)
         }
         backer.purge()
     }

@@ -26,8 +26,13 @@ extension OpenFlowConnection {
         var reply = MultipartReply(to: m)
         let now = owner.time.now
         let nicira = m.kind == .nxFlowStats
+        var stats = FlowStats()
+        var mask: MiniMask?
         for rule in rules {
-            let stats = FlowStats(rule, now: now)
+            // The matches of one subtable differ in few words.
+            if rule.mask === mask { rule.mask.expand(rule.values, into: &stats.match.key) } else { stats.match = rule.match }
+            mask = rule.mask
+            stats.describe(rule, now: now)
             reply.append { stats.encode(version: m.version, nicira: nicira, tunnelOptions: tunnelOptions, to: &$0) }
         }
         sendAll(&reply)
@@ -110,9 +115,8 @@ extension TableConfig {
 }
 
 extension FlowStats {
-    init(_ rule: Rule, now: Int64) {
-        self.init()
-        match = rule.match
+    /// Takes over what a flow says, all but the match.
+    mutating func describe(_ rule: Rule, now: Int64) {
         table = rule.tableID
         priority = UInt16(clamping: rule.priority)
         cookie = rule.cookie

@@ -17,9 +17,11 @@ extension OpenFlowSwitch {
         case .modify: try modify(try rules(loosely: mod), mod)
         case .modifyStrict: try modify(try rules(strictly: mod), mod)
         case .delete:
-            for rule in try rules(loosely: mod) { uninstall(rule, .delete) }
+            var found = try rules(loosely: mod)
+            uninstall(&found, .delete)
         case .deleteStrict:
-            for rule in try rules(strictly: mod) { uninstall(rule, .delete) }
+            var found = try rules(strictly: mod)
+            uninstall(&found, .delete)
         }
     }
 

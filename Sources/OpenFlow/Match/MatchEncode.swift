@@ -8,17 +8,15 @@ extension MatchCodec {
         _ match: Match, cookie: UInt64 = 0, cookieMask: UInt64 = 0, version: OFVersion, to w: inout WireWriter,
         tunnelOptions map: TunnelOptionMap?
     ) {
-        let key = match.key
-        let mask = match.mask
         let v = version.rawValue
         let isOXM = version >= .v12
         func put(_ field: FieldID) {
-            let m = field.value(in: mask)
+            let m = field.value(in: match.mask)
             guard m != 0 else { return }
-            w.oxm(field, field.value(in: key), mask: field.row.maskable ? m : nil, version: v)
+            w.oxm(field, field.value(in: match.key), mask: field.row.maskable ? m : nil, version: v)
         }
         func words(_ r: Range<Int>) -> Bool {
-            for i in r where mask.bits.words[i] != 0 { return true }
+            for i in r where match.mask.bits.words[i] != 0 { return true }
             return false
         }
         if !match.hasDefaultPacketType { put(.packetType) }
@@ -31,10 +29,10 @@ extension MatchCodec {
         put(.ethSrc)
         put(.ethType)
         if isOXM {
-            let vidMask = FieldID.vlanVID.value(in: mask)
+            let vidMask = FieldID.vlanVID.value(in: match.mask)
             if vidMask != 0 {
                 // All 13 bits are the whole of the field.
-                let vid = FieldID.vlanVID.value(in: key)
+                let vid = FieldID.vlanVID.value(in: match.key)
                 if vidMask == 0x1fff {
                     w.oxmHeader(.vlanVID, version: v)
                     w.u16(UInt16(truncatingIfNeeded: vid))
@@ -43,14 +41,14 @@ extension MatchCodec {
                     w.u16(UInt16(truncatingIfNeeded: vid))
                     w.u16(UInt16(truncatingIfNeeded: vidMask))
                 }
-                if vid & 0x1000 != 0, mask.bits.vlanTCI & 0xe000 != 0 {
-                    w.oxm(.vlanPCP, UInt128(key.vlanTCI >> 13), version: v)
+                if vid & 0x1000 != 0, match.mask.bits.vlanTCI & 0xe000 != 0 {
+                    w.oxm(.vlanPCP, UInt128(match.key.vlanTCI >> 13), version: v)
                 }
             }
         } else {
             put(.vlanTCI)
         }
-        let type = key.ethType
+        let type = match.key.ethType
         if words(61..<84) {
             switch type {
             case 0x8847, 0x8848:
@@ -78,12 +76,12 @@ extension MatchCodec {
                 .tunERSPANIdx, .tunERSPANDir, .tunERSPANHwid, .tunGTPUFlags, .tunGTPUMsgType,
             ] { put(f) }
             for slot in (map?.entries.values.sorted { $0.index < $1.index }) ?? [] {
-                guard let map, map.isPresent(slot, in: mask.bits), let field = FieldID.tunMetadata(slot.index) else {
+                guard let map, map.isPresent(slot, in: match.mask.bits), let field = FieldID.tunMetadata(slot.index) else {
                     continue
                 }
-                let bits = map.bytes(slot, in: mask.bits)
+                let bits = map.bytes(slot, in: match.mask.bits)
                 w.oxmWide(
-                    field, map.bytes(slot, in: key), mask: bits.allSatisfy { $0 == 0xff } ? nil : bits, version: v)
+                    field, map.bytes(slot, in: match.key), mask: bits.allSatisfy { $0 == 0xff } ? nil : bits, version: v)
             }
         }
         if words(43..<51) {
