@@ -48,6 +48,8 @@ final class SwitchBench {
         }
     }
 
+    deinit { bridge.destroy() }
+
     /// Adds a flow; `match` as in a trace, `actions` as ovs-ofctl takes them.
     func add(_ actions: [OFAction]) throws(OFError) { try add({ _ in }, actions) }
 
