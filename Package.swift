@@ -23,7 +23,11 @@ let nio: [Target.Dependency] = [
 
 let package = Package(
     name: "vswitch",
-    products: [.executable(name: "vswitchd", targets: ["vswitchd"])],
+    products: [
+        .executable(name: "vswitchd", targets: ["vswitchd"]),
+        // For the benchmarks of single functions, in Benchmarks/Micro.
+        .library(name: "VSwitchCore", targets: ["Packet", "Flow", "Classifier"]),
+    ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
