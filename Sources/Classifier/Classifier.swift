@@ -52,7 +52,7 @@ public struct Classifier {
         return subtables.firstIndex { $0.mask == mask }
     }
 
-    /// Adds a rule. No rule with the same match and priority may be there.
+    /// Adds a rule. One with the same match and priority that is there must be removed next: then they change places.
     public mutating func insert(_ rule: ClassifierRule) {
         let table: Subtable
         let index: Int

@@ -202,11 +202,12 @@ final class Subtable {
         match(key, hash: mask.hash(of: key, words: 0..<mask.words.count))
     }
 
+    /// All rules; those of the same words with the lowest priority first, which is how the tools know dumps.
     func forEach(_ body: (ClassifierRule) -> Void) {
         for (_, bucket) in buckets {
             switch bucket {
             case .one(let rule): body(rule)
-            case .many(let rules): for rule in rules { body(rule) }
+            case .many(let rules): for rule in rules.reversed() { body(rule) }
             }
         }
     }
@@ -244,8 +245,11 @@ struct TrieLookups {
                 result = relevant ? entry.trie.lookup(value, width: location.width) : .everything
                 results[i] = result
             }
-            if !result.has(length: length), result.bitsUsed <= length {
-                consulted.bits[location] |= AddressText.prefixMask(result.bitsUsed, width: location.width)
+            guard !result.has(length: length) else { continue }
+            // Only where that leaves no more bits looked at than the subtable itself would look at, or than have been already.
+            let prefix = AddressText.prefixMask(result.bitsUsed, width: location.width)
+            if result.bitsUsed <= length || consulted.bits[location] & prefix == prefix {
+                consulted.bits[location] |= prefix
                 return true
             }
         }

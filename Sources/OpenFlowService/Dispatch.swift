@@ -13,11 +13,38 @@ extension OpenFlowConnection {
     func dispatch(_ bytes: [UInt8]) {
         guard let header = OFHeader(bytes) else { return }
         do throws(OFError) {
-            let message = try OFMessage(bytes)
-            try handle(message)
+            let message = try OFMessage(bytes, isContinuation: multipart.isContinuation(xid: header.xid))
+            if message.kind.isMultipart, message.version >= .v13 {
+                guard let parts = try multipart.add(message, now: owner.time.now) else { return }
+                answer(parts)
+            } else {
+                try handle(message)
+            }
         } catch {
             fail(error, xid: header.xid, about: bytes)
         }
+    }
+
+    /// Handles a request whose parts are all there.
+    private func answer(_ parts: [OFMessage]) {
+        guard let first = parts.first else { return }
+        do throws(OFError) {
+            if first.kind == .tableFeatures {
+                try tableFeatures(first, parts)
+            } else {
+                // Only requests that are lists have anything to say in later parts.
+                guard parts.dropFirst().allSatisfy({ $0.body.isEmpty }) else { throw .brcBadStat }
+                try handle(first)
+            }
+        } catch {
+            fail(error, xid: first.xid, about: first.bytes)
+        }
+    }
+
+    /// Answers requests whose last part did not come in time.
+    func expirePartialRequests(_ now: Int64) {
+        guard !multipart.isEmpty else { return }
+        for part in multipart.expire(now: now) { fail(.brcMultipartRequestTimeout, xid: part.xid, about: part.bytes) }
     }
 
     /// Sends an error.
@@ -79,7 +106,7 @@ extension OpenFlowConnection {
         case .flowStats, .nxFlowStats: try flowStats(m)
         case .aggregateStats, .nxAggregateStats: try aggregateStats(m)
         case .tableStats: tableStats(m)
-        case .tableFeatures: try tableFeatures(m)
+        case .tableFeatures: try tableFeatures(m, [m])
         case .tableDesc: tableDescription(m)
         case .portStats: try portStats(m)
         case .portDesc: try portDescription(m)

@@ -47,8 +47,8 @@ public final class OpenFlowConnection {
     var async = AsyncConfig()
     var bundles: [UInt32: MessageBundle] = [:]
     var flowMonitors: [UInt32: FlowMonitor] = [:]
-    /// Parts of a request that is not complete.
-    var partialRequest: [OFMessage] = []
+    /// Multipart requests that are not complete.
+    var multipart = MultipartAssembler()
     private var nextXID: UInt32 = 1
     var limiters: [PacketInLimiter?] = [nil, nil]
 

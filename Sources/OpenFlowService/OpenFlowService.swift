@@ -95,7 +95,10 @@ public final class OpenFlowService {
     public func run(_ now: Int64) {
         guard !isClosed else { return }
         for controller in controllers { controller.run(now) }
-        for connection in connections { drainLimiters(connection, now) }
+        for connection in connections {
+            drainLimiters(connection, now)
+            connection.expirePartialRequests(now)
+        }
         checkFailMode(now)
     }
 

@@ -60,14 +60,15 @@ extension OpenFlowConnection {
         for table in owner.tables.dropLast() {
             var stats = TableStats(table: table.id)
             stats.name = table.name
-            stats.maxEntries = UInt32(clamping: table.maxFlows ?? 1_000_000)
+            stats.maxEntries = table.maxEntries
             stats.activeCount = UInt32(clamping: table.count)
             stats.lookupCount = table.matchedCount &+ table.missedCount
             stats.matchedCount = table.matchedCount
             switch table.miss {
             case .continue: stats.miss = .continue
             case .drop: stats.miss = .drop
-            default: stats.miss = .controller
+            case .controller: stats.miss = .controller
+            case .default, .continueDefault: break
             }
             reply.append { stats.encode(version: m.version, to: &$0) }
         }

@@ -10,6 +10,8 @@ public final class ControlCommands {
     let server: UnixctlServer
     /// Names and usages of dpctl commands, in the order of `dpctl/list-commands`.
     var dpctlCommands: [(String, String)] = []
+    /// Seconds until an unused neighbour of a tunnel is forgotten.
+    var neighborAging = 900
 
     /// The commands live as long as the server does.
     public init(fabric: SwitchFabric, server: UnixctlServer) {
@@ -27,6 +29,8 @@ public final class ControlCommands {
         registerOpenFlow()
         registerTrace()
         registerUnconfigured()
+        registerNeighbors()
+        registerDatapathThreads()
     }
 
     func findSwitch(_ name: String) -> OpenFlowSwitch? { fabric.switches[name] }

@@ -13,12 +13,12 @@ extension ControlCommands {
         server.register("ofproto/list-tunnels", "", 0, 0) { _ in .ok("") }
         server.register("bridge/dump-flows", "[--offload-stats] bridge", 1, 2) { [unowned self] args in
             guard let target = findSwitch(args[args.count - 1]) else { return .error("Unknown bridge") }
-            return .ok(dumpFlows(target))
+            return .ok(dumpFlows(target, offload: args.count == 2))
         }
     }
 
     /// All flows of a bridge, hidden ones too.
-    private func dumpFlows(_ target: OpenFlowSwitch) -> String {
+    private func dumpFlows(_ target: OpenFlowSwitch, offload: Bool) -> String {
         var out = ""
         let now = fabric.time.now
         for table in target.tables where table.count > 0 {
@@ -27,9 +27,11 @@ extension ControlCommands {
             for rule in rules {
                 if table.id != 0 { out += "table_id=\(table.id), " }
                 out += "duration=\(max(0, now - rule.created) / 1000)s, n_packets=\(rule.packetCount), n_bytes=\(rule.byteCount), "
-                out += "priority=\(rule.priority)"
+                // Nothing is offloaded.
+                if offload { out += "n_offload_packets=0, n_offload_bytes=0, " }
                 let match = rule.match.text(ports: target.portNames)
-                if !match.isEmpty { out += ",\(match)" }
+                if rule.priority != 32768 { out += "priority=\(rule.priority)" + (match.isEmpty ? "" : ",") }
+                out += match
                 out += ",actions=\(rule.actions.isEmpty ? "drop" : OFAction.text(rule.actions, ports: target.portNames))\n"
             }
         }

@@ -1,6 +1,5 @@
 // Commands of protocols that are not configured on any port: they answer as the real daemon does then.
 
-import Flow
 import Unixctl
 
 extension ControlCommands {
@@ -21,6 +20,9 @@ extension ControlCommands {
         server.register("mdb/show", "bridge", 1, 1) { [unowned self] args in
             findSwitch(args[0]) == nil ? .error("no such bridge") : .error("multicast snooping is disabled")
         }
+        for name in ["autoattach/show-isid", "autoattach/statistics", "autoattach/status"] {
+            server.register(name, "[bridge]", 0, 1) { _ in .ok("") }
+        }
         func refusing(_ name: String, _ usage: String, _ arguments: ClosedRange<Int>, _ error: String) {
             server.register(name, usage, arguments.lowerBound, arguments.upperBound) { _ in .error(error) }
         }
@@ -34,27 +36,5 @@ extension ControlCommands {
             if let name = args.first, findSwitch(name) == nil { return .error("no such bridge") }
             return .ok("table successfully flushed")
         }
-        server.register("ovs/route/show", "", 0, 0) { _ in .ok("Route Table:\n") }
-        server.register("ovs/route/lookup", "ip_addr [pkt_mark=mark]", 1, 2) { args in
-            AddressText.parseIPv4(args[0]) == nil && AddressText.parseIPv6(args[0]) == nil
-                ? .error("Invalid parameters") : .error("Not found")
-        }
-        server.register("ovs/route/add", "ip_addr/prefix_len out_br_name [gw] [pkt_mark=mark]", 2, 4) { _ in
-            .error("Invalid parameters")
-        }
-        server.register("tnl/neigh/show", "", 0, 0) { _ in
-            .ok(
-                """
-                IP                                            MAC                 Bridge
-                ==========================================================================
-
-                """)
-        }
-        server.register("tnl/neigh/set", "BRIDGE IP MAC", 3, 3) { args in
-            AddressText.parseIPv4(args[1]) == nil && AddressText.parseIPv6(args[1]) == nil
-                ? .error("bad IP address") : .ok("OK")
-        }
-        server.register("tnl/egress_port_range", "min max", 0, 2) { _ in .ok("OK") }
-        server.register("tnl/ports/show", "-v", 0, 1) { _ in .ok("Listening ports:\n") }
     }
 }

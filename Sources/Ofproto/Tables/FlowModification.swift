@@ -7,10 +7,7 @@ import OpenFlow
 
 extension OpenFlowSwitch {
     /// Executes a flow modification whole or not at all.
-    public func modifyFlows(_ request: FlowMod) throws(OFError) {
-        var mod = request
-        // A match that says nothing of the packet's type means Ethernet.
-        mod.match.setDefaultPacketType()
+    public func modifyFlows(_ mod: FlowMod) throws(OFError) {
         try check(mod)
         switch mod.command {
         case .add: try addFlow(mod)
@@ -103,10 +100,10 @@ extension OpenFlowSwitch {
                 rule.byteCount = existing.byteCount
                 rule.used = existing.used
             }
-            // Replacing is no removal: nobody is told.
-            uninstall(existing, nil)
         }
         install(rule)
+        // Replacing is no removal: nobody is told. The new one comes first, so that the classifier keeps their place.
+        if let existing { uninstall(existing, nil) }
         checkVacancy(of: table)
     }
 
@@ -162,8 +159,8 @@ extension OpenFlowSwitch {
                     changed.packetCount = rule.packetCount
                     changed.byteCount = rule.byteCount
                 }
-                uninstall(rule, nil)
                 install(changed)
+                uninstall(rule, nil)
             }
         }
     }
@@ -190,12 +187,9 @@ extension OpenFlowSwitch {
         outGroup: UInt32 = .max
     ) throws(OFError) -> [Rule] {
         var found: [Rule] = []
-        // Who asks for all packets asks for those of other types too.
-        var criteria = match
-        if criteria.hasDefaultPacketType { criteria.mask.bits.packetType = 0 }
         let isInternal = includesInternal && table == 254
         for flowTable in isInternal ? tables[254...254] : try selectedTables(table) where flowTable.count > 0 {
-            flowTable.forEach(within: criteria, cookie: cookie & cookieMask, cookieMask: cookieMask) { rule in
+            flowTable.forEach(within: match, cookie: cookie & cookieMask, cookieMask: cookieMask) { rule in
                 guard !rule.isHidden || isInternal else { return }
                 if outPort != .none, !rule.actions.outputs(to: outPort) { return }
                 if outGroup != .max, !rule.actions.outputs(toGroup: outGroup) { return }

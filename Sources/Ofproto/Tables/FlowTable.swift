@@ -27,7 +27,10 @@ struct Emptied {
 /// A flow table. Confined to the main thread.
 public final class FlowTable {
     public let id: UInt8
-    public var name: String
+    public var name: String { configuredName.isEmpty ? controllersName : configuredName }
+    /// What the configuration calls the table, which counts for more than what controllers do.
+    var configuredName = ""
+    private var controllersName = ""
     /// The most flows, or nil.
     public var maxFlows: Int?
     public var miss: TableMiss = .default
@@ -54,8 +57,10 @@ public final class FlowTable {
 
     init(id: UInt8) {
         self.id = id
-        name = ""
     }
+
+    /// Names the table as a controller wishes.
+    public func setNameByControllers(_ name: String) { controllersName = name }
 
     public var count: Int { classifier.count }
 

@@ -23,7 +23,7 @@ extension OpenFlowSwitch {
     public func configureTable(_ id: UInt8, _ settings: TableSettings) {
         guard Int(id) < tables.count - 1 else { return }
         let table = tables[Int(id)]
-        table.name = settings.name
+        table.configuredName = settings.name
         table.maxFlows = settings.flowLimit
         table.setEviction(settings.evicts, fields: settings.groups)
         table.prefixFields = settings.prefixes ?? Classifier.defaultPrefixFields
@@ -35,10 +35,7 @@ extension OpenFlowSwitch {
     public func resetFlows(standalone: Bool) {
         flushFlows()
         guard standalone else { return }
-        // As OpenFlow before 1.5 makes it: what comes through a connection without a packet type means Ethernet.
-        var match = Match()
-        match.setDefaultPacketType()
         install(
-            Rule(tableID: 0, match: match, priority: 0, actions: [.output(.normal, maxLength: 0)], now: time.now))
+            Rule(tableID: 0, match: Match(), priority: 0, actions: [.output(.normal, maxLength: 0)], now: time.now))
     }
 }

@@ -114,6 +114,17 @@ public final class DatapathBacker: UpcallHandler {
         changed()
     }
 
+    /// Gives a datapath port another number.
+    public func renumber(_ old: UInt32, to new: UInt32) throws(DpifError) {
+        guard let device = dpif.device(old) else { throw DpifError(19, "port \(old)") }
+        try dpif.deletePort(old)
+        let number = try dpif.addPort(device, requested: new)
+        guard let port = portsByNumber.removeValue(forKey: old) else { return }
+        port.datapathPort = number
+        portsByNumber[number] = port
+        changed()
+    }
+
     func patchPeer(of port: SwitchPort) -> SwitchPort? {
         guard let name = port.peerName, let peer = patchPorts[name], peer.peerName == port.name, peer !== port else {
             return nil

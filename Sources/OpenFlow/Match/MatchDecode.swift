@@ -186,7 +186,6 @@ public enum MatchCodec {
         let metadata = try reader.u64()
         let metadataMask = try reader.u64()
         var m = Match()
-        m.setDefaultPacketType()
         func exact(_ bit: UInt32) -> Bool { w & (1 << bit) == 0 }
         if exact(0) {
             guard let port = OFPort(wire32: inPort) else { throw .bmcBadValue }
@@ -194,6 +193,8 @@ public enum MatchCodec {
         }
         // Masks of 1.1 are inverted: 1 is wildcarded.
         let mac: UInt64 = 0xffff_ffff_ffff
+        // A match that looks at an Ethernet header is of Ethernet packets.
+        if exact(1) || exact(2) || exact(3) || srcMask & mac != mac || dstMask & mac != mac { m.setDefaultPacketType() }
         m.set(Location.ethSrc, UInt128(src), mask: UInt128(~srcMask & mac))
         m.set(Location.ethDst, UInt128(dst), mask: UInt128(~dstMask & mac))
         var ignoresPCP = false

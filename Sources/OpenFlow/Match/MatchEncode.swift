@@ -3,13 +3,13 @@
 import Flow
 
 extension MatchCodec {
-    /// Appends the TLVs of a match. `version` is the wire's; 1.0 and 1.1 get NXM.
+    /// Appends the TLVs of a match. `version` is the wire's; 1.0 gets NXM.
     static func encodeTLVs(
         _ match: Match, cookie: UInt64 = 0, cookieMask: UInt64 = 0, version: OFVersion, to w: inout WireWriter,
         tunnelOptions map: TunnelOptionMap?
     ) {
         let v = version.rawValue
-        let isOXM = version >= .v12
+        let isOXM = version >= .v11
         func put(_ field: FieldID) {
             let m = field.value(in: match.mask)
             guard m != 0 else { return }
@@ -143,14 +143,11 @@ extension MatchCodec {
         if !isIPv4 { put(.ipv6Label) }
     }
 
-    /// Appends the match of an OpenFlow 1.2 or later message, padded. In 1.1, the fixed form.
+    /// Appends the match of an OpenFlow 1.1 or later message, padded. In 1.1 too it is made of OXM TLVs, because the fixed
+    /// form could not say all.
     public static func encode11(
         _ match: Match, version: OFVersion, to w: inout WireWriter, tunnelOptions: TunnelOptionMap? = nil
     ) {
-        if version == .v11 {
-            standard11(match, to: &w)
-            return
-        }
         let start = w.count
         w.u16(1)
         w.u16(0)
@@ -218,58 +215,5 @@ extension MatchCodec {
         w.u32(key.nwDst)
         w.u16(key.tpSrc)
         w.u16(key.tpDst)
-    }
-
-    private static func standard11(_ match: Match, to w: inout WireWriter) {
-        let key = match.key
-        let mask = match.mask
-        var wild: UInt32 = 0
-        func bit(_ n: UInt32, _ location: FieldLocation) { if mask.isWild(location) { wild |= 1 << n } }
-        bit(0, Location.inPort)
-        bit(3, Location.ethType)
-        bit(4, Location.nwDSCP)
-        bit(5, Location.nwProto)
-        bit(6, Location.tpSrc)
-        bit(7, Location.tpDst)
-        bit(8, Location.mplsLabel)
-        bit(9, Location.mplsTC)
-        var vlan: UInt16 = 0
-        var pcp: UInt8 = 0
-        let tciMask = mask.bits.vlanTCI
-        if tciMask == 0 {
-            wild |= 1 << 1 | 1 << 2
-        } else if tciMask & 0x1000 != 0, key.vlanTCI & 0x1000 == 0 {
-            vlan = 0xffff
-            wild |= 1 << 2
-        } else {
-            vlan = tciMask & 0xfff == 0 ? 0xfffe : key.vlanTCI & 0xfff
-            pcp = UInt8(key.vlanTCI >> 13)
-            if tciMask & 0xe000 == 0 { wild |= 1 << 2 }
-        }
-        w.u16(0)
-        w.u16(88)
-        w.u32(OFPort(key.inPort).wire32)
-        w.u32(wild)
-        w.mac(key.ethSrc)
-        w.mac(~mask.bits.ethSrc & 0xffff_ffff_ffff)
-        w.mac(key.ethDst)
-        w.mac(~mask.bits.ethDst & 0xffff_ffff_ffff)
-        w.u16(vlan)
-        w.u8(pcp)
-        w.u8(0)
-        w.u16(key.ethType)
-        w.u8(key.nwTOS >> 2)
-        w.u8(key.nwProto)
-        w.u32(key.nwSrc)
-        w.u32(~mask.bits.nwSrc)
-        w.u32(key.nwDst)
-        w.u32(~mask.bits.nwDst)
-        w.u16(key.tpSrc)
-        w.u16(key.tpDst)
-        w.u32(UInt32(truncatingIfNeeded: key[Location.mplsLabel]))
-        w.u8(UInt8(truncatingIfNeeded: key[Location.mplsTC]))
-        w.zeros(3)
-        w.u64(key.metadata)
-        w.u64(~mask.bits.metadata)
     }
 }

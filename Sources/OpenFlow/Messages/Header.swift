@@ -62,7 +62,8 @@ public struct OFMessage: Sendable {
     public var body: WireReader { WireReader(bytes, bodyOffset..<bytes.count) }
 
     /// Finds out what a message from a controller is. Throws what to answer when it is nothing that the switch takes.
-    public init(_ bytes: [UInt8]) throws(OFError) {
+    /// - Parameter isContinuation: a later part of a multipart request, which may be empty whatever its kind.
+    public init(_ bytes: [UInt8], isContinuation: Bool = false) throws(OFError) {
         guard let header = OFHeader(bytes), Int(header.length) == bytes.count else { throw .brcBadLen }
         guard let version = OFVersion(rawValue: header.version) else { throw .brcBadVersion }
         self.version = version
@@ -107,7 +108,7 @@ public struct OFMessage: Sendable {
         }
         hasMore = more
         bodyOffset = r.position
-        try checkLength()
+        if !(isContinuation && bodyOffset == bytes.count) { try checkLength() }
     }
 
     private static func experimenter(_ vendor: UInt32, _ subtype: UInt32, _ v: OFVersion) throws(OFError) -> OFKind {
@@ -178,7 +179,8 @@ public struct OFMessage: Sendable {
             .groupFeatures, .meterFeatures, .tableDesc, .nxTLVTableRequest, .nxIPFIXBridge, .nxIPFIXFlow:
             size = 0
         case .setConfig: size = 4
-        case .groupDesc: size = version >= .v15 ? 8 : 0
+        case .groupDesc, .portDesc: size = version >= .v15 ? 8 : 0
+        case .portStats: size = 8
         case .groupStats, .meterStats, .meterConfig, .queueStats: size = kind == .queueStats && version == .v10 ? 8 : 8
         case .roleRequest: size = 16
         case .nxRoleRequest, .nxSetFlowFormat, .nxSetPacketInFormat, .nxFlowMonitorCancel: size = 4
@@ -248,7 +250,7 @@ public enum OFSimple {
         var w = WireWriter.message(highest, 0, xid: xid)
         // Old peers fail on elements, so they are left out when the header's version says it all.
         let bitmap = versions.reduce(UInt32(0)) { $0 | $1.bit }
-        if highest > .v10 {
+        if bitmap != (highest.bit << 1) &- 2 {
             w.u16(1)
             w.u16(8)
             w.u32(bitmap)

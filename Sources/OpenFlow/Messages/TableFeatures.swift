@@ -30,7 +30,8 @@ public struct TableFeatures: Sendable {
         w.u32(maxEntries)
         for miss in [UInt16(0), 1] {
             property(miss, &w) { w in
-                for type in [UInt16(1), 2, 3, 4, 5, 6] where type != 1 || table < Self.lastTable {
+                // A meter is an action since OpenFlow 1.5.
+                for type in [UInt16(1), 2, 3, 4, 5, 6] where (type != 1 || table < Self.lastTable) && (type != 6 || v < .v15) {
                     w.u16(type)
                     w.u16(4)
                 }
@@ -69,5 +70,51 @@ public struct TableFeatures: Sendable {
         for field in FieldID.allCases where select(field.row) {
             w.oxmHeader(field, version: v.rawValue, hasMask: masks && field.row.maskable)
         }
+    }
+}
+
+/// What a request wants of one table.
+public struct TableFeaturesRequest: Sendable {
+    /// OFPTFC_*.
+    public enum Command: UInt8, Sendable { case replace = 0, modify, enable, disable }
+
+    public var table: UInt8
+    /// Before OpenFlow 1.5 always `replace`.
+    public var command: Command
+    public var name: String
+    /// OFPTC_*.
+    public var capabilities: UInt32
+    public var maxEntries: UInt32
+
+    /// The properties that a request with any has to have.
+    private static let required: Set<UInt16> = [0, 2, 4, 6, 8, 10, 12, 14]
+
+    /// Decodes one ofp_table_features with its properties.
+    public static func decode(_ reader: inout WireReader, version: OFVersion) throws(OFError) -> TableFeaturesRequest {
+        guard reader.remaining >= 64 else { throw .brcBadLen }
+        guard let length = reader.peek16().map(Int.init), length >= 64, length <= reader.remaining else { throw .bpcBadLen }
+        var r = try reader.part(length, error: .bpcBadLen)
+        try r.skip(2)
+        let table = try r.u8()
+        let number = try r.u8()
+        try r.skip(4)
+        guard let command = version >= .v15 ? Command(rawValue: number) : .replace else { throw .tffcBadCommand }
+        let name = try r.array(32).prefix { $0 != 0 }
+        try r.skip(16)
+        let request = TableFeaturesRequest(
+            table: table, command: command, name: String(decoding: name, as: UTF8.self), capabilities: try r.u32(),
+            maxEntries: try r.u32())
+        var seen: Set<UInt16> = []
+        while !r.isEmpty {
+            guard let type = r.peek16(), let size = r.peek16(2).map(Int.init), size >= 4, size <= r.remaining else {
+                throw .bpcBadLen
+            }
+            guard type <= 15, type != 9, type != 11 else { throw .bpcBadType }
+            try r.skip(min((size + 7) / 8 * 8, r.remaining))
+            seen.insert(type)
+        }
+        let mayBeLeftOut = version >= .v15 && seen.isEmpty
+        guard mayBeLeftOut || seen.isSuperset(of: required) else { throw .tffcBadFeatures }
+        return request
     }
 }

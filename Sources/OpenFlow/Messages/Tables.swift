@@ -11,7 +11,8 @@ public struct TableStats: Sendable {
     public var activeCount: UInt32 = 0
     public var lookupCount: UInt64 = 0
     public var matchedCount: UInt64 = 0
-    public var miss = TableMissConfig.controller
+    /// What a miss does in 1.1 and 1.2; nil: the version's default.
+    public var miss: TableMissConfig?
 
     public init(table: UInt8) { self.table = table }
 
@@ -42,7 +43,13 @@ public struct TableStats: Sendable {
             w.u32(instructions)
             w.u32(Self.actions11)
             w.u32(Self.actions11)
-            w.u32(miss.rawValue)
+            // The real daemon's numbers, which are not those that a table_mod has.
+            switch miss {
+            case nil: w.u32(0)
+            case .controller: w.u32(1)
+            case .continue: w.u32(2)
+            case .drop: w.u32(3)
+            }
             w.u32(maxEntries)
             w.u32(activeCount)
         case .v12:
@@ -57,7 +64,7 @@ public struct TableStats: Sendable {
             w.u64(.max)
             w.u64(.max)
             w.u32(instructions)
-            w.u32(miss.rawValue)
+            w.u32(miss?.rawValue ?? 0)
             w.u32(maxEntries)
             w.u32(activeCount)
         default:

@@ -24,7 +24,13 @@ extension FlowKey {
     public init(parsing text: String, port: (String) -> OFPort?) throws(FlowSyntaxError) {
         self.init()
         inPort = OFPort.none.rawValue
-        for word in text.split(whereSeparator: { $0 == "," || $0 == " " || $0 == "\t" || $0 == "\n" }) {
+        var depth = 0
+        let words = text.split { character in
+            // `packet_type=(1,0x800)` is one word.
+            if character == "(" { depth += 1 } else if character == ")" { depth -= 1 }
+            return depth <= 0 && (character == "," || character == " " || character == "\t" || character == "\n")
+        }
+        for word in words {
             let sides = word.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
             let name = sides[0]
             let value = sides.count == 2 ? sides[1] : ""
