@@ -272,7 +272,12 @@ open class UserspaceDatapath: Dpif {
             case .hash(let algorithm, let basis):
                 var current = key.metadataOnly
                 current.extract(from: &packet, vlanLimit: vlanLimit)
-                key.dpHash = current.fiveTupleHash(basis: basis, symmetric: algorithm == .symmetricL4)
+                // No hash is 0: that says that there is none.
+                let hash =
+                    algorithm == .l4
+                    ? MurmurHash.pair(current.fiveTupleHash(basis: 0), basis)
+                    : current.symmetricHash(basis: basis, ports: true, udpPorts: false)
+                key.dpHash = max(hash, 1)
             case .sample(let probability, let nested):
                 let chosen = probability == .max || UInt32.random(in: 0 ... .max, using: &random) < probability
                 guard chosen else { continue }
@@ -353,29 +358,5 @@ open class UserspaceDatapath: Dpif {
             return
         }
         device.transmit(packet)
-    }
-}
-
-extension FlowKey {
-    /// A hash of addresses, protocol and ports that stays within a connection; both directions agree when symmetric.
-    public func fiveTupleHash(basis: UInt32, symmetric: Bool) -> UInt32 {
-        var h = UInt64(basis) &+ 0x9e37_79b9_7f4a_7c15
-        func mix(_ v: UInt64) {
-            h = (h ^ v) &* 0xff51_afd7_ed55_8ccd
-            h ^= h >> 29
-        }
-        let fold = { (v: UInt128) in UInt64(truncatingIfNeeded: v) ^ UInt64(truncatingIfNeeded: v >> 64) }
-        let source = ethType == EtherType.ipv6 ? fold(ipv6Src) : UInt64(nwSrc)
-        let destination = ethType == EtherType.ipv6 ? fold(ipv6Dst) : UInt64(nwDst)
-        if symmetric {
-            mix(source ^ destination)
-            mix(UInt64(tpSrc ^ tpDst))
-        } else {
-            mix(source)
-            mix(destination)
-            mix(UInt64(tpSrc) << 16 | UInt64(tpDst))
-        }
-        mix(UInt64(nwProto))
-        return UInt32(truncatingIfNeeded: h ^ h >> 32)
     }
 }

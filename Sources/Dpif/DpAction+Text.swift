@@ -27,7 +27,7 @@ extension DpAction {
         case .popMPLS(let type): return "pop_mpls(eth_type=0x\(String(type, radix: 16)))"
         case .recirc(let id): return "recirc(\(AddressText.hex(id)))"
         case .hash(let algorithm, let basis):
-            return algorithm == .l4 ? "hash(hash_l4(\(basis)))" : "hash(hash_sym_l4(\(basis)))"
+            return algorithm == .l4 ? "hash(l4(\(basis)))" : "hash(sym_l4(\(basis)))"
         case .sample(let probability, let actions):
             let percent = Self.percentage(probability)
             return "sample(sample=\(percent)%,actions(\(nested(actions))))"

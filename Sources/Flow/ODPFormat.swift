@@ -127,20 +127,15 @@ public struct ODPFormatter {
             if n < maxMPLSLabels, key.mplsLSE(n) == 0 { break }
         }
         if let mask, !verbose, (0..<n).allSatisfy({ mask.bits.mplsLSE($0) == 0 }) { return nil }
-        if n == 1 {
-            // All parts or none are printed with masks.
-            let lse = key.mplsLSE(0)
-            let m = mask?.bits.mplsLSE(0) ?? .max
-            if m == .max {
-                return "mpls(label=\(lse >> 12),tc=\(lse >> 9 & 7),ttl=\(lse & 0xff),bos=\(lse >> 8 & 1))"
-            }
-            func hex(_ v: UInt32) -> String { String(v, radix: 16) }
-            return "mpls(label=\(lse >> 12)/0x\(hex(m >> 12)),tc=\(lse >> 9 & 7)/\(hex(m >> 9 & 7)),"
-                + "ttl=\(lse & 0xff)/0x\(hex(m & 0xff)),bos=\(lse >> 8 & 1)/\(hex(m >> 8 & 1)))"
-        }
+        // All parts or none are printed with masks.
+        let exact = mask == nil || (0..<n).allSatisfy { mask?.bits.mplsLSE($0) == .max }
+        func hex(_ v: UInt32) -> String { String(v, radix: 16) }
         let parts = (0..<n).map { i in
+            let lse = key.mplsLSE(i)
             let m = mask?.bits.mplsLSE(i) ?? .max
-            return "lse\(i)=\(AddressText.hex(key.mplsLSE(i)))" + (m == .max ? "" : "/\(AddressText.hex(m))")
+            if exact { return "label=\(lse >> 12),tc=\(lse >> 9 & 7),ttl=\(lse & 0xff),bos=\(lse >> 8 & 1)" }
+            return "label=\(lse >> 12)/0x\(hex(m >> 12)),tc=\(lse >> 9 & 7)/\(hex(m >> 9 & 7)),"
+                + "ttl=\(lse & 0xff)/0x\(hex(m & 0xff)),bos=\(lse >> 8 & 1)/\(hex(m >> 8 & 1))"
         }
         return "mpls(\(parts.joined(separator: ",")))"
     }

@@ -74,6 +74,8 @@ public final class OpenFlowSwitch {
     private(set) var noPacketInRule: Rule
     private(set) var dropFragmentsRule: Rule
 
+    /// How many flows have learn actions that delete what they learned.
+    var learners: [LearnedFlows: Int] = [:]
     /// Rules with timeouts.
     private var expirable: [ObjectIdentifier: Rule] = [:]
     private var lastExpiry: Int64 = 0
@@ -262,7 +264,7 @@ public final class OpenFlowSwitch {
         backer.changed()
     }
 
-    func group(_ id: UInt32) -> Group? { groups[id] }
+    public func group(_ id: UInt32) -> Group? { groups[id] }
 
     public func setGroup(_ group: Group?, id: UInt32) {
         groups[id] = group
@@ -297,6 +299,7 @@ public final class OpenFlowSwitch {
     func install(_ rule: Rule) {
         tables[Int(rule.tableID)].insert(rule)
         if rule.idleTimeout != 0 || rule.hardTimeout != 0 { expirable[ObjectIdentifier(rule)] = rule }
+        learnerAdded(rule.actions)
         backer.changed()
         eventReceiver?(.flowAdded(rule))
     }
@@ -306,6 +309,7 @@ public final class OpenFlowSwitch {
         expirable[ObjectIdentifier(rule)] = nil
         backer.changed()
         if let cause { eventReceiver?(.flowRemoved(rule, cause)) }
+        learnerRemoved(rule.actions)
     }
 
     /// Removes several flows, and empties the list. Tables that lose all of theirs are emptied at once.
@@ -370,31 +374,4 @@ public final class OpenFlowSwitch {
     }
 
     public var flowCount: Int { tables.reduce(0) { $0 + $1.count } }
-}
-
-/// An OpenFlow group.
-public struct Group: Sendable {
-    public enum Kind: UInt8, Sendable { case all = 0, select, indirect, fastFailover }
-    public struct Bucket: Hashable, Sendable {
-        public var id: UInt32
-        public var weight: UInt16
-        public var watchPort: OFPort
-        public var watchGroup: UInt32
-        public var actions: [OFAction]
-        public init(id: UInt32, weight: UInt16 = 1, watchPort: OFPort = .none, watchGroup: UInt32 = .max, actions: [OFAction]) {
-            self.id = id
-            self.weight = weight
-            self.watchPort = watchPort
-            self.watchGroup = watchGroup
-            self.actions = actions
-        }
-    }
-    public var id: UInt32
-    public var kind: Kind
-    public var buckets: [Bucket]
-    public init(id: UInt32, kind: Kind, buckets: [Bucket]) {
-        self.id = id
-        self.kind = kind
-        self.buckets = buckets
-    }
 }

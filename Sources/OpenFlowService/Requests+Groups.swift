@@ -86,7 +86,11 @@ extension OpenFlowService {
         let buckets = d.buckets.map {
             Group.Bucket(id: $0.id, weight: $0.weight, watchPort: $0.watchPort, watchGroup: $0.watchGroup, actions: $0.actions)
         }
-        owner.setGroup(Group(id: d.id, kind: kind, buckets: buckets), id: d.id)
+        owner.setGroup(
+            Group(
+                id: d.id, kind: kind, buckets: buckets, method: d.selection.method, parameter: d.selection.parameter,
+                fields: d.selection.hashedFields, maxHashAlgorithm: owner.backer.capabilities.maxHashAlgorithm),
+            id: d.id)
     }
 }
 
@@ -100,7 +104,7 @@ extension OpenFlowConnection {
     /// The groups that a request selects, in order.
     private func selectGroups(_ m: OFMessage) throws(OFError) -> [GroupStore.Entry] {
         var wanted = GroupMod.all
-        if m.kind == .groupStats || m.version >= .v15 {
+        if m.kind == .groupStats || m.version >= .v15 || m.version == .v10 {
             var r = m.body
             wanted = try r.u32()
         }
@@ -120,7 +124,10 @@ extension OpenFlowConnection {
             let age = max(0, owner.time.now - entry.created)
             stats.durationSeconds = UInt32(truncatingIfNeeded: age / 1000)
             stats.durationNanoseconds = UInt32(truncatingIfNeeded: age % 1000 * 1_000_000)
-            stats.buckets = d.buckets.map { _ in (0, 0) }
+            let counted = owner.group(d.id)
+            stats.packets = counted?.total.packets ?? 0
+            stats.bytes = counted?.total.bytes ?? 0
+            stats.buckets = counted?.bucketCounters.map { ($0.packets, $0.bytes) } ?? []
             reply.append { stats.encode(version: m.version, to: &$0) }
         }
         sendAll(&reply)
@@ -135,7 +142,7 @@ extension OpenFlowConnection {
 
     func groupFeatures(_ m: OFMessage) {
         var reply = MultipartReply(to: m)
-        reply.groupFeatures()
+        reply.groupFeatures(m.version)
         sendAll(&reply)
     }
 

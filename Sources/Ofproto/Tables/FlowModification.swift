@@ -108,7 +108,7 @@ extension OpenFlowSwitch {
     }
 
     /// Evicts a flow of a full table, or refuses.
-    private func makeRoom(in table: FlowTable) throws(OFError) {
+    func makeRoom(in table: FlowTable) throws(OFError) {
         guard let limit = table.maxFlows, table.count >= limit else { return }
         guard let victim = table.evictionVictim() else { throw .fmfcTableFull }
         uninstall(victim, .eviction)
@@ -139,7 +139,7 @@ extension OpenFlowSwitch {
         for rule in rules {
             if rule.conjunctions == conjunctions {
                 if mod.modifyCookie { tables[Int(rule.tableID)].setCookie(mod.newCookie, of: rule) }
-                rule.actions = mod.actions
+                setActions(mod.actions, of: rule)
                 rule.modified = time.now
                 if mod.flags.contains(.resetCounts) {
                     rule.packetCount = 0
@@ -212,35 +212,6 @@ extension OpenFlowSwitch {
             found.append(rule)
         }
         return found
-    }
-
-    // MARK: Learning
-
-    /// Adds, refreshes or replaces the flow that a learn action made.
-    func learn(_ learn: LearnAction, match: Match, actions: [OFAction]) {
-        guard learn.table < 254 else { return }
-        let table = tables[Int(learn.table)]
-        if let rule = table.find(match, priority: Int(learn.priority)) {
-            guard !rule.isHidden else { return }
-            rule.modified = time.now
-            guard rule.actions != actions else { return }
-            rule.actions = actions
-            backer.changed()
-            return
-        }
-        if learn.limit > 0 {
-            var count = 0
-            table.forEach(within: Match(), cookie: learn.cookie, cookieMask: .max) { _ in count += 1 }
-            guard count < learn.limit else { return }
-        }
-        var flags: RuleFlags = []
-        if learn.flags.contains(.sendFlowRemoved) { flags.insert(.sendFlowRemoved) }
-        guard (try? makeRoom(in: table)) != nil else { return }
-        install(
-            Rule(
-                tableID: learn.table, match: match, priority: Int(learn.priority), cookie: learn.cookie,
-                idleTimeout: learn.idleTimeout, hardTimeout: learn.hardTimeout, flags: flags, actions: actions,
-                now: time.now))
     }
 }
 

@@ -45,7 +45,7 @@ extension OpenFlowSwitch {
             for s in saved {
                 if !s.rule.isInstalled { install(s.rule) }
                 tables[Int(s.rule.tableID)].setCookie(s.cookie, of: s.rule)
-                s.rule.actions = s.actions
+                setActions(s.actions, of: s.rule)
                 s.rule.modified = s.modified
                 s.rule.packetCount = s.packetCount
                 s.rule.byteCount = s.byteCount

@@ -30,7 +30,7 @@ extension OpenFlowSwitch {
     ///
     /// - Parameters:
     ///   - flow: with OpenFlow ports.
-    ///   - packetBytes: the size of the packet whose statistics are credited, or nil for none.
+    ///   - packetBytes: the size of the packet, or nil without one.
     ///   - sideEffects: whether addresses and flows are learned.
     ///   - actions: executed instead of looking the flow up (packet-out).
     public func trace(_ flow: FlowKey, packetBytes: Int?, sideEffects: Bool, actions: [OFAction]?) -> TraceResult {
@@ -38,7 +38,9 @@ extension OpenFlowSwitch {
         let bridge = root.add(.bridge, "bridge(\"\(name)\")")
         let translation = Translation(
             self, flow: flow, sideEffects: sideEffects,
-            packet: sideEffects ? packetBytes.map { ($0, flow.tcpFlags) } : nil, trace: bridge)
+            trace: bridge)
+        // Learning takes place, but nothing is counted.
+        translation.packetLength = packetBytes
         if let actions { translation.run(actions: actions) } else { translation.run() }
         var conntrack: DpConntrack?
         var found: [TraceResult.Recirculation] = []

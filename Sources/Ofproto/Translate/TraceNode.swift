@@ -22,8 +22,8 @@ public final class TraceNode {
 
     private var isTerminal: Bool {
         switch kind {
-        case .bridge, .table, .thaw, .bucket: false
-        case .action, .detail, .warning, .error: true
+        case .bridge, .table, .thaw: false
+        case .action, .detail, .warning, .error, .bucket: true
         }
     }
 
@@ -40,8 +40,7 @@ public final class TraceNode {
             case .error: out += " >>>> \(node.text) <<<<\n"
             case .bridge:
                 out += "\(node.text)\n\(indent)\(String(repeating: "-", count: node.text.utf8.count))\n"
-            case .table, .thaw, .action: out += "\(node.text)\n"
-            case .bucket: out += " -> \(node.text)\n"
+            case .table, .thaw, .action, .bucket: out += "\(node.text)\n"
             }
             node.print(to: &out, level: level + more + more)
         }

@@ -22,9 +22,14 @@ extension Translation {
                 branch(on: size, destination, list[(i + 1)...])
                 return
             }
-            execute(action)
+            if case .group(let id) = action {
+                if !executeGroup(id) { return }
+            } else {
+                execute(action)
+            }
             if isFreezing {
-                freeze(list[(i + 1)...])
+                freeze(list[(freezesCurrentAction ? i : i + 1)...])
+                freezesCurrentAction = false
                 return
             }
         }
@@ -67,7 +72,7 @@ extension Translation {
         case .outputTruncated(let port, let maxLength): outputTruncated(port, maxLength)
         case .controller(let controller): sendToController(controller)
         case .enqueue(let port, let queue): enqueue(port, queue)
-        case .group(let id): executeGroup(id)
+        case .group: break
         case .bundle(let bundle): executeBundle(bundle)
 
         // Headers.
@@ -239,6 +244,23 @@ extension Translation {
     private func set(_ location: FieldLocation, _ value: UInt128) {
         wildcards.setExact(location)
         flow[location] = value
+    }
+
+    /// Looks at what a field's prerequisite looks at, whether it holds or not.
+    func consultPrerequisites(of field: FieldID) {
+        switch field.row.prerequisite {
+        case .vlanVID: wildcards.bits.vlanTCI |= 0x1000
+        case .tcp, .udp, .sctp: if flow.isIP { wildcards.setExact(Location.nwProto) }
+        case .icmpv4: if flow.ethType == EtherType.ipv4 { wildcards.setExact(Location.nwProto) }
+        case .icmpv6, .nd, .ndSolicit, .ndAdvert:
+            guard flow.ethType == EtherType.ipv6 else { break }
+            wildcards.setExact(Location.nwProto)
+            if field.row.prerequisite != .icmpv6, flow.nwProto == IPProtocol.icmpv6 {
+                wildcards.bits.tpSrc |= 0xff
+                wildcards.bits.tpDst |= 0xff
+            }
+        default: break
+        }
     }
 
     /// A field of the network header can be rewritten only where the protocol is known.

@@ -20,6 +20,8 @@ enum TranslationTarget {
     /// fin_timeout of a rule.
     case finTimeout(Rule, idle: UInt16, hard: UInt16)
     case mirror(Mirror)
+    /// A group took it; `bucket` nil: all its buckets did.
+    case group(Group, bucket: Int?)
 }
 
 /// Why a translation failed; the packet is dropped then.
@@ -82,7 +84,6 @@ final class Translation {
     var targets: [TranslationTarget] = []
     /// Reasons not to install a megaflow.
     var avoidCaching = false
-    var hasLearn = false
 
     // Where the walk is.
     var table: UInt8 = 0
@@ -106,6 +107,8 @@ final class Translation {
     var wasMPLS = false
     /// Translation stops here and goes on after recirculation.
     var isFreezing = false
+    /// The action that froze is executed again when translation goes on.
+    var freezesCurrentAction = false
     var frozenSteps: [FrozenState.Step] = []
     var pauseAction: ControllerAction?
     /// A hash to compute before recirculating.

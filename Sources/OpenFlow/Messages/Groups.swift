@@ -21,6 +21,18 @@ public struct GroupSelection: Hashable, Sendable {
     /// OXM entries of the fields to hash, as they came.
     public var fields: [UInt8] = []
     public init() {}
+    /// The fields to hash, each with the bits that count. An entry's value is the mask.
+    public var hashedFields: [(field: FieldID, mask: UInt128)] {
+        var r = WireReader(fields)
+        var out: [(field: FieldID, mask: UInt128)] = []
+        while r.remaining >= 4 {
+            guard let header = try? r.oxmHeader(), case .field(let entry) = header, !entry.hasMask,
+                let mask = try? r.uint(size: entry.size)
+            else { break }
+            out.append((entry.field, mask & entry.field.row.allOnes))
+        }
+        return out.sorted { $0.field.rawValue < $1.field.rawValue }
+    }
     public var isDefault: Bool { method.isEmpty && parameter == 0 && fields.isEmpty }
 }
 
@@ -49,17 +61,19 @@ public struct GroupMod: Hashable, Sendable {
         var r = message.body
         let v = message.version
         var g = GroupMod()
-        guard r.remaining >= (v >= .v15 ? 16 : 8) else { throw .brcBadLen }
+        // Nicira's extension of OpenFlow 1.0 has the form of 1.5.
+        let isNew = v >= .v15 || v == .v10
+        guard r.remaining >= (isNew ? 16 : 8) else { throw .brcBadLen }
         let command = try r.u16()
         g.type = try r.u8()
         try r.skip(1)
         g.id = try r.u32()
         guard let known = Command(rawValue: command),
-            v >= .v15 || command <= 2 || command == 0x8000
+            isNew || command <= 2 || command == 0x8000
         else { throw .gmfcBadCommand }
         g.command = known
         let context = ActionContext(version: v, tunnelOptions: tunnelOptions)
-        if v >= .v15 {
+        if isNew {
             let length = Int(try r.u16())
             try r.skip(2)
             g.bucketID = try r.u32()
@@ -203,13 +217,14 @@ public struct GroupDescription: Sendable {
         w.u8(0)
         w.u32(id)
         let lengthAt = w.count
-        if v >= .v15 {
+        let isNew = v >= .v15 || v == .v10
+        if isNew {
             w.u16(0)
             w.zeros(6)
         }
         let first = w.count
         for b in buckets { encode(b, v, &w) }
-        if v >= .v15 {
+        if isNew {
             w.patch16(w.count - first, at: lengthAt)
             if !selection.isDefault {
                 let at = w.count
@@ -231,7 +246,7 @@ public struct GroupDescription: Sendable {
     private func encode(_ b: GroupBucket, _ v: OFVersion, _ w: inout WireWriter) {
         let start = w.count
         w.u16(0)
-        if v >= .v15 {
+        if v >= .v15 || v == .v10 {
             w.u16(0)
             w.u32(b.id)
             let first = w.count
@@ -282,7 +297,7 @@ public struct GroupStats: Sendable {
         w.u32(0)
         w.u64(packets)
         w.u64(bytes)
-        if v >= .v13 {
+        if v >= .v13 || v == .v10 {
             w.u32(durationSeconds)
             w.u32(durationNanoseconds)
         }
@@ -296,12 +311,14 @@ public struct GroupStats: Sendable {
 
 extension MultipartReply {
     /// The body of a group features reply: every type, with weights, liveness and chaining.
-    public mutating func groupFeatures() {
+    public mutating func groupFeatures(_ version: OFVersion) {
+        // OFPAT_* bits; those of OpenFlow 1.0 are its actions other than vendors'.
+        let actions = version == .v10 ? 0xfff : TableStats.actions12
         append { w in
             w.u32(0xf)
             w.u32(7)
             for _ in 0..<4 { w.u32(0xffff_ff00) }
-            for _ in 0..<4 { w.u32(TableStats.actions12) }
+            for _ in 0..<4 { w.u32(actions) }
         }
     }
 }

@@ -126,6 +126,7 @@ public struct OFMessage: Sendable {
         case (0x2320, 27): return .nxSetAsync2
         case (0x2320, 28): return .nxResume
         case (0x2320, 29): return .nxCTFlushZone
+        case (0x2320, 31): return .groupMod
         case (0x2320, 32): return .nxCTFlush
         case (0x4f4e_4600, 2300) where v == .v13: return .bundleControl
         case (0x4f4e_4600, 2301) where v == .v13: return .bundleAdd
@@ -164,6 +165,9 @@ public struct OFMessage: Sendable {
             case 2: return .nxFlowMonitor
             case 3: return .nxIPFIXBridge
             case 4: return .nxIPFIXFlow
+            case 7: return .groupStats
+            case 8: return .groupDesc
+            case 9: return .groupFeatures
             default: throw .brcBadSubtype
             }
         default: throw .brcBadStat
@@ -179,7 +183,8 @@ public struct OFMessage: Sendable {
             .groupFeatures, .meterFeatures, .tableDesc, .nxTLVTableRequest, .nxIPFIXBridge, .nxIPFIXFlow:
             size = 0
         case .setConfig: size = 4
-        case .groupDesc, .portDesc: size = version >= .v15 ? 8 : 0
+        case .groupDesc: size = version >= .v15 || version == .v10 ? 8 : 0
+        case .portDesc: size = version >= .v15 ? 8 : 0
         case .portStats: size = 8
         case .groupStats, .meterStats, .meterConfig, .queueStats: size = kind == .queueStats && version == .v10 ? 8 : 8
         case .roleRequest: size = 16

@@ -200,7 +200,7 @@ public struct ActionFormatter {
             if a.field.isTunnelOption {
                 s += wide(a.wideValue)
             } else {
-                s += "0x" + String((a.value >> UInt128(f.low)) & f.ones, radix: 16)
+                s += AddressText.hex((a.value >> UInt128(f.low)) & f.ones)
             }
             s += "->"
             f.write(to: &s)
@@ -259,12 +259,12 @@ public struct ActionFormatter {
                     s += to.field.name + "="
                     FieldText.write(to.field, value, mask: to.field.row.allOnes, to: &s)
                 } else {
-                    s += "\(to)=" + FieldText.hex0(value)
+                    s += "\(to)=" + FieldText.hex(value)
                 }
             case (.field(let from), .match(let to)):
                 s += "\(to)"
                 if from != to { s += "=\(from)" }
-            case (.immediate(let value), .load(let to)): s += "load:\(FieldText.hex0(value))->\(to)"
+            case (.immediate(let value), .load(let to)): s += "load:\(FieldText.hex(value))->\(to)"
             case (.field(let from), .load(let to)): s += "load:\(from)->\(to)"
             case (.field(let from), .output): s += "output:\(from)"
             case (.immediate(let value), .output): s += "output:\(value)"

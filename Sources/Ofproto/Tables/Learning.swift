@@ -1,0 +1,80 @@
+// Flows that learn actions made: adding and refreshing them, and taking them away with the flow that learned them.
+
+import Classifier
+import Dpif
+import Flow
+import OpenFlow
+
+/// Where the flows of a learn action with delete_learned are.
+struct LearnedFlows: Hashable {
+    let table: UInt8
+    let cookie: UInt64
+
+    /// Of a flow's own learn actions; those within clone do not count.
+    static func named(by actions: [OFAction]) -> [LearnedFlows] {
+        actions.compactMap {
+            guard case .learn(let learn) = $0, learn.flags.contains(.deleteLearned) else { return nil }
+            return LearnedFlows(table: learn.table, cookie: learn.cookie)
+        }
+    }
+}
+
+extension OpenFlowSwitch {
+    /// Adds, refreshes or replaces the flow that a learn action made.
+    /// - Returns: false when the action's limit forbids another flow.
+    func learn(_ learn: LearnAction, match: Match, actions: [OFAction]) -> Bool {
+        guard learn.table < 254 else { return true }
+        var match = match
+        match.setDefaultPacketType()
+        let table = tables[Int(learn.table)]
+        if let rule = table.find(match, priority: Int(learn.priority)) {
+            guard !rule.isHidden else { return true }
+            rule.modified = time.now
+            guard rule.actions != actions else { return true }
+            setActions(actions, of: rule)
+            backer.changed()
+            return true
+        }
+        if learn.limit > 0 {
+            var count = 0
+            table.forEach(within: Match(), cookie: learn.cookie, cookieMask: .max) { _ in count += 1 }
+            guard count < learn.limit else { return false }
+        }
+        var flags: RuleFlags = []
+        if learn.flags.contains(.sendFlowRemoved) { flags.insert(.sendFlowRemoved) }
+        guard (try? makeRoom(in: table)) != nil else { return true }
+        install(
+            Rule(
+                tableID: learn.table, match: match, priority: Int(learn.priority), cookie: learn.cookie,
+                idleTimeout: learn.idleTimeout, hardTimeout: learn.hardTimeout, flags: flags, actions: actions,
+                now: time.now))
+        return true
+    }
+
+    /// Counts the learn actions of a flow that comes.
+    func learnerAdded(_ actions: [OFAction]) {
+        for flows in LearnedFlows.named(by: actions) { learners[flows, default: 0] += 1 }
+    }
+
+    /// Removes what a flow that goes has learned, unless another learns the same.
+    func learnerRemoved(_ actions: [OFAction]) {
+        for flows in LearnedFlows.named(by: actions) {
+            let left = (learners[flows] ?? 1) - 1
+            learners[flows] = left > 0 ? left : nil
+            guard left <= 0, flows.table < 254 else { continue }
+            var gone: [Rule] = []
+            tables[Int(flows.table)].forEach(within: Match(), cookie: flows.cookie, cookieMask: .max) {
+                if !$0.isHidden { gone.append($0) }
+            }
+            for rule in gone where rule.isInstalled { uninstall(rule, .delete) }
+        }
+    }
+
+    /// Replaces a flow's actions in place.
+    func setActions(_ actions: [OFAction], of rule: Rule) {
+        let old = rule.actions
+        rule.actions = actions
+        learnerAdded(actions)
+        learnerRemoved(old)
+    }
+}
