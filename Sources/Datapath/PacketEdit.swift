@@ -8,7 +8,8 @@ import Packet
 extension Packet {
     /// Rewrites the fields of one attribute. `key` is the packet's current key, whose metadata is rewritten where the
     /// attribute is metadata.
-    mutating func apply(_ set: DpSet, key: inout FlowKey) {
+    /// - Parameter parsed: the key of the packet's headers, for what lies behind IPv6 extension headers.
+    mutating func apply(_ set: DpSet, key: inout FlowKey, parsed: FlowKey) {
         switch set.kind {
         case .skbPriority, .skbMark, .tunnel:
             for f in set.fields { key[f.location] = key[f.location] & ~f.mask | f.value }
@@ -19,7 +20,7 @@ extension Packet {
                 store48(at, load48(at) & ~UInt64(f.mask) | UInt64(f.value))
             }
         case .ipv4: setIPv4(set.fields, key)
-        case .ipv6: setIPv6(set.fields, key)
+        case .ipv6: setIPv6(set.fields, parsed)
         case .tcp, .udp, .sctp: setPorts(set.kind, set.fields)
         case .icmp, .icmpv6: setICMP(set.fields)
         case .arp: setARP(set.fields)

@@ -245,7 +245,7 @@ open class UserspaceDatapath: Dpif {
                 } else {
                     upcall(action, packet.clone(), key: &key, depth: depth)
                 }
-            case .set(let set): packet.apply(set, key: &key)
+            case .set(let set): packet.apply(set, key: &key, parsed: parsed)
             case .pushVLAN(let tpid, let tci): packet.pushVLAN(tpid: tpid, tci: tci)
             case .popVLAN: packet.popVLAN()
             case .pushMPLS(let lse, let type): packet.pushMPLS(lse: lse, ethType: type)

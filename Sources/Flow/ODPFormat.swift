@@ -67,6 +67,8 @@ public struct ODPFormatter {
             layers.append("encap()")
         }
         for attribute in mplsOrUpper(key) where mask == nil || verbose || !attribute.maskIsEmpty(mask!) {
+            // Flags that are neither there nor matched are no attribute at all.
+            if attribute.name == "tcp_flags", let mask, key.tcpFlags == 0, mask.bits.tcpFlags == 0 { continue }
             layers.append(text(attribute, key, mask))
         }
         if EtherType.isMPLS(key.ethType) {
@@ -177,8 +179,9 @@ public struct ODPFormatter {
             if exact { return FlagNames.text(UInt16(value), FlagNames.tcp) }
             return m == 0 ? "0/0" : FlagNames.maskedText(UInt16(value), UInt16(m), FlagNames.tcp)
         case .ctState:
-            if verbose || m == 0 { return AddressText.hex(value) + (exact ? "" : "/\(AddressText.hex(m))") }
-            if exact { return FlagNames.text(UInt16(value), FlagNames.ctState) }
+            if verbose, mask != nil { return AddressText.hex(value) + "/\(AddressText.hex(m & 0xff))" }
+            if m == 0 { return AddressText.hex(value) + (exact ? "" : "/\(AddressText.hex(m))") }
+            if mask == nil { return FlagNames.text(UInt16(value), FlagNames.ctState) }
             return FlagNames.maskedText(UInt16(value), UInt16(m), FlagNames.ctState)
         case .mplsLabel, .mplsTTL: return "\(value)" + (exact ? "" : "/0x\(String(m, radix: 16))")
         case .mplsTC, .mplsBOS: return "\(value)" + (exact ? "" : "/\(String(m, radix: 16))")

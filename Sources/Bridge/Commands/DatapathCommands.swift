@@ -138,8 +138,14 @@ extension ControlCommands {
     }
 
     private func miniflowBits(_ mask: FlowMask) -> String {
+        // As the real daemon groups the fields into words; it has none for the packet's type.
         var halves = (0, 0)
-        for i in 0..<FlowKey.wordCount where mask.bits.words[i] != 0 {
+        var bits = mask.bits
+        bits.packetType = 0
+        let state = [Location.recircID, Location.ctState, Location.ctZone, Location.ctNwProto]
+        if state.contains(where: { !mask.isWild($0) }) { halves.0 += 1 }
+        for l in state { bits[l] = 0 }
+        for i in 0..<FlowKey.wordCount where bits.words[i] != 0 {
             if i < FlowStage.l3.words.lowerBound { halves.0 += 1 } else { halves.1 += 1 }
         }
         return "\(halves.0),\(halves.1)"

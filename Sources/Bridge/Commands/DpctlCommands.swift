@@ -2,6 +2,7 @@
 
 import Dpif
 import Flow
+import OpenFlow
 import Ofproto
 import Unixctl
 
@@ -101,10 +102,33 @@ extension ControlCommands {
         add("dump-flows", "[-m] [--names] [dp] [filter=..] [type=..] [pmd=..]", 0, 6) {
             [unowned self] args throws(DpctlFailure) in
             let options = try DpctlArguments(args)
-            let positional = options.words.filter { !$0.contains("=") }
-            let dpif = try optionalDatapath(positional)
+            var words = options.words
+            func option(_ name: String) -> String? {
+                guard let at = words.lastIndex(where: { $0.hasPrefix(name + "=") }) else { return nil }
+                return String(words.remove(at: at).dropFirst(name.count + 1))
+            }
+            let filter = option("filter")
+            let type = option("type")
+            let pmd = option("pmd")
+            let dpif = try optionalDatapath(words)
+            var named = FlowMask()
+            var wanted = FlowKey()
+            if let filter {
+                do throws(FlowSyntaxError) {
+                    wanted = try FlowKey(parsing: filter, named: &named) { dpif.port(named: $0).map { OFPort($0.number) } }
+                } catch {
+                    throw DpctlFailure(plain: "ovs-vswitchd: Failed to parse filter (\(filter): \(error))")
+                }
+            }
+            if let type, !["ovs", "tc", "dpdk", "all", "offloaded", "non-offloaded", "partially-offloaded"].contains(type) {
+                throw DpctlFailure("Failed to parse type (\(type))", 22)
+            }
+            // Nothing is offloaded, and no thread but the main one has flows.
+            if pmd != nil || type == "tc" || type == "dpdk" || type == "offloaded" || type == "partially-offloaded" { return "" }
             let verbose = options.verbosity > 0
-            let flows = dumpFlows(dpif, verbose: verbose, names: options.names ?? verbose)
+            let flows = dumpFlows(dpif, verbose: verbose, names: options.names ?? verbose) {
+                wanted.equals($0.key, in: named)
+            }
             return flows.isEmpty ? "" : "flow-dump from the main thread:\n" + flows
         }
         add("add-flow", "[dp] flow actions", 2, 3) { [unowned self] args throws(DpctlFailure) in

@@ -366,11 +366,18 @@ extension Translation {
             wildcards.bits.setMPLSLSE(i, wildcards.bits.mplsLSE(i) | 0x100)
             if flow.mplsLSE(i) & 0x100 != 0 { break }
         }
-        for i in 1..<max(n, 1) where i < maxMPLSLabels { wildcards.bits.setMPLSLSE(i, .max) }
-        if n > 0 {
-            flow.popMPLS(ethType: type, count: n)
-            if !EtherType.isMPLS(type) { wasMPLS = true }
+        guard n > 0 else { return }
+        if n >= maxMPLSLabels, flow.mplsLSE(maxMPLSLabels - 1) & 0x100 == 0 {
+            report(
+                .error,
+                "dropping packet on which an MPLS pop action can't be performed as it has more MPLS LSEs than the \(maxMPLSLabels) supported."
+            )
+            error = .tooManyMPLSLabels
+            return
         }
+        for i in 1..<max(n, 1) where i < maxMPLSLabels { wildcards.bits.setMPLSLSE(i, .max) }
+        flow.popMPLS(ethType: type, count: n)
+        if !EtherType.isMPLS(type) { wasMPLS = true }
     }
 
     private func encapsulate(_ encap: EncapAction) {

@@ -22,6 +22,12 @@ extension FlowKey {
     /// Parses `key=value,...` into a key; fields that are not named are zero, and each needs its prerequisites before it.
     /// - Parameter port: finds a port by name.
     public init(parsing text: String, port: (String) -> OFPort?) throws(FlowSyntaxError) {
+        var named = FlowMask()
+        try self.init(parsing: text, named: &named, port: port)
+    }
+
+    /// The same, and the fields that are named.
+    public init(parsing text: String, named: inout FlowMask, port: (String) -> OFPort?) throws(FlowSyntaxError) {
         self.init()
         inPort = OFPort.none.rawValue
         var depth = 0
@@ -36,7 +42,11 @@ extension FlowKey {
             let value = sides.count == 2 ? sides[1] : ""
             if sides.count == 1, let words = ProtocolWords.all[name] {
                 ethType = words.ethType
-                if words.proto != 0 { nwProto = words.proto }
+                named.setExact(Location.ethType)
+                if words.proto != 0 {
+                    nwProto = words.proto
+                    named.setExact(Location.nwProto)
+                }
                 continue
             }
             if name == "eth" { continue }
@@ -51,6 +61,7 @@ extension FlowKey {
                 throw FlowSyntaxError(description: "bad value for \(name) (\(error))")
             }
             field.set(parsed, in: &self)
+            field.matchAll(in: &named)
             if vlanTCI != 0, vlanTPID == 0 { vlanTPID = EtherType.vlan }
         }
     }
