@@ -159,9 +159,9 @@ private enum Model {
                         .init(Location.nwSrc, UInt128(to.nwSrc)), .init(Location.nwDst, UInt128(to.nwDst)), .init(Location.nwTTL, 63),
                         .init(Location.nwTOS, 0x10),
                     ]),
-                key: &key)
+                key: &key, parsed: key)
             let kind: DpSetKind = proto == IPProtocol.tcp ? .tcp : .udp
-            packet.apply(DpSet(kind, [.init(Location.tpSrc, 4321), .init(Location.tpDst, 8080)]), key: &key)
+            packet.apply(DpSet(kind, [.init(Location.tpSrc, 4321), .init(Location.tpDst, 8080)]), key: &key, parsed: key)
             #expect(packet.array == to.composePacket().array)
         }
     }
@@ -184,7 +184,7 @@ private enum Model {
         var packet = Packet(bytes)
         var key = FlowKey()
         key.extract(from: &packet)
-        packet.apply(DpSet(.sctp, [.init(Location.tpSrc, 4321), .init(Location.tpDst, 8080)]), key: &key)
+        packet.apply(DpSet(.sctp, [.init(Location.tpSrc, 4321), .init(Location.tpDst, 8080)]), key: &key, parsed: key)
         let changed = packet.array
         #expect(Array(changed[34..<38]) == [0x10, 0xe1, 0x1f, 0x90])
         #expect(Array(changed[42..<46]) == crc(changed[34...]))
