@@ -324,6 +324,7 @@ public final class OpenFlowSwitch {
             if let cause { eventReceiver?(.flowRemoved(rule, cause)) }
         }
         if !rules.isEmpty { backer.changed() }
+        if !learners.isEmpty { for rule in rules { learnerRemoved(rule.actions) } }
         if rules.count >= Reclaimer.threshold { Reclaimer.release(&rules, &emptied) }
     }
 
