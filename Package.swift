@@ -70,6 +70,12 @@ let package = Package(
         tests("Flow", ["Packet"]),
         tests("Classifier", ["Flow"]),
         tests("Datapath", ["Dpif", "Flow", "Packet"]),
+        tests(
+            "OpenFlowService",
+            [
+                "Datapath", "Dpif", "DpifDummy", "Flow", "Netdev", "OpenFlow", "Ofproto", "Packet",
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio"),
+            ]),
         tests("Ofproto", ["Datapath", "Dpif", "DpifDummy", "Flow", "Netdev", "OpenFlow", "Packet"]),
     ]
 )

@@ -47,6 +47,14 @@ private func decode(_ m: OFMessage, depth: Int) {
         case .flowStats, .aggregateStats, .nxFlowStats, .nxAggregateStats:
             guard let r = try? FlowStatsRequest.decode(m, tunnelOptions: map) else { break }
             exercise(r.match, [], v, map)
+        case .flowMonitor, .nxFlowMonitor, .onfFlowMonitor:
+            var r = m.body
+            while !r.isEmpty, let request = try? FlowMonitorRequest.decode(&r, kind: m.kind, tunnelOptions: map) {
+                exercise(request.match, [], v, map)
+            }
+        case .tableFeatures:
+            var r = m.body
+            while !r.isEmpty, (try? TableFeaturesRequest.decode(&r, version: v)) != nil {}
         case .setConfig: _ = try? SwitchConfig.decode(m)
         case .portMod: _ = try? PortMod.decode(m)
         case .tableMod: _ = try? TableConfig.decode(m)

@@ -19,8 +19,10 @@ public enum SwitchEvent {
     case portAdded(SwitchPort)
     case portDeleted(SwitchPort)
     case portModified(SwitchPort)
-    case flowAdded(Rule)
-    case flowModified(Rule)
+    /// A flow, and the one whose place it took.
+    case flowAdded(Rule, replacing: Rule?)
+    /// A flow, and the actions that it had.
+    case flowModified(Rule, oldActions: [OFAction])
     case flowRemoved(Rule, FlowRemovedCause)
     case vacancyDown(FlowTable)
     case vacancyUp(FlowTable)
@@ -79,6 +81,8 @@ public final class OpenFlowSwitch {
     /// Rules with timeouts.
     private var expirable: [ObjectIdentifier: Rule] = [:]
     private var lastExpiry: Int64 = 0
+    /// The number of the last change of a flow; see `Rule.changedAt`.
+    public private(set) var changeSequence: UInt64 = 0
 
     private static let log = Vlog.module("ofproto")
     private static var internalTable: Int { 254 }
@@ -296,12 +300,27 @@ public final class OpenFlowSwitch {
 
     // MARK: Flows
 
-    func install(_ rule: Rule) {
+    /// Numbers a change of a flow.
+    func nextChange() -> UInt64 {
+        changeSequence += 1
+        return changeSequence
+    }
+
+    /// - Parameter replaced: the flow whose place it takes, with the same match.
+    /// - Parameter isModification: to be told as a change of that flow.
+    func install(_ rule: Rule, replacing replaced: Rule? = nil, isModification: Bool = false) {
+        rule.addedAt = nextChange()
+        rule.changedAt = rule.addedAt
+        if isModification, let replaced { rule.addedAt = replaced.addedAt }
         tables[Int(rule.tableID)].insert(rule)
         if rule.idleTimeout != 0 || rule.hardTimeout != 0 { expirable[ObjectIdentifier(rule)] = rule }
         learnerAdded(rule.actions)
         backer.changed()
-        eventReceiver?(.flowAdded(rule))
+        if isModification, let replaced {
+            eventReceiver?(.flowModified(rule, oldActions: replaced.actions))
+        } else {
+            eventReceiver?(.flowAdded(rule, replacing: replaced))
+        }
     }
 
     func uninstall(_ rule: Rule, _ cause: FlowRemovedCause?) {

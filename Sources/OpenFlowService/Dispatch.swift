@@ -117,7 +117,7 @@ extension OpenFlowConnection {
         case .meterStats: try meterStats(m)
         case .meterConfig: try meterConfig(m)
         case .meterFeatures: meterFeatures(m)
-        case .flowMonitor, .nxFlowMonitor: try flowMonitor(m)
+        case .flowMonitor, .nxFlowMonitor, .onfFlowMonitor: try flowMonitor(m)
         case .nxFlowMonitorCancel: try cancelFlowMonitor(m)
         case .nxIPFIXBridge, .nxIPFIXFlow: throw .nxstNotConfigured
         case .nxResume: try resume(m)

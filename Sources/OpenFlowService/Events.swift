@@ -6,11 +6,15 @@ import OpenFlow
 import Ofproto
 
 extension OpenFlowConnection {
+    /// Whether the connection is one that messages go to on their own: tools must ask for them, by setting how much of a
+    /// packet they want.
+    var hearsEvents: Bool {
+        version != nil && isOpen && purpose != .snoop && (purpose == .primary || missSendLength != 0)
+    }
+
     /// Whether the connection gets a kind of message for a reason (as the version numbers it).
     func wantsAsync(_ kind: AsyncConfig.Kind, reason: UInt8) -> Bool {
-        guard version != nil, isOpen, purpose != .snoop else { return false }
-        // Tools must ask for messages, by setting how much of a packet they want.
-        if purpose == .service, missSendLength == 0 { return false }
+        guard hearsEvents else { return false }
         return async.wants(kind, reason: reason, role: role)
     }
 }
@@ -71,10 +75,10 @@ extension OpenFlowService {
         case .portAdded(let port): portStatus(port, 0)
         case .portDeleted(let port): portStatus(port, 1)
         case .portModified(let port): portStatus(port, 2)
-        case .flowAdded(let rule): monitorFlow(rule, .added, nil)
-        case .flowModified(let rule): monitorFlow(rule, .modified, nil)
+        case .flowAdded(let rule, let replaced): monitorFlow(rule, .added, old: replaced?.actions)
+        case .flowModified(let rule, let old): monitorFlow(rule, .modified, old: old)
         case .flowRemoved(let rule, let cause):
-            monitorFlow(rule, .deleted, cause)
+            monitorFlow(rule, .deleted, cause: cause)
             flowRemoved(rule, cause)
         case .vacancyDown(let table): tableStatus(table, 3)
         case .vacancyUp(let table): tableStatus(table, 4)

@@ -46,7 +46,7 @@ public final class OpenFlowConnection {
     var sendsInvalidTTL = false
     var async = AsyncConfig()
     var bundles: [UInt32: MessageBundle] = [:]
-    var flowMonitors: [UInt32: FlowMonitor] = [:]
+    var monitors = FlowMonitors()
     /// Multipart requests that are not complete.
     var multipart = MultipartAssembler()
     private var nextXID: UInt32 = 1
@@ -127,6 +127,7 @@ public final class OpenFlowConnection {
     private func sent(_ count: Int, _ isPacketIn: Bool) {
         backlog -= count
         if isPacketIn { queuedPacketIns -= 1 }
+        if backlog == 0, monitors.isPaused { resumeMonitors() }
         guard isOpen, !isReading, backlog <= Self.pauseBacklog / 2 else { return }
         setReading(true)
         handleInput()

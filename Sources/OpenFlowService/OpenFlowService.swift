@@ -33,6 +33,8 @@ public final class OpenFlowService {
     /// The bridge acts as a learning switch because no controller answers.
     private(set) var isFailOpen = false
     var tlv = TLVState()
+    /// The request that is being carried out, for those who watch flows.
+    var requester: (connection: OpenFlowConnection, xid: UInt32)?
 
     /// - Parameter switch: gets its receivers of packets and events set.
     public init(switch owner: OpenFlowSwitch, eventLoop: any EventLoop) {
@@ -165,8 +167,9 @@ public final class OpenFlowService {
         if role == .primary {
             for other in connections where other !== connection && other.role == .primary {
                 other.role = .secondary
-                if let version = other.version, version >= .v14,
-                    other.wantsAsync(.roleStatus, reason: 0)
+                // Until 1.4 there is no way to ask for it.
+                if let version = other.version,
+                    version == .v13 && other.hearsEvents || version >= .v14 && other.wantsAsync(.roleStatus, reason: 0)
                 {
                     other.send(ControllerRoleStatus.message(version, role: .secondary, generation: generation))
                 }

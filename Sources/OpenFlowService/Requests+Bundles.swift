@@ -43,7 +43,7 @@ extension OpenFlowConnection {
         case .commitRequest:
             guard let bundle = bundles.removeValue(forKey: request.id) else { throw .bfcBadId }
             guard bundle.flags == request.flags else { throw .bfcBadFlags }
-            try commit(bundle)
+            try service.attributing(to: self, xid: m.xid) { () throws(OFError) in try commit(bundle) }
             reply.kind = .commitReply
         case .discardRequest:
             guard bundles.removeValue(forKey: request.id) != nil else { throw .bfcBadId }

@@ -116,6 +116,13 @@ extension TableConfig {
 }
 
 extension FlowStats {
+    /// All of a rule.
+    init(_ rule: Rule, now: Int64) {
+        self.init()
+        match = rule.match
+        describe(rule, now: now)
+    }
+
     /// Takes over what a flow says, all but the match.
     mutating func describe(_ rule: Rule, now: Int64) {
         table = rule.tableID

@@ -101,7 +101,7 @@ extension OpenFlowSwitch {
                 rule.used = existing.used
             }
         }
-        install(rule)
+        install(rule, replacing: existing)
         // Replacing is no removal: nobody is told. The new one comes first, so that the classifier keeps their place.
         if let existing { uninstall(existing, nil) }
         checkVacancy(of: table)
@@ -139,6 +139,7 @@ extension OpenFlowSwitch {
         for rule in rules {
             if rule.conjunctions == conjunctions {
                 if mod.modifyCookie { tables[Int(rule.tableID)].setCookie(mod.newCookie, of: rule) }
+                let old = rule.actions
                 setActions(mod.actions, of: rule)
                 rule.modified = time.now
                 if mod.flags.contains(.resetCounts) {
@@ -146,7 +147,7 @@ extension OpenFlowSwitch {
                     rule.byteCount = 0
                 }
                 backer.changed()
-                eventReceiver?(.flowModified(rule))
+                eventReceiver?(.flowModified(rule, oldActions: old))
             } else {
                 let changed = Rule(
                     tableID: rule.tableID, match: rule.match, priority: rule.priority,
@@ -159,7 +160,7 @@ extension OpenFlowSwitch {
                     changed.packetCount = rule.packetCount
                     changed.byteCount = rule.byteCount
                 }
-                install(changed)
+                install(changed, replacing: rule, isModification: true)
                 uninstall(rule, nil)
             }
         }
@@ -217,7 +218,7 @@ extension OpenFlowSwitch {
 
 extension [OFAction] {
     /// True when an action sends packets to the port.
-    func outputs(to port: OFPort) -> Bool {
+    public func outputs(to port: OFPort) -> Bool {
         contains { action in
             switch action {
             case .output(let p, _): p == port
@@ -231,7 +232,7 @@ extension [OFAction] {
         }
     }
 
-    func outputs(toGroup group: UInt32) -> Bool {
+    public func outputs(toGroup group: UInt32) -> Bool {
         contains { action in
             switch action {
             case .group(let id): id == group

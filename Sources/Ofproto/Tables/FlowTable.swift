@@ -181,7 +181,7 @@ extension Rule {
     }
 
     /// True when the rule's match is as specific as `criteria` or more, and agrees with it.
-    func isWithin(_ criteria: Match) -> Bool {
+    public func isWithin(_ criteria: Match) -> Bool {
         let own = match
         return own.mask.isSuperset(of: criteria.mask) && own.key.equals(criteria.key, in: criteria.mask)
     }

@@ -74,6 +74,7 @@ extension OpenFlowSwitch {
     func setActions(_ actions: [OFAction], of rule: Rule) {
         let old = rule.actions
         rule.actions = actions
+        rule.changedAt = nextChange()
         learnerAdded(actions)
         learnerRemoved(old)
     }

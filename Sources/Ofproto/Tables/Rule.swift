@@ -36,6 +36,9 @@ public final class Rule: ClassifierRule {
     public internal(set) var byteCount: UInt64 = 0
     /// Where the flow stands in its table's eviction groups.
     var evictionGroup: EvictionGroup.Key?
+    /// The numbers of the changes that added the flow, and that changed it last.
+    public internal(set) var addedAt: UInt64 = 0
+    public internal(set) var changedAt: UInt64 = 0
     /// False once it has left its table.
     public internal(set) var isInstalled = false
 

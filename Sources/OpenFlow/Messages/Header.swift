@@ -33,13 +33,16 @@ public enum OFKind: Hashable, Sendable {
     case descStats, flowStats, aggregateStats, tableStats, portStats, queueStats, groupStats, groupDesc, groupFeatures
     case meterStats, meterConfig, meterFeatures, tableFeatures, portDesc, tableDesc, queueDesc, flowMonitor
     case nxFlowStats, nxAggregateStats, nxFlowMonitor, nxIPFIXBridge, nxIPFIXFlow
+    // The Open Networking Foundation's, for OpenFlow 1.3.
+    case onfFlowMonitor
 
     /// Whether it came as a statistics or multipart request.
     public var isMultipart: Bool {
         switch self {
         case .descStats, .flowStats, .aggregateStats, .tableStats, .portStats, .queueStats, .groupStats, .groupDesc,
             .groupFeatures, .meterStats, .meterConfig, .meterFeatures, .tableFeatures, .portDesc, .tableDesc,
-            .queueDesc, .flowMonitor, .nxFlowStats, .nxAggregateStats, .nxFlowMonitor, .nxIPFIXBridge, .nxIPFIXFlow:
+            .queueDesc, .flowMonitor, .nxFlowStats, .nxAggregateStats, .nxFlowMonitor, .nxIPFIXBridge, .nxIPFIXFlow,
+            .onfFlowMonitor:
             true
         default: false
         }
@@ -155,8 +158,13 @@ public struct OFMessage: Sendable {
         case 15 where v >= .v14: return .queueDesc
         case 16 where v >= .v14: return .flowMonitor
         case 0xffff:
-            guard try r.u32() == 0x2320 else { throw .brcBadVendor }
+            let vendor = try r.u32()
+            guard vendor == 0x2320 || vendor == 0x4f4e_4600 else { throw .brcBadVendor }
             let subtype = try r.u32()
+            if vendor == 0x4f4e_4600 {
+                guard v == .v13, subtype == 1870 else { throw .brcBadSubtype }
+                return .onfFlowMonitor
+            }
             // Nicira's 1.0 header is padded to a multiple of 8.
             if v == .v10 { try r.skip(min(4, r.remaining)) }
             switch subtype {

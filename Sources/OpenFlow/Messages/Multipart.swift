@@ -7,29 +7,50 @@ public struct MultipartReply {
     private let version: OFVersion
     private let xid: UInt32
     private let type: UInt16
-    private let niciraSubtype: UInt32?
+    private let experimenter: Experimenter?
     private var done: [[UInt8]] = []
     private var current: WireWriter
     private let headSize: Int
+
+    private typealias Experimenter = (vendor: UInt32, subtype: UInt32)
 
     /// The reply to a request, with the numbers of its kind.
     public init(to request: OFMessage) {
         version = request.version
         xid = request.xid
         type = WireReader(request.bytes).peek16(8) ?? 0
-        niciraSubtype = type == 0xffff ? WireReader(request.bytes).peek32(request.version == .v10 ? 16 : 20) : nil
-        current = Self.head(version, xid, type, niciraSubtype)
+        let reader = WireReader(request.bytes)
+        let at = request.version == .v10 ? 12 : 16
+        experimenter = type == 0xffff ? (reader.peek32(at) ?? 0, reader.peek32(at + 4) ?? 0) : nil
+        current = Self.head(version, xid, type, experimenter)
         headSize = current.count
     }
 
-    private static func head(_ v: OFVersion, _ xid: UInt32, _ type: UInt16, _ nicira: UInt32?) -> WireWriter {
+    /// Updates for those who watch flows, which answer no request.
+    public init(flowUpdates form: FlowUpdate.Form, version: OFVersion) {
+        self.version = version
+        xid = 0
+        type = form == .standard ? 16 : 0xffff
+        switch form {
+        case .nicira: experimenter = (0x2320, 2)
+        case .foundation: experimenter = (0x4f4e_4600, 1870)
+        case .standard: experimenter = nil
+        }
+        current = Self.head(version, xid, type, experimenter)
+        headSize = current.count
+    }
+
+    /// Whether nothing was appended.
+    public var isEmpty: Bool { done.isEmpty && current.count == headSize }
+
+    private static func head(_ v: OFVersion, _ xid: UInt32, _ type: UInt16, _ experimenter: Experimenter?) -> WireWriter {
         var w = WireWriter.message(v, v == .v10 ? 17 : 19, xid: xid, capacity: 4096)
         w.u16(type)
         w.u16(0)
         if v > .v10 { w.u32(0) }
-        if let nicira {
-            w.u32(0x2320)
-            w.u32(nicira)
+        if let experimenter {
+            w.u32(experimenter.vendor)
+            w.u32(experimenter.subtype)
             if v == .v10 { w.u32(0) }
         }
         return w
@@ -45,7 +66,7 @@ public struct MultipartReply {
             // OFPMPF_REPLY_MORE.
             current.bytes[11] |= 1
             done.append(current.finish())
-            current = Self.head(version, xid, type, niciraSubtype)
+            current = Self.head(version, xid, type, experimenter)
             current.array(item)
         }
     }

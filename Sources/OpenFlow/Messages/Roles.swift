@@ -39,9 +39,13 @@ public struct RoleRequest: Hashable, Sendable {
         return w.finish()
     }
 
-    /// OFPT_ROLE_STATUS (1.4 and later); reason 0: another controller became primary, 1: configuration, 2: experimenter.
+    /// OFPT_ROLE_STATUS (1.4 and later), or in 1.3 the Open Networking Foundation's extension of that; reason 0: another
+    /// controller became primary, 1: configuration, 2: experimenter.
     public static func status(_ version: OFVersion, role: ControllerRole, reason: UInt8, generation: UInt64?) -> [UInt8] {
-        var w = WireWriter.message(version, 30, xid: 0)
+        var w =
+            version >= .v14
+            ? WireWriter.message(version, 30, xid: 0)
+            : WireWriter.experimenter(version, 1911, vendor: 0x4f4e_4600, xid: 0)
         w.u32(role.rawValue)
         w.u8(reason)
         w.zeros(3)
