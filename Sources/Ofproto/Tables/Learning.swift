@@ -31,8 +31,10 @@ extension OpenFlowSwitch {
             guard !rule.isHidden else { return true }
             rule.modified = time.now
             guard rule.actions != actions else { return true }
+            let old = rule.actions
             setActions(actions, of: rule)
             backer.changed()
+            eventReceiver?(.flowModified(rule, oldActions: old))
             return true
         }
         if learn.limit > 0 {
