@@ -67,6 +67,11 @@ let package = Package(
             name: "OpenFlowTests", dependencies: ["OpenFlow", "Flow"], exclude: ["flow-mods.txt"], swiftSettings: checked),
         tests("Packet"),
         tests("Dpif"),
+        // What every datapath must do, for the tests of each.
+        .target(name: "DpifConformance", dependencies: ["Dpif", "Flow", "Packet"], path: "Tests/DpifConformance", swiftSettings: checked),
+        .testTarget(
+            name: "DpifConformanceTests", dependencies: ["DpifConformance", "Dpif", "DpifDummy", "DpifNetdev", "Netdev", "Packet"],
+            swiftSettings: checked),
         tests("Flow", ["Packet"]),
         tests("Classifier", ["Flow"]),
         tests("Datapath", ["Dpif", "Flow", "Packet"]),
