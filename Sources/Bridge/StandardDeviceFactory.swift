@@ -1,6 +1,7 @@
 // Opens devices by type name. vswitchd registers the types that this machine has; dummies and patch ports are built in.
 
 import Dpif
+import NIOCore
 import Netdev
 
 /// Devices by type. Confined to the main thread.
@@ -12,6 +13,10 @@ public final class StandardDeviceFactory: DeviceFactory {
 
     private var openers: [String: Opener] = [:]
     private var configurers: [String: Configurer] = [:]
+    /// The wires of dummy devices.
+    private var streams: [ObjectIdentifier: DummyStreams] = [:]
+    /// Where the wires of dummy devices run; without it they have none.
+    public var eventLoop: (any EventLoop)?
 
     public init() {
         register("patch") { (name, _) throws(DpifError) in
@@ -42,11 +47,26 @@ public final class StandardDeviceFactory: DeviceFactory {
             register(type) { (name, _) throws(DpifError) in
                 DummyDevice(name: name, type: type)
             } configure: {
-                (device, options) throws(DpifError) in
-                try (device as? DummyDevice)?.configure(options)
+                [unowned self] (device, options) throws(DpifError) in
+                guard let dummy = device as? DummyDevice else { return }
+                try dummy.configure(options)
+                wire(dummy, options)
             }
         }
     }
+
+    private func wire(_ device: DummyDevice, _ options: [String: String]) {
+        let id = ObjectIdentifier(device)
+        if streams[id] == nil, options["stream"] != nil || options["pstream"] != nil, let eventLoop {
+            streams[id] = DummyStreams(device, eventLoop: eventLoop)
+        }
+        streams[id]?.configure(options)
+    }
+
+    /// The state of the connection that a dummy device's `stream` asks for; nil when it asks for none.
+    func isConnected(_ device: DummyDevice) -> Bool? { streams[ObjectIdentifier(device)]?.isConnected }
+
+    public func close(_ device: any PortDevice) { streams.removeValue(forKey: ObjectIdentifier(device))?.close() }
 
     /// Adds a type, in place of one of that name.
     public func register(_ type: String, open: @escaping Opener, configure: @escaping Configurer = { (_, _) throws(DpifError) in }) {

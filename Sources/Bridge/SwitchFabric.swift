@@ -10,6 +10,8 @@ import Vlog
 public protocol DeviceFactory: AnyObject {
     /// Opens a device. Throws with the object and the reason in the text.
     func open(name: String, type: String, options: [String: String]) throws(DpifError) -> any PortDevice
+    /// Lets go of a device that is no port any more.
+    func close(_ device: any PortDevice)
     /// Applies changed options to an open device.
     func configure(_ device: any PortDevice, options: [String: String]) throws(DpifError)
 }
@@ -151,6 +153,7 @@ public final class SwitchFabric {
         let target = port.owner
         target.removePort(port)
         if let number = port.datapathPort { try? target.backer.dpif.deletePort(number) }
+        factory.close(port.device)
         devices[port.name] = nil
         deviceOptions[port.name] = nil
     }

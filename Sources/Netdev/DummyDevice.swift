@@ -22,7 +22,7 @@ public final class DummyDevice: PacketDevice {
     private var options: [String: String] = [:]
     /// IPv4 address and prefix length set by `netdev-dummy/ip4addr`.
     public private(set) var ipv4: (address: UInt32, prefix: Int)?
-    /// Frames to the peers of `stream` and `pstream`; set by whoever connects them.
+    /// Frames that are sent, for whoever holds the other end of the wire.
     public var onTransmit: ((UnsafeRawBufferPointer) -> Void)?
 
     private static let nextAddress = Atomic<UInt32>(0)
@@ -34,7 +34,7 @@ public final class DummyDevice: PacketDevice {
         macAddress = 0xaa55_aa55_0000 | UInt64(n & 0xffff)
     }
 
-    /// Takes Interface.options: `tx_pcap`, `rx_pcap`, `pcap`.
+    /// Takes Interface.options: `tx_pcap`, `rxq_pcap` (or `rx_pcap`), and `pcap`, which stands for both.
     public func configure(_ options: [String: String]) throws(DpifError) {
         guard options != self.options else { return }
         self.options = options
@@ -45,7 +45,7 @@ public final class DummyDevice: PacketDevice {
             txCapture = both
             rxCapture = both
         } else {
-            if let path = options["rx_pcap"] { rxCapture = PcapWriter(path: path) }
+            if let path = options["rxq_pcap"] ?? options["rx_pcap"] { rxCapture = PcapWriter(path: path) }
             if let path = options["tx_pcap"] { txCapture = PcapWriter(path: path) }
         }
     }

@@ -45,6 +45,7 @@ final class Daemon {
     private func start(_ eventLoop: any EventLoop) {
         let loop = MainLoop(eventLoop: eventLoop)
         self.loop = loop
+        factory.eventLoop = eventLoop
         registerDatapaths(loop.waker)
         let fabric = SwitchFabric(time: time, registry: registry, factory: factory)
         watchSignals(eventLoop)

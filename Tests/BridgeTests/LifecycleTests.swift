@@ -34,6 +34,25 @@ struct LifecycleTests {
         #expect(try daemon.vsctl("get", "interface", "q", "ofport", "error") == "2\n[]")
     }
 
+    /// Two dummy ports of different bridges, joined by a socket.
+    @Test func dummyPortsAreJoinedByStreams() throws {
+        let daemon = try DaemonUnderTest(ownDatabase: true)
+        try daemon.startDaemon()
+        let wire = "unix:\(daemon.directory)/wire"
+        for (bridge, port, option) in [("br0", "a1", "pstream=p\(wire)"), ("br1", "b1", "stream=\(wire)")] {
+            _ = try daemon.vsctl("add-br", bridge)
+            _ = try daemon.vsctl("add-port", bridge, port, "--", "set", "interface", port, "type=dummy", "options:\(option)")
+            _ = try daemon.vsctl("add-port", bridge, "\(port)x", "--", "set", "interface", "\(port)x", "type=dummy")
+        }
+        try daemon.wait("the wire") { (try? daemon.appctl("netdev-dummy/conn-state", "b1")) == "b1: connected" }
+        _ = try daemon.appctl("netdev-dummy/receive", "a1x", "ffffffffffff505400000001080000000000")
+        try daemon.wait("the frame") { (try? daemon.appctl("fdb/show", "br1").contains("50:54:00:00:00:01")) == true }
+        _ = try daemon.appctl("netdev-dummy/receive", "b1x", "505400000001505400000002080000000000")
+        try daemon.wait("the answer") { (try? daemon.appctl("fdb/show", "br0").contains("50:54:00:00:00:02")) == true }
+        _ = try daemon.vsctl("del-br", "br0")
+        try daemon.wait("the wire's end") { (try? daemon.appctl("netdev-dummy/conn-state", "b1")) == "b1: disconnected" }
+    }
+
     @Test func changesPortNumbersOnRequest() throws {
         let daemon = try DaemonUnderTest(ownDatabase: true)
         try daemon.startDaemon()

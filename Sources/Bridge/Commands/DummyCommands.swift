@@ -33,9 +33,14 @@ extension ControlCommands {
             return .ok("OK")
         }
         server.register("netdev-dummy/conn-state", "[netdev]", 0, 1) { [unowned self] args in
-            if args.isEmpty { return .ok(dummies.map { "\($0.name): unknown\n" }.joined()) }
+            func state(_ device: DummyDevice) -> Bool? { (fabric.factory as? StandardDeviceFactory)?.isConnected(device) ?? nil }
+            func text(_ state: Bool) -> String { state ? "connected" : "disconnected" }
+            // Without a name only those that are to be connected show.
+            if args.isEmpty {
+                return .ok(dummies.compactMap { device in state(device).map { "\(device.name): \(text($0))\n" } }.joined())
+            }
             guard let device = dummy(args[0]) else { return .error("Unknown Dummy Interface") }
-            return .ok("\(device.name): unknown")
+            return .ok("\(device.name): \(state(device).map(text) ?? "unknown")")
         }
         server.register("netdev-dummy/ip4addr", "[netdev] ipaddr/mask-prefix-len", 2, 2) { [unowned self] args in
             guard let device = dummy(args[0]) else { return .error("Unknown Dummy Interface") }
