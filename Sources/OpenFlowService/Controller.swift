@@ -1,5 +1,6 @@
 // Connections to and from configured controllers: connecting with backoff, probing, and what the database is told.
 
+import Flow
 import Glibc
 import NIOCore
 import NIOPosix
@@ -96,6 +97,12 @@ final class Controller {
         case .unix, .tcp: false
         case .passiveUnix, .passiveTCP: true
         }
+    }
+
+    /// Where it is, when that is known without asking anybody.
+    var remote: InBandControl.Remote? {
+        guard case .tcp(let host, let port) = address, let ip = AddressText.parseIPv4(host) else { return nil }
+        return InBandControl.Remote(address: ip, port: UInt16(clamping: port))
     }
 
     /// Its absence lets the bridge fail over.

@@ -33,6 +33,7 @@ public final class OpenFlowService {
     /// The bridge acts as a learning switch because no controller answers.
     private(set) var isFailOpen = false
     var tlv = TLVState()
+    var inBand = InBandControl()
     /// The request that is being carried out, for those who watch flows.
     var requester: (connection: OpenFlowConnection, xid: UInt32)?
 
@@ -75,6 +76,7 @@ public final class OpenFlowService {
         for controller in gone { controller.stop() }
         for controller in kept { controller.start() }
         if old.failMode != new.failMode { leaveFailOpen() }
+        updateInBand()
         isConfigured = true
         updateMissInterest()
         changeCount &+= 1
@@ -102,6 +104,7 @@ public final class OpenFlowService {
             connection.expirePartialRequests(now)
         }
         checkFailMode(now)
+        updateInBand()
     }
 
     /// Drops all connections to controllers, which are then made anew.
@@ -157,7 +160,7 @@ public final class OpenFlowService {
     func updateMissInterest() {
         let wanted =
             connections.contains { c in
-                c.controllerID == 0 && (c.version.map { $0 < .v13 } ?? true)
+                c.controllerID == 0 && (c.version.map { $0 < .v13 } ?? false)
             } || controllers.contains { $0.isPrimary && $0.connection == nil }
         if owner.wantsPacketInOnMiss != wanted { owner.wantsPacketInOnMiss = wanted }
     }
@@ -199,6 +202,7 @@ public final class OpenFlowService {
             "\(owner.name): Could not connect to controller (or switch failed controller's post-connection "
                 + "admission control policy) for \(longest / 1000) seconds, failing open")
         isFailOpen = true
+        owner.flushFlows()
         owner.addHiddenFlow(.init(), priority: 0xf0f0f0, actions: [.output(.normal, maxLength: 0)])
     }
 

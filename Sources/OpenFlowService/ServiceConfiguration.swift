@@ -43,6 +43,8 @@ public struct ServiceConfiguration: Hashable, Sendable {
     public var managementSocket: String
     public var snoopSocket: String
     public var disableInBand = false
+    /// The queue that in-band control uses; nil: none in particular.
+    public var inBandQueue: UInt32?
     /// The most packet-ins that wait for a slow controller.
     public var packetQueueSize = 100
 

@@ -28,6 +28,7 @@ public final class OpenFlowServices: ControllerManager {
         let versions = Set(configuration.protocols.compactMap(OFVersion.init(named:)))
         if !versions.isEmpty { settings.versions = versions }
         settings.disableInBand = configuration.disableInBand
+        settings.inBandQueue = configuration.inBandQueue
         settings.packetQueueSize = Int(clamping: configuration.packetQueueSize ?? 100)
         settings.controllers = configuration.controllers.map { target in
             var c = ControllerSettings(id: target.id.description, target: target.target)

@@ -260,7 +260,8 @@ final class Translation {
     private func finish() {
         if error != nil {
             actions = []
-        } else if owner.inBand, mustOutputToLocal, !actions.contains(.output(owner.localDatapathPort)) {
+        } else if firstOwner.inBand, mustOutputToLocal, !actions.contains(.output(firstOwner.localDatapathPort)) {
+            report(.detail, "outputting DHCP packet to local port for in-band control")
             composeOutput(.local)
         }
         finishWildcards()
@@ -268,7 +269,12 @@ final class Translation {
 
     /// DHCP replies for the switch's own address must reach it with in-band control.
     private var mustOutputToLocal: Bool {
-        original.ethType == 0x0800 && original.nwProto == 17 && original.tpSrc == 67 && original.tpDst == 68
+        guard original.ethType == 0x0800 else { return false }
+        wildcards.setExact(Location.nwProto)
+        guard original.nwProto == 17 else { return false }
+        wildcards.setExact(Location.tpSrc)
+        wildcards.setExact(Location.tpDst)
+        return original.tpSrc == 67 && original.tpDst == 68
     }
 
     // MARK: Reports
