@@ -190,6 +190,7 @@ final class Controller {
             failed(reason)
         }
         connection = peer
+        service.updateMissInterest()
     }
 
     private static func describe(_ error: any Error) -> String {

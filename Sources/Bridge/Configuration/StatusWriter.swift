@@ -71,6 +71,7 @@ final class StatusWriter {
                     "datapath_version": .string(bridge.target.backer.dpif.type == "system" ? "<unknown>" : "<built-in>"),
                 ])
             setControllers(bridge, transaction)
+            if counts { setMirrors(bridge, row, transaction) }
         }
         if !configurator.bridges.isEmpty || configurator.isConfigured { clearLostBridges(transaction) }
         if let managerStatus = configurator.managerStatus {
@@ -101,6 +102,17 @@ final class StatusWriter {
         let made = Set(configurator.bridges.values.map(\.id))
         for (id, row) in client.rows("Bridge") where !made.contains(id) {
             transaction.set(row, ["datapath_id": OVSDBDatum(), "datapath_version": .string("")])
+        }
+    }
+
+    private func setMirrors(_ bridge: ConfiguredBridge, _ row: OVSDBRow, _ transaction: OVSDBTransaction) {
+        bridge.target.backer.synchronise()
+        for id in row.uuids("mirrors") {
+            guard let mirrorRow = client.row("Mirror", id),
+                let mirror = bridge.target.mirrors.first(where: { $0.settings.name == mirrorRow.string("name") })
+            else { continue }
+            let counters = ["tx_packets": mirror.packetCount, "tx_bytes": mirror.byteCount]
+            transaction.set(mirrorRow, ["statistics": .map(counters.mapValues { Int64(clamping: $0) })])
         }
     }
 

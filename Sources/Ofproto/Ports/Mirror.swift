@@ -44,7 +44,7 @@ extension OpenFlowSwitch {
     public func setMirrors(_ wanted: [MirrorSettings]) {
         guard wanted != mirrors.map(\.settings) else { return }
         mirrors = wanted.map { settings in mirrors.first { $0.settings == settings } ?? Mirror(settings) }
-        for bundle in bundles.values { macs.flush(bundle) }
+        macs.flush()
         backer.changed()
     }
 

@@ -15,6 +15,10 @@ extension Translation {
             report(.warning, "no input bundle, dropping")
             return
         }
+        if owner.isMirrorOutput(input) {
+            report(.warning, "dropping packet received on port \(inPort.name), which is reserved exclusively for mirroring")
+            return
+        }
         if flow.ethType == EtherType.vlan, flow.vlanTCI & 0x1000 == 0 {
             report(.warning, "dropping packet with partial VLAN tag received on port \(inPort.name)")
             return
@@ -169,15 +173,16 @@ extension Translation {
         guard let port = bundle.ports.first else { return }
         let saved = flow.words[Location.vlanTCI.word]
         if bundle.settings.priorityTags != .never { tags.outer.pcp = flow.vlanTCI & 0xe000 }
-        put(tags)
+        put(tags, keepsEmptyTag: bundle.settings.priorityTags == .always)
         composeOutput(port.number)
         flow.words[Location.vlanTCI.word] = saved
     }
 
-    /// Writes tags into the key. One of VLAN 0 and priority 0 is no tag.
-    private func put(_ vlans: VLANStack) {
+    /// Writes tags into the key. One of VLAN 0 and priority 0 is no tag, unless the packet came with it and the port is to
+    /// keep it.
+    private func put(_ vlans: VLANStack, keepsEmptyTag: Bool) {
         func encode(_ tag: VLANStack.Tag) -> (tpid: UInt16, tci: UInt16) {
-            guard tag.vid | tag.pcp != 0 else { return (0, 0) }
+            guard tag.vid | tag.pcp != 0 || keepsEmptyTag && tag.tpid != 0 else { return (0, 0) }
             return (tag.tpid == 0 ? EtherType.vlan : tag.tpid, 0x1000 | tag.pcp | tag.vid)
         }
         let outer = encode(vlans.outer)

@@ -229,7 +229,7 @@ final class Translation {
         let port = owner.port(OFPort(flow.inPort))
         if let port, let bundle = port.bundle, owner.isMirrorOutput(bundle) {
             report(
-                .warning, "dropping packet received on port \(port.name), which is reserved exclusively for mirroring")
+                .error, "dropping packet received on port \(port.name), which is reserved exclusively for mirroring")
         } else if port == nil || mayReceive(port) {
             if let bundle = port?.bundle { mirror(bundle, \.sourcePorts) }
             execute(found.actions)
