@@ -38,6 +38,8 @@ public final class SwitchFabric {
     }
     /// Told when something changed in a bridge, so that work that follows is done soon.
     public var onChange: (() -> Void)?
+    /// Called when there is a bridge for the first time.
+    public var onFirstSwitch: (() -> Void)?
     private var nextID = 1
     private var deviceOptions: [String: [String: String]] = [:]
 
@@ -86,6 +88,8 @@ public final class SwitchFabric {
         let created = OpenFlowSwitch(id: nextID, name: name, backer: try backer(type: type))
         nextID += 1
         switches[name] = created
+        onFirstSwitch?()
+        onFirstSwitch = nil
         return created
     }
 

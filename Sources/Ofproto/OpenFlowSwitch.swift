@@ -188,6 +188,7 @@ public final class OpenFlowSwitch {
                 bundles[bundle.name] = nil
                 macs.flush(bundle)
             }
+            updateBond(of: bundle)
         }
         reorder()
         backer.unregister(port)
@@ -216,9 +217,21 @@ public final class OpenFlowSwitch {
             if let old = port.bundle, old !== bundle { old.ports.removeAll { $0 === port } }
             port.bundle = bundle
         }
+        updateBond(of: bundle)
         bundles = bundles.filter { !$0.value.ports.isEmpty }
         reorder()
         backer.changed()
+    }
+
+    /// A bundle of several ports is a bond.
+    private func updateBond(of bundle: PortBundle) {
+        guard bundle.ports.count > 1 else {
+            bundle.bond = nil
+            return
+        }
+        let bond = bundle.bond ?? Bond(name: bundle.name, settings: bundle.settings.bond, time: time)
+        bundle.bond = bond
+        _ = bond.configure(bundle.settings.bond, ports: bundle.ports)
     }
 
     /// A port's own state changed: link, address, MTU.
@@ -360,6 +373,7 @@ public final class OpenFlowSwitch {
     /// Removes flows that have timed out and addresses that have aged; looks after the ports.
     public func run() {
         checkPorts()
+        for bundle in bundles.values where bundle.bond?.run() == true { backer.changed() }
         let now = time.now
         guard now - lastExpiry >= 100 || now < lastExpiry else { return }
         lastExpiry = now

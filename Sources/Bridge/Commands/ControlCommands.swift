@@ -29,6 +29,7 @@ public final class ControlCommands {
         registerOpenFlow()
         registerTrace()
         registerUnconfigured()
+        registerBonds()
         registerNeighbors()
         registerDatapathThreads()
     }

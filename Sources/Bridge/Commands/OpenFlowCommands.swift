@@ -10,7 +10,10 @@ extension ControlCommands {
         server.register("ofproto/list", "", 0, 0) { [fabric] _ in
             .ok(fabric.orderedSwitches.map { $0.name + "\n" }.joined())
         }
-        server.register("ofproto/list-tunnels", "", 0, 0) { _ in .ok("") }
+        // The real daemon has this command from its first bridge on.
+        fabric.onFirstSwitch = { [unowned self] in
+            server.register("ofproto/list-tunnels", "", 0, 0) { _ in .ok("") }
+        }
         server.register("bridge/dump-flows", "[--offload-stats] bridge", 1, 2) { [unowned self] args in
             guard let target = findSwitch(args[args.count - 1]) else { return .error("Unknown bridge") }
             return .ok(dumpFlows(target, offload: args.count == 2))

@@ -7,8 +7,6 @@ extension ControlCommands {
         func object(_ name: String, _ usage: String, _ error: String, _ header: String = "") {
             server.register(name, usage, 0, 1) { args in args.isEmpty ? .ok(header) : .error(error) }
         }
-        object("bond/show", "[port]", "no such bond")
-        server.register("bond/list", "", 0, 0) { _ in .ok("bond\ttype\trecircID\tmembers\n") }
         object("lacp/show", "[port]", "no such lacp object")
         object("lacp/show-stats", "[port]", "no such lacp object")
         object("stp/show", "[bridge]", "no such stp object")
@@ -26,10 +24,6 @@ extension ControlCommands {
         func refusing(_ name: String, _ usage: String, _ arguments: ClosedRange<Int>, _ error: String) {
             server.register(name, usage, arguments.lowerBound, arguments.upperBound) { _ in .error(error) }
         }
-        refusing("bond/disable-member", "port member", 2...2, "no such bond")
-        refusing("bond/enable-member", "port member", 2...2, "no such bond")
-        refusing("bond/migrate", "port hash member", 3...3, "no such bond")
-        refusing("bond/set-active-member", "port member", 2...2, "no such bond")
         refusing("bfd/set-forwarding", "[interface] normal|false|true", 1...2, "no such bfd object")
         refusing("cfm/set-fault", "[interface] normal|false|true", 1...2, "no such CFM object")
         server.register("mdb/flush", "[bridge]", 0, 1) { [unowned self] args in

@@ -77,11 +77,30 @@ extension BundleSettings {
         default: priorityTags = .never
         }
         isProtected = row.bool("protected")
+        bond = BondSettings(row)
     }
 
     private static func vlans(_ row: OVSDBRow, _ column: String) -> Set<UInt16>? {
         let vlans = Set(row.integers(column).filter { (0...4095).contains($0) }.map { UInt16($0) })
         return vlans.isEmpty ? nil : vlans
+    }
+}
+
+extension BondSettings {
+    /// What ovs-vswitchd.conf.db(5) says of a Port row's bonding columns.
+    init(_ row: OVSDBRow) {
+        self.init()
+        let config = row.map("other_config")
+        mode = BondMode(rawValue: row.string("bond_mode")) ?? .activeBackup
+        upDelay = max(0, row.integer("bond_updelay"))
+        downDelay = max(0, row.integer("bond_downdelay"))
+        hashBasis = UInt32(clamping: config.integer("bond-hash-basis", default: 0, in: 0...Int(UInt32.max)))
+        let interval = config.integer("bond-rebalance-interval", default: 10_000, in: 0...Int(Int32.max))
+        rebalanceInterval = interval == 0 ? 0 : Int64(max(interval, 1000))
+        primary = config["bond-primary"]
+        fallsBackToActiveBackup = config.bool("lacp-fallback-ab")
+        usesLbOutput = mode == .balanceTCP && config.bool("lb-output-action")
+        allMembersActive = config.bool("all-members-active") || config.bool("all-slaves-active")
     }
 }
 

@@ -71,6 +71,7 @@ final class StatusWriter {
                     "datapath_version": .string(bridge.target.backer.dpif.type == "system" ? "<unknown>" : "<built-in>"),
                 ])
             setControllers(bridge, transaction)
+            setPorts(bridge, row, transaction)
             if counts { setMirrors(bridge, row, transaction) }
         }
         if !configurator.bridges.isEmpty || configurator.isConfigured { clearLostBridges(transaction) }
@@ -102,6 +103,15 @@ final class StatusWriter {
         let made = Set(configurator.bridges.values.map(\.id))
         for (id, row) in client.rows("Bridge") where !made.contains(id) {
             transaction.set(row, ["datapath_id": OVSDBDatum(), "datapath_version": .string("")])
+        }
+    }
+
+    private func setPorts(_ bridge: ConfiguredBridge, _ row: OVSDBRow, _ transaction: OVSDBTransaction) {
+        for id in row.uuids("ports") {
+            guard let port = client.row("Port", id) else { continue }
+            let bond = bridge.target.bundles[port.string("name")]?.bond
+            let active = bond.map { AddressText.mac($0.active?.port.device.macAddress ?? 0) }
+            transaction.set(port, ["bond_active_slave": .optional(active)])
         }
     }
 

@@ -57,6 +57,9 @@ public final class MACLearning {
     public var count: Int { entries.count }
     public var staticCount: Int { entries.values.filter(\.isStatic).count }
 
+    /// Whether gratuitous ARPs do not move the entry now.
+    func isLocked(_ entry: Entry) -> Bool { time.now < entry.lockedUntil }
+
     func age(_ entry: Entry) -> Int64 { (time.now - entry.refreshed) / 1000 }
 
     func mayLearn(_ address: UInt64, vlan: UInt16) -> Bool {

@@ -90,6 +90,8 @@ public struct BundleSettings: Hashable, Sendable {
     public var qinqEtherType: UInt16 = 0x88a8
     public var priorityTags: PriorityTags = .never
     public var isProtected = false
+    /// Where there is more than one port.
+    public var bond = BondSettings()
 
     public init(name: String) { self.name = name }
 }
@@ -98,6 +100,8 @@ public struct BundleSettings: Hashable, Sendable {
 public final class PortBundle {
     public internal(set) var settings: BundleSettings
     public internal(set) var ports: [SwitchPort] = []
+    /// How several ports are one; nil for a single port.
+    public internal(set) var bond: Bond?
     public var name: String { settings.name }
 
     init(_ settings: BundleSettings) { self.settings = settings }

@@ -35,6 +35,21 @@ extension Translation {
             report(.detail, "packet has reserved destination MAC, dropping")
             return
         }
+        if let bond = input.bond {
+            switch bond.admits(inPort, destination: flow.ethDst) {
+            case .accept: break
+            case .drop:
+                report(.detail, "bonding refused admissibility, dropping")
+                return
+            case .dropIfMoved:
+                if let known = owner.macs.lookup(flow.ethSrc, vlan: vlan), known.bundle !== input,
+                    !isGratuitousARP() || owner.macs.isLocked(known)
+                {
+                    report(.detail, "SLB bond thinks this packet looped back, dropping")
+                    return
+                }
+            }
+        }
         let gratuitous = isGratuitousARP()
         if flow.packetType == 0 {
             targets.append(
@@ -168,9 +183,23 @@ extension Translation {
         }
     }
 
+    /// The port of a bundle that a packet is to leave by.
+    private func memberPort(of bundle: PortBundle, _ vlans: VLANStack) -> SwitchPort? {
+        guard let bond = bundle.bond else { return bundle.ports.first }
+        guard let (member, bucket) = bond.output(flow, vlan: vlans.outer.vid, consulted: consult) else {
+            // No member is enabled.
+            return nil
+        }
+        if let bucket {
+            targets.append(.bond(bond, bucket: bucket))
+            if let packet { bond.credit(bucket: bucket, bytes: UInt64(packet.bytes)) }
+        }
+        return member.port
+    }
+
     private func outputNormal(_ bundle: PortBundle, _ vlans: VLANStack) {
         var tags = Self.translateOutput(vlans, bundle.settings)
-        guard let port = bundle.ports.first else { return }
+        guard let port = memberPort(of: bundle, vlans) else { return }
         let saved = flow.words[Location.vlanTCI.word]
         if bundle.settings.priorityTags != .never { tags.outer.pcp = flow.vlanTCI & 0xe000 }
         put(tags, keepsEmptyTag: bundle.settings.priorityTags == .always)

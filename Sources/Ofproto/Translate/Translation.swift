@@ -20,6 +20,8 @@ enum TranslationTarget {
     /// fin_timeout of a rule.
     case finTimeout(Rule, idle: UInt16, hard: UInt16)
     case mirror(Mirror)
+    /// A bond sent it by a bucket.
+    case bond(Bond, bucket: Int)
     /// A group took it; `bucket` nil: all its buckets did.
     case group(Group, bucket: Int?)
 }

@@ -359,6 +359,7 @@ public final class DatapathBacker: UpcallHandler {
                 if owner.macs.learn(source, vlan: vlan, on: bundle, gratuitousARP: gratuitous) { owner.macTableChanged() }
             case .group(let group, let bucket): group.credit(bucket: bucket, packets: packets, bytes: bytes)
             case .mirror(let mirror): mirror.credit(packets: packets, bytes: bytes)
+            case .bond(let bond, let bucket): bond.credit(bucket: bucket, bytes: bytes)
             case .finTimeout(let rule, let idle, let hard):
                 if flags & 5 != 0, rule.isInstalled { rule.reduce(idle: idle, hard: hard) }
             }

@@ -1,0 +1,103 @@
+// bond/*: bonds and their members.
+
+import Flow
+import Ofproto
+import Unixctl
+
+extension ControlCommands {
+    private var bonds: [Bond] {
+        fabric.orderedSwitches.flatMap { target in target.bundles.values.compactMap(\.bond).sorted { $0.name < $1.name } }
+    }
+
+    private func bond(_ name: String) -> Bond? { bonds.first { $0.name == name } }
+
+    func registerBonds() {
+        server.register("bond/list", "", 0, 0) { [unowned self] _ in
+            var out = "bond\ttype\trecircID\tmembers\n"
+            for bond in bonds {
+                out += "\(bond.name)\t\(bond.settings.mode.rawValue)\t0\t\(bond.members.map(\.name).joined(separator: ", "))\n"
+            }
+            return .ok(out)
+        }
+        server.register("bond/show", "[port]", 0, 1) { [unowned self] args in
+            guard let name = args.first else { return .ok(bonds.map { show($0) }.joined()) }
+            guard let bond = bond(name) else { return .error("no such bond") }
+            return .ok(show(bond))
+        }
+        server.register("bond/migrate", "port hash member", 3, 3) { [unowned self] args in
+            guard let bond = bond(args[0]) else { return .error("no such bond") }
+            guard bond.settings.mode == .balanceSLB else { return .error("not an SLB bond") }
+            guard let hash = UInt32(args[1]) else { return .error("bad hash") }
+            guard let member = bond.member(named: args[2]) else { return .error("no such member") }
+            guard member.isEnabled else { return .error("cannot migrate to disabled member") }
+            bond.migrate(bucket: Int(hash & 0xff), to: member)
+            bondsChanged()
+            return .ok("migrated")
+        }
+        server.register("bond/set-active-member", "port member", 2, 2) { [unowned self] args in
+            guard let bond = bond(args[0]) else { return .error("no such bond") }
+            guard let member = bond.member(named: args[1]) else { return .error("no such member") }
+            guard member.isEnabled else { return .error("cannot make disabled member active") }
+            let isNews = bond.setActive(member)
+            bondsChanged()
+            return .ok(isNews ? "done" : "no change")
+        }
+        for (verb, enables) in [("enable", true), ("disable", false)] {
+            server.register("bond/\(verb)-member", "port member", 2, 2) { [unowned self] args in
+                guard let bond = bond(args[0]) else { return .error("no such bond") }
+                guard let member = bond.member(named: args[1]) else { return .error("no such member") }
+                bond.force(member, enabled: enables)
+                bondsChanged()
+                return .ok("\(verb)d")
+            }
+        }
+        server.register("bond/hash", "mac [vlan] [basis]", 1, 3) { args in
+            guard let address = AddressText.parseMAC(args[0]) else { return .error("invalid mac") }
+            var vlan: UInt16 = 0
+            if args.count > 1 {
+                guard let number = UInt16(args[1]) else { return .error("invalid vlan") }
+                vlan = number
+            }
+            var basis: UInt32 = 0
+            if args.count > 2 {
+                guard let number = UInt32(args[2]) else { return .error("invalid basis") }
+                basis = number
+            }
+            return .ok("\(Bond.hash(source: address, vlan: vlan, basis: basis) & 0xff)")
+        }
+    }
+
+    private func bondsChanged() { for backer in fabric.backers.values { backer.changed() } }
+
+    private func show(_ bond: Bond) -> String {
+        let settings = bond.settings
+        let recirculates = settings.mode == .balanceTCP
+        var out = "---- \(bond.name) ----\nbond_mode: \(settings.mode.rawValue)\n"
+        out += "bond may use recirculation: \(recirculates ? "yes" : "no"), Recirc-ID : \(recirculates ? "1" : "-1")\n"
+        out += "bond-hash-basis: \(settings.hashBasis)\n"
+        out += "lb_output action: \(settings.usesLbOutput ? "enabled, bond-id: 1" : "disabled, bond-id: -1")\n"
+        if settings.mode == .balanceSLB { out += "all members active: \(settings.allMembersActive)\n" }
+        out += "updelay: \(settings.upDelay) ms\ndowndelay: \(settings.downDelay) ms\n"
+        if settings.mode != .activeBackup, settings.rebalanceInterval > 0 {
+            out += "next rebalance: \(bond.nextRebalance - fabric.time.now) ms\n"
+        }
+        out += "lacp_status: \(bond.lacpStatus().rawValue)\nlacp_fallback_ab: \(settings.fallsBackToActiveBackup)\n"
+        out += "active-backup primary: "
+        switch settings.primary {
+        case nil: out += "<none>\n"
+        case let name? where bond.member(named: name) == nil: out += "\(name) (no such member)\n"
+        case let name?: out += "\(name)\n"
+        }
+        let active = bond.active
+        out += "active member mac: \(AddressText.mac(active?.port.device.macAddress ?? 0))(\(active?.name ?? "none"))\n"
+        for member in bond.members.sorted(by: { $0.name < $1.name }) {
+            out += "\nmember \(member.name): \(member.isEnabled ? "enabled" : "disabled")\n"
+            if member === active { out += "  active member\n" }
+            out += "  may_enable: \(bond.mayBeEnabled(member))\n"
+            for (i, bucket) in bond.buckets.enumerated() where bucket.member === member && bucket.load >= 1024 {
+                out += "  hash \(i): \(bucket.load / 1024) kB load\n"
+            }
+        }
+        return out + "\n"
+    }
+}
