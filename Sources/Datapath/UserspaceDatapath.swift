@@ -45,6 +45,8 @@ open class UserspaceDatapath: Dpif {
     private var counters = DpStats()
     public private(set) var drops: [DropReason: UInt64] = [:]
     private let meterTable: MeterTable
+    private let tracker = ConnectionTracker()
+    private let conntrackControl: ConntrackControl
     private var random: any RandomNumberGenerator
 
     /// How often a packet may be looked up again.
@@ -60,9 +62,11 @@ open class UserspaceDatapath: Dpif {
         self.time = time
         self.random = random
         meterTable = MeterTable(time: time)
+        conntrackControl = ConntrackControl(tracker, time: time)
     }
 
     public var meters: (any DpifMeters)? { capabilities.meters ? meterTable : nil }
+    public var conntrack: (any DpifConntrack)? { capabilities.ctState ? conntrackControl : nil }
 
     public var stats: DpStats {
         var s = counters
@@ -70,7 +74,8 @@ open class UserspaceDatapath: Dpif {
         return s
     }
 
-    open func run() {}
+    /// Does what is due: connections end.
+    open func run() { tracker.expire(now: time.now) }
 
     public func destroy() {
         for number in Array(portTable.keys) { try? deletePort(number) }
@@ -227,7 +232,7 @@ open class UserspaceDatapath: Dpif {
         _ actions: ArraySlice<DpAction>, _ packet: inout Packet, key: inout FlowKey, parsed: FlowKey, depth: Int
     ) -> Bool {
         var truncateTo: UInt32?
-        for action in actions {
+        for (i, action) in zip(actions.indices, actions) {
             switch action {
             case .output(let port):
                 var copy = packet.clone()
@@ -300,15 +305,23 @@ open class UserspaceDatapath: Dpif {
                     return false
                 }
             case .ct(let ct):
-                key.ctState = 0x21
-                key.ctZone = ct.zone
-                if let mark = ct.mark { key.ctMark = key.ctMark & ~mark.mask | mark.value & mark.mask }
-                if let label = ct.label { key.ctLabel = key.ctLabel & ~label.mask | label.value & label.mask }
-            case .ctClear:
-                key.ctState = 0
-                key.ctZone = 0
-                key.ctMark = 0
-                key.ctLabel = 0
+                var current = key.metadataOnly
+                current.extract(from: &packet, vlanLimit: vlanLimit)
+                switch tracker.track(&packet, key: &key, parsed: current, ct, now: time.now) {
+                case .tracked: break
+                case .held: return false
+                case .released(let fragments):
+                    // Each goes the rest of the way by itself.
+                    for (bytes, metadata) in fragments {
+                        var fragment = Packet(bytes)
+                        var fragmentKey = metadata
+                        var fragmentParsed = metadata.metadataOnly
+                        fragmentParsed.extract(from: &fragment, vlanLimit: vlanLimit)
+                        runAll(actions[(i + 1)...], &fragment, key: &fragmentKey, parsed: fragmentParsed, depth: depth)
+                    }
+                    return false
+                }
+            case .ctClear: key.clearConnection()
             case .drop:
                 drop(.explicit)
                 return false

@@ -250,10 +250,13 @@ public protocol Dpif: AnyObject {
 
     /// The meters, exactly when `capabilities.meters` says so.
     var meters: (any DpifMeters)? { get }
+    /// Connections, or nil.
+    var conntrack: (any DpifConntrack)? { get }
 }
 
 extension Dpif {
     public var meters: (any DpifMeters)? { nil }
+    public var conntrack: (any DpifConntrack)? { nil }
     public func run() {}
 
     public func operate(_ operations: [DpifOperation]) -> [DpifResult] {

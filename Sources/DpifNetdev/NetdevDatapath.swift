@@ -27,6 +27,7 @@ public final class NetdevDatapath: UserspaceDatapath {
     public override func portRemoved(_ number: UInt32) { poller.remove(number) }
 
     public override func run() {
+        super.run()
         for item in queue.drain() where port(item.port) != nil {
             receive(Packet(item.bytes), on: item.port)
         }

@@ -14,7 +14,7 @@ struct DpctlFailure: Error {
 }
 
 /// Options and arguments of a dpctl command.
-private struct DpctlArguments {
+struct DpctlArguments {
     var verbosity = 0
     var names: Bool?
     var statistics = false
@@ -213,44 +213,6 @@ extension ControlCommands {
         }
     }
 
-    private static let conntrackUsages: [(String, String, Int, Int)] = [
-        ("dump-conntrack", "[-m] [-s] [dp] [zone=N]", 0, 4),
-        ("flush-conntrack", "[dp] [zone=N] [ct-orig-tuple] [ct-reply-tuple]", 0, 4),
-        ("cache-get-size", "[dp]", 0, 1),
-        ("cache-set-size", "dp cache <size>", 3, 3),
-        ("ct-stats-show", "[dp] [zone=N]", 0, 3),
-        ("ct-bkts", "[dp] [gt=N]", 0, 2),
-        ("ct-set-maxconns", "[dp] maxconns", 1, 2),
-        ("ct-get-maxconns", "[dp]", 0, 1),
-        ("ct-get-nconns", "[dp]", 0, 1),
-        ("ct-enable-tcp-seq-chk", "[dp]", 0, 1),
-        ("ct-disable-tcp-seq-chk", "[dp]", 0, 1),
-        ("ct-get-tcp-seq-chk", "[dp]", 0, 1),
-        ("ct-set-limits", "[dp] [default=L] [zone=N,limit=L]...", 1, .max),
-        ("ct-del-limits", "[dp] zone=N1[,N2]...", 1, 2),
-        ("ct-get-limits", "[dp] [zone=N1[,N2]...]", 0, 2),
-        ("ipf-set-enabled", "[dp] v4|v6", 1, 2),
-        ("ipf-set-disabled", "[dp] v4|v6", 1, 2),
-        ("ipf-set-min-frag", "[dp] v4|v6 minfragment", 2, 3),
-        ("ipf-set-max-nfrags", "[dp] maxfrags", 1, 2),
-        ("ipf-get-status", "[dp]", 0, 1),
-    ]
-
-    /// The connection tracker comes with its own commands; until then it is empty.
-    private func conntrackCommand(_ name: String, _ args: [String]) throws(DpctlFailure) -> String {
-        let options = try DpctlArguments(args)
-        let dpif = try optionalDatapath(options.words.filter { datapath(named: $0) != nil })
-        guard dpif.capabilities.ctState else { throw DpctlFailure("conntrack", 95) }
-        switch name {
-        case "ct-get-maxconns": return "3000000"
-        case "ct-get-nconns": return "0"
-        case "ct-get-tcp-seq-chk": return "TCP sequence checking is enabled"
-        case "ct-stats-show":
-            return "Connections Stats:\n    Total: 0\n"
-        default: return ""
-        }
-    }
-
     private func failUnknown(_ name: String, _ what: String) throws(DpctlFailure) -> DpctlFailure {
         _ = try findDatapath(name)
         return DpctlFailure(what, 95)
@@ -272,7 +234,7 @@ extension ControlCommands {
     }
 
     /// The datapath of the first word when there is one by that name, else the only one.
-    private func optionalDatapath(_ words: [String]) throws(DpctlFailure) -> any Dpif {
+    func optionalDatapath(_ words: [String]) throws(DpctlFailure) -> any Dpif {
         if let first = words.first, let dpif = datapath(named: first) { return dpif }
         if words.count == 1 { throw DpctlFailure("datapath not found", 22) }
         let open = fabric.registry.openDatapaths

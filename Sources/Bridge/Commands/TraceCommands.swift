@@ -138,15 +138,29 @@ extension ControlCommands {
     }
 
     private func parseState(_ text: String) throws(TraceFailure) -> UInt16 {
-        if let n = AddressText.parseInteger(text), n <= 0xff { return UInt16(n) }
         var state: UInt16 = 0
-        for word in text.split(whereSeparator: { $0 == "|" || $0 == "," }) {
+        for word in text.split(whereSeparator: { $0 == "," || $0 == " " }) {
             guard let row = FlagNames.ctState.first(where: { $0.name == word }) else {
                 throw TraceFailure(text: "\(word): unknown connection tracking state flag")
             }
             state |= row.bit
         }
-        return state | 0x20
+        var problems: [String] = []
+        if state != 0, state & CTState.tracked == 0 { problems.append("If \"trk\" is unset, no other flags are set") }
+        if state & CTState.invalid != 0, state & ~(CTState.tracked | CTState.invalid) != 0 {
+            problems.append("when \"inv\" is set, only \"trk\" may also be set")
+        }
+        if state & CTState.new != 0, state & CTState.established != 0 {
+            problems.append("\"new\" and \"est\" are mutually exclusive")
+        }
+        if state & CTState.new != 0, state & CTState.reply != 0 {
+            problems.append("\"new\" and \"rpy\" are mutually exclusive")
+        }
+        guard problems.isEmpty else {
+            let name = FlagNames.text(state, FlagNames.ctState)
+            throw TraceFailure(text: problems.map { "\(name): invalid connection state: \($0)" }.joined(separator: "\n"))
+        }
+        return state
     }
 
     private func trace(_ request: TraceRequest, actions: [OFAction]?) -> String {
@@ -167,39 +181,62 @@ extension ControlCommands {
             for reason in result.slowPath.explanations { out += "  - \(reason).\n" }
         }
         var statesLeft = request.connectionStates[...]
-        for pending in result.recirculations where pending.isConntrack {
-            out += traceRecirculation(pending, &statesLeft, target)
-        }
+        for pending in result.recirculations { out += traceRecirculation(pending, &statesLeft, target) }
         return out
     }
 
-    /// Continues behind a recirculation, as the datapath would.
+    /// Continues behind the connection tracker, as the datapath would.
     private func traceRecirculation(
         _ pending: OpenFlowSwitch.TraceResult.Recirculation, _ states: inout ArraySlice<UInt16>, _ target: OpenFlowSwitch
     ) -> String {
         let line = String(repeating: "=", count: 79)
         var flow = pending.flow
-        var out = "\n\(line)\n"
-        if pending.isConntrack {
-            let state = states.popFirst() ?? 0x21
+        var out = "\n\(line)\nrecirc(\(AddressText.hex(pending.id))) - resume conntrack with "
+        if let state = states.popFirst() {
             flow.ctState = state
-            flow.ctZone = pending.zone
-            out += "recirc(\(AddressText.hex(pending.id))) - resume conntrack with ct_state=\(FlagNames.text(state, FlagNames.ctState))\n"
+            out += "ct_state=\(FlagNames.text(state, FlagNames.ctState))\n"
         } else {
-            out += "recirc(\(AddressText.hex(pending.id)))\n"
+            flow.ctState = CTState.tracked | CTState.new
+            out += "default ct_state=trk|new (use --ct-next to customize)\n"
+        }
+        flow.ctZone = pending.zone
+        if let nat = pending.nat {
+            out += "Replacing src/dst IP/ports to simulate NAT:\n Initial flow: "
+            out += nat.kind == .none ? "" : addressesText(flow)
+            simulate(nat, &flow)
+            out += "\n Modified flow: \(nat.kind == .none ? "" : addressesText(flow))\n"
         }
         out += "\(line)\n\n"
-        flow.recircID = pending.id
-        var shown = flow
-        shown.recircID = pending.id
-        out += "Flow: \(shown.traceText(ports: target.portNames))\n"
+        out += "Flow: \(flow.traceText(ports: target.portNames))\n"
         let result = target.trace(flow, packetBytes: nil, sideEffects: false, actions: nil)
         result.tree.print(to: &out)
         out += "\nFinal flow: "
         out += result.isUnchanged ? "unchanged" : result.finalFlow.traceText(ports: target.portNames)
         out += "\nMegaflow: \(result.megaflow.text(ports: target.portNames))\n"
         out += "Datapath actions: \(DpAction.text(result.actions))\n"
-        for next in result.recirculations where next.isConntrack { out += traceRecirculation(next, &states, target) }
+        for next in result.recirculations { out += traceRecirculation(next, &states, target) }
         return out
+    }
+
+    private func addressesText(_ flow: FlowKey) -> String {
+        flow.ethType == EtherType.ipv6
+            ? "ipv6_src=[\(AddressText.ipv6(flow.ipv6Src))],tp_src=\(flow.tpSrc),ipv6_dst=[\(AddressText.ipv6(flow.ipv6Dst))],tp_dst=\(flow.tpDst)"
+            : "nw_src=\(AddressText.ipv4(flow.nwSrc)),tp_src=\(flow.tpSrc),nw_dst=\(AddressText.ipv4(flow.nwDst)),tp_dst=\(flow.tpDst)"
+    }
+
+    /// The first address and port of the ranges stand for what the tracker would choose.
+    private func simulate(_ nat: DpNAT, _ flow: inout FlowKey) {
+        if let address = nat.addresses?.lowerBound {
+            switch (nat.kind, nat.isIPv6) {
+            case (.source, false): flow.nwSrc = UInt32(truncatingIfNeeded: address)
+            case (.source, true): flow.ipv6Src = address
+            case (.destination, false): flow.nwDst = UInt32(truncatingIfNeeded: address)
+            case (.destination, true): flow.ipv6Dst = address
+            case (.none, _): break
+            }
+        }
+        if let port = nat.ports?.lowerBound {
+            if nat.kind == .source { flow.tpSrc = port } else if nat.kind == .destination { flow.tpDst = port }
+        }
     }
 }

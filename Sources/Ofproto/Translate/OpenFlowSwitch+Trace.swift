@@ -7,13 +7,14 @@ import OpenFlow
 extension OpenFlowSwitch {
     /// What a trace found.
     public struct TraceResult {
-        /// A pass of the datapath that follows.
+        /// A pass of the datapath that follows the connection tracker.
         public struct Recirculation {
             public let id: UInt32
             /// The packet's key when it comes back, but for what the datapath finds out.
             public let flow: FlowKey
-            public let isConntrack: Bool
             public let zone: UInt16
+            /// How the packet is translated.
+            public let nat: DpNAT?
         }
         public let tree: TraceNode
         public let finalFlow: FlowKey
@@ -42,17 +43,8 @@ extension OpenFlowSwitch {
         // Learning takes place, but nothing is counted.
         translation.packetLength = packetBytes
         if let actions { translation.run(actions: actions) } else { translation.run() }
-        var conntrack: DpConntrack?
-        var found: [TraceResult.Recirculation] = []
-        for action in translation.actions {
-            if case .ct(let ct) = action { conntrack = ct }
-            if case .recirc(let id) = action {
-                var next = translation.base
-                next.recircID = id
-                found.append(
-                    .init(id: id, flow: next, isConntrack: conntrack != nil, zone: conntrack?.zone ?? 0))
-                conntrack = nil
-            }
+        let found = translation.followUps.map {
+            TraceResult.Recirculation(id: $0.id, flow: $0.flow, zone: $0.zone, nat: $0.nat)
         }
         return TraceResult(
             tree: root, finalFlow: translation.flow, isUnchanged: translation.flow == translation.original,

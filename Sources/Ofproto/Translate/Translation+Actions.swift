@@ -210,13 +210,8 @@ extension Translation {
         case .clone(let list): executeClone(list)
         case .checkPacketLarger(let size, let destination): checkPacketLarger(size, destination)
         case .ct(let ct): executeConntrack(ct)
-        case .ctClear:
-            if conntracked || flow.ctState != 0 {
-                clearConntrack()
-                conntracked = false
-                if capabilities.ctClear { actions.append(.ctClear) }
-            }
-        case .nat: natAction = action
+        case .ctClear: executeConntrackClear()
+        case .nat: conntrackNAT = action
         case .debugRecirc: isFreezing = true
         case .debugSlow: slowPath.insert(.action)
 
@@ -524,67 +519,6 @@ extension Translation {
     private func executeMeter(_ id: UInt32) {
         guard let inDatapath = owner.datapathMeter(id), capabilities.meters else { return }
         actions.append(.meter(inDatapath))
-    }
-
-    private func executeConntrack(_ ct: CTAction) {
-        // Everything up to here must be in the packet that the tracker sees.
-        commit()
-        var action = DpConntrack()
-        action.commit = ct.commit
-        action.force = ct.force
-        if let source = ct.zoneSource {
-            source.match(in: &wildcards)
-            action.zone = UInt16(truncatingIfNeeded: source.value(in: flow))
-        } else {
-            action.zone = ct.zone
-        }
-        for nested in ct.actions {
-            if case .setField(let set) = nested {
-                if set.field == .ctMark {
-                    action.mark = .init(UInt32(truncatingIfNeeded: set.value), UInt32(truncatingIfNeeded: set.mask))
-                } else if set.field == .ctLabel {
-                    action.label = .init(set.value, set.mask)
-                }
-            }
-            if case .nat(let nat) = nested { action.nat = Self.datapathNAT(nat) }
-        }
-        switch ct.alg {
-        case 21: action.helper = "ftp"
-        case 69: action.helper = "tftp"
-        default: break
-        }
-        actions.append(.ct(action))
-        flow.ctZone = action.zone
-        guard ct.recircTable != 255 else { return }
-        // Goes on in the other table with what the tracker found; this packet's walk goes on without.
-        let savedTable = table
-        table = ct.recircTable
-        let savedTracked = conntracked
-        conntracked = true
-        let id = allocate(steps: [], controller: nil)
-        actions.append(.recirc(id))
-        conntracked = savedTracked
-        table = savedTable
-        report(.detail, "A clone of the packet is forked to recirculate. The forked pipeline will be resumed at table \(ct.recircTable).")
-        report(.detail, "Sets the packet to an untracked state, and clears all the conntrack fields.")
-        clearConntrack()
-    }
-
-    private static func datapathNAT(_ nat: NATAction) -> DpNAT {
-        var out = DpNAT()
-        if nat.flags.contains(.source) { out.kind = .source } else if nat.flags.contains(.destination) { out.kind = .destination }
-        switch nat.addresses {
-        case .none: break
-        case .ipv4(let low, let high): out.addresses = UInt128(low)...UInt128(max(low, high))
-        case .ipv6(let low, let high):
-            out.isIPv6 = true
-            out.addresses = low...max(low, high)
-        }
-        if nat.portMin != 0 { out.ports = nat.portMin...max(nat.portMin, nat.portMax) }
-        out.persistent = nat.flags.contains(.persistent)
-        out.hashPorts = nat.flags.contains(.protocolHash)
-        out.random = nat.flags.contains(.protocolRandom)
-        return out
     }
 
     // MARK: The action set

@@ -189,8 +189,8 @@ extension Translation {
         table = state.table
         ruleCookie = state.cookie
         if let trace {
-            self.trace = trace.add(
-                .thaw, "thaw")
+            let thaw = trace.add(.thaw, "thaw")
+            if state.table != 0 { thaw.add(.table, "Resuming from table \(state.table)") }
         }
         if state.steps.isEmpty, state.conntracked {
             let found = lookup(table: state.table, inPort: state.inPort, mayPacketIn: true, honorMiss: true)

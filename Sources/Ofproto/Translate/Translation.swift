@@ -62,6 +62,15 @@ public struct FrozenState: Hashable, Sendable {
     public var cookie: UInt64
 }
 
+/// A pass of the datapath that follows, when the packet comes back from the connection tracker.
+struct FollowUp {
+    var id: UInt32
+    /// The packet as it will be, but for what the tracker finds out.
+    var flow: FlowKey
+    var zone: UInt16
+    var nat: DpNAT?
+}
+
 /// The translation of one packet.
 final class Translation {
     static let maxDepth = 64
@@ -119,7 +128,10 @@ final class Translation {
     var recirculationID: UInt32 = 0
     /// Recirculation ids that this translation handed out.
     var recirculationIDs: [UInt32] = []
-    var natAction: OFAction?
+    /// What the actions within `ct` asked for.
+    var conntrackNAT: OFAction?
+    /// Passes of the datapath that follow this one, for traces.
+    var followUps: [FollowUp] = []
     /// Mirrors that have had their copy.
     var usedMirrors: Set<ObjectIdentifier> = []
     /// What a `trunc` before the next output limits it to.

@@ -23,5 +23,5 @@ extension OpenFlowSwitch {
     public func resume(_ request: Resume) throws(OFError) { throw .nxrNotSupported }
 
     /// Forgets the tracked connections of a zone.
-    public func flushConntrack(zone: UInt16) {}
+    public func flushConntrack(zone: UInt16) { backer.dpif.conntrack?.flush(zone: zone) }
 }

@@ -1,0 +1,449 @@
+// The connection tracker of the userspace datapaths: what the `ct` action does.
+//
+//     packet ─▶ key ─▶ look up ─┬─ found ────▶ follow its state ─▶ translate ─▶ ct_state, ct_mark, ct_label
+//                               └─ not found ▶ new; committed only when asked ─▶ (choose translation) ─▶ ...
+//
+// Threads. Polling threads track packets at the same time. A connection is found by two keys, one for each direction,
+// which lie in shards by their hashes; each shard is a dictionary behind a lock. Locks are leaves: whoever holds one takes
+// no other, except that an expiry wheel lies in its shard. Both keys of a connection are entered one after the other, the
+// reply's first, whose absence is what makes a translated address free; who loses a race takes his entry back. A
+// connection that is removed is marked so under its own lock first, so that one thread alone counts it out.
+//
+// Memory is bounded by `maxConnections` and by the fragment and expectation limits. Time is given by the caller.
+
+import Dpif
+import Flow
+import Packet
+import Synchronization
+
+public final class ConnectionTracker: Sendable {
+    private struct Entry {
+        let connection: Connection
+        let isReply: Bool
+    }
+    private struct Shard: ~Copyable {
+        var entries: [ConnectionKey: Entry] = [:]
+        var wheel = ExpiryWheel()
+    }
+    /// A mutex that can be kept in an array.
+    private final class LockedShard: Sendable {
+        let state = Mutex(Shard())
+    }
+    private struct Limits {
+        var maximum: UInt32 = 3_000_000
+        var checksSequence = true
+        var defaultZone: UInt32 = 0
+        var zones: [UInt16: UInt32] = [:]
+        /// How many connections each zone has.
+        var counts: [UInt16: UInt32] = [:]
+        var total = 0
+        var policies: [String: [String: UInt32]] = [:]
+    }
+
+    private static let shardCount = 64
+    private let shards: [LockedShard]
+    private let limits = Mutex(Limits())
+    let expectations = Mutex(ExpectationTable())
+    let reassembly = Mutex(FragmentReassembly())
+
+    public init() { shards = (0..<Self.shardCount).map { _ in LockedShard() } }
+
+    private func shard(_ key: ConnectionKey) -> LockedShard { shards[key.hashValue & (Self.shardCount - 1)] }
+
+    // MARK: Tables
+
+    private func find(_ key: ConnectionKey, now: Int64) -> (Connection, isReply: Bool)? {
+        let entry = shard(key).state.withLock { $0.entries[key] }
+        guard let entry else { return nil }
+        if entry.connection.isExpired(now) {
+            remove(entry.connection)
+            return nil
+        }
+        return (entry.connection, entry.isReply)
+    }
+
+    /// Enters a connection. False: one of its keys is taken.
+    private func insert(_ connection: Connection, now: Int64) -> Bool {
+        let reply = connection.replyKey
+        let hasOwnReply = reply != connection.key
+        if hasOwnReply {
+            let isFree = shard(reply).state.withLock { s in
+                if s.entries[reply] != nil { return false }
+                s.entries[reply] = Entry(connection: connection, isReply: true)
+                return true
+            }
+            guard isFree else { return false }
+        }
+        let key = connection.key
+        let deadline = connection.state.withLock { $0.deadline }
+        let isNew = shard(key).state.withLock { s in
+            if s.entries[key] != nil { return false }
+            s.entries[key] = Entry(connection: connection, isReply: false)
+            s.wheel.add(connection, at: deadline, now: now)
+            return true
+        }
+        if !isNew {
+            if hasOwnReply { _ = shard(reply).state.withLock { $0.entries.removeValue(forKey: reply) } }
+            return false
+        }
+        limits.withLock {
+            $0.counts[key.zone, default: 0] += 1
+            $0.total += 1
+        }
+        return true
+    }
+
+    private func remove(_ connection: Connection) {
+        let isFirst = connection.state.withLock { s in
+            if s.isRemoved { return false }
+            s.isRemoved = true
+            return true
+        }
+        guard isFirst else { return }
+        for key in [connection.key, connection.replyKey] {
+            shard(key).state.withLock { s in
+                if s.entries[key]?.connection === connection { s.entries[key] = nil }
+            }
+        }
+        limits.withLock {
+            $0.total -= 1
+            let left = ($0.counts[connection.key.zone] ?? 1) - 1
+            $0.counts[connection.key.zone] = left > 0 ? left : nil
+        }
+        if connection.helper != nil { expectations.withLock { $0.remove(of: connection.key) } }
+    }
+
+    /// Ends connections whose time has come. Does a bounded amount of work; call it every now and then.
+    public func expire(now: Int64) {
+        for shard in shards {
+            let due = shard.state.withLock { $0.wheel.due(now: now, limit: 1024) }
+            for connection in due {
+                let (isRemoved, deadline) = connection.state.withLock { ($0.isRemoved, $0.deadline) }
+                if isRemoved { continue }
+                if now >= deadline {
+                    remove(connection)
+                } else {
+                    shard.state.withLock { $0.wheel.add(connection, at: deadline, now: now) }
+                }
+            }
+        }
+        expectations.withLock { $0.expire(now: now) }
+        reassembly.withLock { $0.expire(now: now) }
+    }
+
+    // MARK: Packets
+
+    /// What happened to the packet.
+    public enum Outcome {
+        case tracked
+        /// A fragment that waits for the others.
+        case held
+        /// The packet was the last missing fragment: these are all of them, each with the metadata it goes on with.
+        case released([(packet: [UInt8], key: FlowKey)])
+    }
+
+    /// Tracks a packet whose layers have been found.
+    ///
+    /// - Parameters:
+    ///   - key: the packet's metadata; its connection fields are set.
+    ///   - parsed: the key of its headers as they are now.
+    public func track(
+        _ packet: inout Packet, key: inout FlowKey, parsed: FlowKey, _ action: DpConntrack, now: Int64
+    ) -> Outcome {
+        if parsed.nwFrag & IPFragment.any != 0, parsed.isIPv4 || parsed.isIPv6 {
+            let verdict = reassembly.withLock { $0.add(packet, parsed, zone: action.zone, now: now) }
+            switch verdict {
+            case .notTaken: break
+            case .held: return .held
+            case .complete(let whole, let pieces):
+                return trackReassembled(whole, pieces, key: key, action, now: now)
+            }
+        }
+        process(&packet, key: &key, parsed: parsed, action, now: now)
+        return .tracked
+    }
+
+    private func trackReassembled(
+        _ whole: [UInt8], _ pieces: [FragmentReassembly.Piece], key: FlowKey, _ action: DpConntrack, now: Int64
+    ) -> Outcome {
+        var packet = Packet(whole)
+        var metadata = key
+        var parsed = key.metadataOnly
+        parsed.extract(from: &packet)
+        process(&packet, key: &metadata, parsed: parsed, action, now: now)
+        // The fragments take over what translation changed in the whole.
+        return .released(pieces.map { ($0.rewritten(from: packet), metadata) })
+    }
+
+    private func process(
+        _ packet: inout Packet, key md: inout FlowKey, parsed: FlowKey, _ action: DpConntrack, now: Int64
+    ) {
+        var state = md.ctZone == action.zone ? md.ctState : 0
+        guard var seen = TrackedPacket(packet, parsed, zone: action.zone) else {
+            md.setConnection(state: CTState.invalid | CTState.tracked, zone: action.zone, mark: 0, label: 0, tuple: nil)
+            return
+        }
+        var found = lookup(&seen, wasTranslated: state & (CTState.sourceNAT | CTState.destinationNAT) != 0, now: now)
+        if let (connection, isReply) = found, isReply, action.force, action.commit || action.force {
+            // The connection is to start from this side.
+            remove(connection)
+            found = nil
+        }
+        var opens = false
+        var expectation: Expectation?
+        if let (connection, isReply) = found {
+            if seen.isRelated {
+                state |= CTState.related
+                if isReply { state |= CTState.reply }
+            } else {
+                if connection.parent != nil { state |= CTState.related }
+                let checks = limits.withLock { $0.checksSequence }
+                switch connection.update(seen, packet, reply: isReply, checksSequence: checks, now: now) {
+                case .valid:
+                    state |= CTState.established
+                    state &= ~CTState.new
+                    if isReply { state |= CTState.reply }
+                case .validNew: state |= CTState.new
+                case .invalid: state = CTState.invalid
+                case .reopened:
+                    remove(connection)
+                    found = nil
+                    opens = true
+                }
+            }
+        } else if seen.isRelated {
+            // An error about nothing that is known.
+            state = CTState.invalid
+        } else {
+            opens = true
+        }
+        if opens {
+            let sought = seen.key
+            expectation = expectations.withLock { $0.find(sought, now: now) }
+            if !seen.mayOpen(packet) {
+                state = CTState.invalid
+            } else {
+                state = CTState.new
+                if expectation != nil { state |= CTState.related }
+                if action.commit, let made = open(seen, packet, action, expectation, now: now) { found = (made, false) }
+            }
+        }
+        // Addresses.
+        if let (connection, isReply) = found, let kind = connection.nat, action.nat != nil || opens,
+            state & CTState.invalid == 0,
+            state & (CTState.sourceNAT | CTState.destinationNAT) == 0 || md.ctZone != action.zone
+        {
+            // What is done to answers is the other way round.
+            state |= (kind == .source) != isReply ? CTState.sourceNAT : CTState.destinationNAT
+            let from = isReply ? connection.replyKey : connection.key
+            let to = isReply ? connection.key.reversed : connection.replyKey.reversed
+            if from != to { packet.translate(seen, from: from, to: to) }
+        }
+        write(&md, state: state | CTState.tracked, zone: action.zone, found?.0, seen.key, expectation)
+        if let (connection, _) = found { setMarks(connection, action, &md) }
+        if let (connection, isReply) = found, state & CTState.invalid == 0, !seen.isRelated {
+            followApplication(packet, seen, connection, isReply: isReply, action, now: now)
+        }
+    }
+
+    /// Finds the packet's connection. Packets that were translated before are known by where they go.
+    private func lookup(_ seen: inout TrackedPacket, wasTranslated: Bool, now: Int64) -> (Connection, isReply: Bool)? {
+        if wasTranslated, let (connection, isReply) = find(seen.key.reversed, now: now) {
+            seen.key = isReply ? connection.key : connection.replyKey
+            return (connection, !isReply)
+        }
+        return find(seen.key, now: now)
+    }
+
+    /// Makes and enters a connection. Nil: a limit forbids it, or no address is free.
+    private func open(
+        _ seen: TrackedPacket, _ packet: borrowing Packet, _ action: DpConntrack, _ expectation: Expectation?, now: Int64
+    ) -> Connection? {
+        let zone = seen.key.zone
+        let (isFull, timeouts) = limits.withLock { l in
+            let limit = l.zones[zone] ?? l.defaultZone
+            let isFull = l.total >= Int(l.maximum) || limit != 0 && l.counts[zone, default: 0] >= limit
+            return (isFull, action.timeoutPolicy.flatMap { l.policies[$0] } ?? [:])
+        }
+        guard !isFull else { return nil }
+        let helper = action.helper
+        let nat = action.nat.flatMap { $0.kind == .none ? nil : $0 }
+        let choices =
+            nat?.candidates(for: seen.key, hash: Self.place(seen.key, persistent: nat?.persistent ?? false))
+            ?? [seen.key.reversed]
+        for reply in choices {
+            let connection = Connection(
+                key: seen.key, replyKey: reply, nat: nat?.kind, parent: expectation?.parent, helper: helper,
+                timeouts: timeouts, progress: Connection.opening(seen, packet), now: now)
+            connection.state.withLock { s in
+                connection.prolong(&s, now: now)
+                s.mark = expectation?.mark ?? 0
+                s.label = expectation?.label ?? 0
+            }
+            if insert(connection, now: now) { return connection }
+            // An entry in the way may have ended.
+            _ = find(reply, now: now)
+            if insert(connection, now: now) { return connection }
+        }
+        return nil
+    }
+
+    /// Where in a range of addresses and ports to begin. `persistent`: by the client's address alone.
+    private static func place(_ key: ConnectionKey, persistent: Bool) -> UInt64 {
+        var hasher = Hasher()
+        hasher.combine(key.source)
+        if !persistent {
+            hasher.combine(key.destination)
+            hasher.combine(key.sourcePort)
+            hasher.combine(key.destinationPort)
+        }
+        return UInt64(truncatingIfNeeded: hasher.finalize())
+    }
+
+    private func write(
+        _ md: inout FlowKey, state: UInt16, zone: UInt16, _ connection: Connection?, _ key: ConnectionKey,
+        _ expectation: Expectation?
+    ) {
+        let (mark, label) = connection?.state.withLock { ($0.mark, $0.label) } ?? (expectation?.mark ?? 0, expectation?.label ?? 0)
+        let tuple = connection?.parent ?? connection?.key ?? expectation?.parent ?? key
+        md.setConnection(state: state, zone: zone, mark: mark, label: label, tuple: state & CTState.invalid == 0 ? tuple : key)
+    }
+
+    private func setMarks(_ connection: Connection, _ action: DpConntrack, _ md: inout FlowKey) {
+        guard action.mark != nil || action.label != nil else { return }
+        connection.state.withLock { s in
+            if let mark = action.mark { s.mark = s.mark & ~mark.mask | mark.value & mark.mask }
+            if let label = action.label { s.label = s.label & ~label.mask | label.value & label.mask }
+            md.ctMark = s.mark
+            md.ctLabel = s.label
+        }
+    }
+
+    private var all: [Connection] {
+        shards.flatMap { shard in shard.state.withLock { $0.entries.values.filter { !$0.isReply }.map(\.connection) } }
+    }
+}
+
+extension FlowKey {
+    /// The packet is not tracked any more.
+    mutating func clearConnection() { setConnection(state: 0, zone: 0, mark: 0, label: 0, tuple: nil) }
+
+    /// Sets the fields that matches on connections look at. `tuple` is the original direction.
+    mutating func setConnection(state: UInt16, zone: UInt16, mark: UInt32, label: UInt128, tuple: ConnectionKey?) {
+        ctState = state
+        ctZone = zone
+        ctMark = mark
+        ctLabel = label
+        ctNwProto = 0
+        for l in [
+            Location.ctNwSrc, Location.ctNwDst, Location.ctIPv6Src, Location.ctIPv6Dst, Location.ctTpSrc, Location.ctTpDst,
+        ] { self[l] = 0 }
+        guard let tuple else { return }
+        ctNwProto = tuple.proto
+        self[tuple.isIPv6 ? Location.ctIPv6Src : Location.ctNwSrc] = tuple.source
+        self[tuple.isIPv6 ? Location.ctIPv6Dst : Location.ctNwDst] = tuple.destination
+        // Of ICMP the type and the code.
+        self[Location.ctTpSrc] = UInt128(tuple.isICMP ? tuple.sourcePort >> 8 : tuple.sourcePort)
+        self[Location.ctTpDst] = UInt128(tuple.isICMP ? tuple.sourcePort & 0xff : tuple.destinationPort)
+    }
+}
+
+// MARK: - What others see
+
+extension ConnectionTracker {
+    public func connections(zone: UInt16?, now: Int64) -> [ConntrackEntry] {
+        all.filter { (zone == nil || $0.key.zone == zone) && !$0.isExpired(now) }.map { $0.entry(now) }
+    }
+
+    public func flush(zone: UInt16?) { for c in all where zone == nil || c.key.zone == zone { remove(c) } }
+
+    public func flush(_ tuple: ConntrackEntry.Tuple, zone: UInt16?, now: Int64) throws(DpifError) {
+        guard let (connection, isReply) = find(ConnectionKey(tuple, zone: zone ?? 0), now: now), !isReply else {
+            throw DpifError(2, "connection")
+        }
+        remove(connection)
+    }
+
+    public var connectionCount: Int { limits.withLock { $0.total } }
+    public var maxConnections: UInt32 {
+        get { limits.withLock { $0.maximum } }
+        set { limits.withLock { $0.maximum = newValue } }
+    }
+    public var checksTCPSequence: Bool {
+        get { limits.withLock { $0.checksSequence } }
+        set { limits.withLock { $0.checksSequence = newValue } }
+    }
+    public var defaultZoneLimit: UInt32 {
+        get { limits.withLock { $0.defaultZone } }
+        set { limits.withLock { $0.defaultZone = newValue } }
+    }
+    public var zoneLimits: [ConntrackZoneLimit] {
+        limits.withLock { l in
+            l.zones.map { ConntrackZoneLimit(zone: $0.key, limit: $0.value, count: l.counts[$0.key] ?? 0) }
+        }.sorted { $0.zone < $1.zone }
+    }
+    public func zoneLimit(_ zone: UInt16) -> ConntrackZoneLimit {
+        limits.withLock { l in
+            // Zones without a limit of their own are not counted for others to see.
+            ConntrackZoneLimit(zone: zone, limit: l.zones[zone] ?? l.defaultZone, count: l.zones[zone] == nil ? 0 : l.counts[zone] ?? 0)
+        }
+    }
+    public func setZoneLimit(_ zone: UInt16, _ limit: UInt32?) { limits.withLock { $0.zones[zone] = limit } }
+    public func setTimeoutPolicy(_ name: String, _ timeouts: [String: UInt32]?) {
+        limits.withLock { $0.policies[name] = timeouts }
+    }
+}
+
+extension ConnectionKey {
+    init(_ t: ConntrackEntry.Tuple, zone: UInt16) {
+        self.init(isIPv6: t.isIPv6, proto: t.proto, zone: zone, source: t.source, destination: t.destination)
+        if isICMP {
+            let answers: [UInt8: UInt8] = [8: 0, 0: 8, 13: 14, 14: 13, 15: 16, 16: 15, 128: 129, 129: 128]
+            sourcePort = UInt16(t.icmpType) << 8 | UInt16(t.icmpCode)
+            destinationPort = UInt16(answers[t.icmpType] ?? 0) << 8 | UInt16(t.icmpCode)
+            icmpID = t.icmpID
+        } else if hasPorts {
+            sourcePort = t.sourcePort
+            destinationPort = t.destinationPort
+        }
+    }
+
+    var tuple: ConntrackEntry.Tuple {
+        var t = ConntrackEntry.Tuple()
+        t.isIPv6 = isIPv6
+        t.proto = proto
+        t.source = source
+        t.destination = destination
+        if isICMP {
+            t.icmpType = UInt8(sourcePort >> 8)
+            t.icmpCode = UInt8(sourcePort & 0xff)
+            t.icmpID = icmpID
+        } else {
+            t.sourcePort = sourcePort
+            t.destinationPort = destinationPort
+        }
+        return t
+    }
+}
+
+extension Connection {
+    func entry(_ now: Int64) -> ConntrackEntry {
+        let s = state.withLock { $0 }
+        var e = ConntrackEntry(
+            original: key.tuple, reply: replyKey.tuple, zone: key.zone, timeout: max(0, s.deadline - now) / 1000)
+        e.parent = parent?.tuple
+        e.mark = s.mark
+        e.label = s.label
+        e.helper = helper
+        if case .tcp(let tcp) = s.progress {
+            func end(_ end: TCPTracking.End) -> ConntrackEntry.TCPEnd {
+                var shift: UInt8?
+                if case .shift(let n) = end.scale { shift = n }
+                return .init(
+                    state: end.state.name, rank: end.state.rawValue, windowShift: shift, isLiberal: end.scale == .unknown)
+            }
+            e.tcp = (end(tcp.origin), end(tcp.peer))
+        }
+        return e
+    }
+}
