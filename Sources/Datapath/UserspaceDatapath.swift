@@ -321,7 +321,9 @@ open class UserspaceDatapath: Dpif {
                     }
                     return false
                 }
-            case .ctClear: key.clearConnection()
+            case .ctClear:
+                key.clearConnection()
+                packet.connectionZone = nil
             case .drop:
                 drop(.explicit)
                 return false

@@ -85,7 +85,9 @@ extension DpConntrack {
         if commit { parts.append(force ? "force_commit" : "commit") }
         if zone != 0 { parts.append("zone=\(zone)") }
         if let mark { parts.append("mark=\(AddressText.hex(mark.value))/\(AddressText.hex(mark.mask))") }
-        if let label { parts.append("label=" + AddressText.hex(label.value) + (label.mask == .max ? "" : "/" + AddressText.hex(label.mask))) }
+        if let label {
+            parts.append("label=" + AddressText.hex(label.value) + (label.mask == .max ? "" : "/" + AddressText.hex(label.mask)))
+        }
         if let helper { parts.append("helper=\(helper)") }
         if let timeoutPolicy { parts.append("timeout=\(timeoutPolicy)") }
         if let nat { parts.append(nat.text) }

@@ -70,14 +70,14 @@ public enum FeatureMatrix {
 
     /// What users see.
     public static let userVisible: [FeatureRow] = [
-        .init("Connection tracking", "4.3/2.5/2.6/YES"),
-        .init("Connection tracking-IPv6", "YES/YES/YES/3.0"),
-        .init("Conntrack Fragment Reass.", "4.3/2.6/2.12/YES"),
-        .init("Conntrack IPv6 Fragment", "4.3/2.6/2.12/3.1"),
-        .init("Conntrack Timeout Policies", "5.2/2.12/2.14/NO"),
-        .init("Conntrack Zone Limit", "4.18/2.10/2.13/YES"),
-        .init("Conntrack NAT", "4.6/2.6/2.8/YES"),
-        .init("Conntrack NAT6", "4.6/2.6/2.8/3.0"),
+        .init("Connection tracking", "4.3/2.5/2.6/YES", both("DatapathTests.ConntrackTests/connectionsAreFollowed")),
+        .init("Connection tracking-IPv6", "YES/YES/YES/3.0", both("DatapathTests.ConntrackTests/connectionsOverIPv6AreFollowed")),
+        .init("Conntrack Fragment Reass.", "4.3/2.6/2.12/YES", both("DatapathTests.ConntrackTests/fragmentsWaitForEachOther")),
+        .init("Conntrack IPv6 Fragment", "4.3/2.6/2.12/3.1", both("DatapathTests.ConntrackTests/fragmentsOfIPv6WaitForEachOther")),
+        .init("Conntrack Timeout Policies", "5.2/2.12/2.14/NO", both("DatapathTests.ConntrackTests/policiesChangeTimeouts")),
+        .init("Conntrack Zone Limit", "4.18/2.10/2.13/YES", both("DatapathTests.ConntrackTests/zonesAreLimited")),
+        .init("Conntrack NAT", "4.6/2.6/2.8/YES", both("DatapathTests.ConntrackTests/addressesAreTranslated")),
+        .init("Conntrack NAT6", "4.6/2.6/2.8/3.0", both("DatapathTests.ConntrackTests/addressesOfIPv6AreTranslated")),
         .init("Conntrack Helper Persist.", "YES/–/3.3/–"),
         .init("Tunnel - LISP", "NO/2.11/NO/NO"),
         .init("Tunnel - STT", "NO/2.4/NO/YES"),

@@ -30,6 +30,8 @@ public struct Packet: ~Copyable, @unchecked Sendable {
     public var l4: Int?
     /// Bytes behind the end of the network packet (Ethernet padding).
     public var l2PadSize = 0
+    /// The zone in which the packet was last found to belong to a connection, or nil.
+    public var connectionZone: UInt16?
 
     public static let defaultHeadroom = 128
 
@@ -77,6 +79,7 @@ public struct Packet: ~Copyable, @unchecked Sendable {
         copy.l3 = l3
         copy.l4 = l4
         copy.l2PadSize = l2PadSize
+        copy.connectionZone = connectionZone
         return copy
     }
 
@@ -95,6 +98,7 @@ public struct Packet: ~Copyable, @unchecked Sendable {
             larger.l3 = l3
             larger.l4 = l4
             larger.l2PadSize = l2PadSize
+            larger.connectionZone = connectionZone
             self = larger
         }
         memset(data + at, 0, size)

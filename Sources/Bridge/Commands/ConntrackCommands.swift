@@ -38,7 +38,13 @@ extension ControlCommands {
             named = [first]
             options.words.removeFirst()
         }
-        let dpif = try optionalDatapath(named)
+        let dpif: any Dpif
+        do throws(DpctlFailure) {
+            dpif = try optionalDatapath(named)
+        } catch {
+            guard name == "flush-conntrack" else { throw error }
+            throw DpctlFailure(plain: error.text + "\novs-vswitchd: Cannot open dpif (Invalid argument)")
+        }
         let words = options.words
         if name == "cache-get-size" || name == "cache-set-size" { return "" }
         guard let conntrack = dpif.conntrack else { throw DpctlFailure("conntrack", 95) }

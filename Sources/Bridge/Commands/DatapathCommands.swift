@@ -132,7 +132,7 @@ extension ControlCommands {
 
     private func tcpFlagLetters(_ flags: UInt16) -> String {
         let letters: [(UInt16, String)] = [
-            (1, "F"), (2, "S"), (4, "R"), (8, "P"), (0x10, "."), (0x20, "U"), (0x40, "E"), (0x80, "C"),
+            (2, "S"), (1, "F"), (8, "P"), (4, "R"), (0x20, "U"), (0x10, "."), (0x40, "E"), (0x80, "C"), (0x100, "N"),
         ]
         return letters.filter { flags & $0.0 != 0 }.map(\.1).joined()
     }

@@ -240,7 +240,8 @@ extension ControlCommands {
         let open = fabric.registry.openDatapaths
         guard open.count == 1 else {
             throw open.isEmpty
-                ? DpctlFailure(plain: "ovs-vswitchd: no datapaths exist")
+                ? DpctlFailure(
+                    plain: "ovs-vswitchd: no datapaths exist\novs-vswitchd: datapath not found (Invalid argument)")
                 : DpctlFailure(plain: "ovs-vswitchd: multiple datapaths, specify one")
         }
         return open[0]

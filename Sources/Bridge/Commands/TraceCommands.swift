@@ -165,10 +165,30 @@ extension ControlCommands {
 
     private func trace(_ request: TraceRequest, actions: [OFAction]?) -> String {
         let target = request.target
-        var out = "Flow: \(request.flow.traceText(ports: target.portNames))\n"
-        let result = target.trace(
-            request.flow, packetBytes: request.packet?.count, sideEffects: request.generates || request.packet != nil,
-            actions: actions)
+        var queue: [OpenFlowSwitch.TraceResult.Recirculation] = []
+        var out = tracePass(
+            target, request.flow, packet: request.packet, sideEffects: request.generates || request.packet != nil,
+            actions: actions, &queue)
+        // Behind the connection tracker it goes on, one pass after the other in the order in which they were asked for.
+        var states = request.connectionStates[...]
+        var passes = 0
+        while !queue.isEmpty, passes < 4096 {
+            passes += 1
+            let pass = queue.removeFirst()
+            out += traceRecirculation(pass, &states, target, &queue)
+            target.finish(pass)
+        }
+        for pass in queue { target.finish(pass) }
+        return out
+    }
+
+    /// One pass of the datapath.
+    private func tracePass(
+        _ target: OpenFlowSwitch, _ flow: FlowKey, packet: [UInt8]?, sideEffects: Bool, actions: [OFAction]?,
+        _ queue: inout [OpenFlowSwitch.TraceResult.Recirculation]
+    ) -> String {
+        var out = "Flow: \(flow.traceText(ports: target.portNames))\n"
+        let result = target.trace(flow, packetBytes: packet?.count, sideEffects: sideEffects, actions: actions)
         result.tree.print(to: &out)
         out += "\nFinal flow: "
         out += result.isUnchanged ? "unchanged" : result.finalFlow.traceText(ports: target.portNames)
@@ -180,14 +200,13 @@ extension ControlCommands {
             out += "This flow is handled by the userspace slow path because it:\n"
             for reason in result.slowPath.explanations { out += "  - \(reason).\n" }
         }
-        var statesLeft = request.connectionStates[...]
-        for pending in result.recirculations { out += traceRecirculation(pending, &statesLeft, target) }
+        queue += result.recirculations
         return out
     }
 
-    /// Continues behind the connection tracker, as the datapath would.
     private func traceRecirculation(
-        _ pending: OpenFlowSwitch.TraceResult.Recirculation, _ states: inout ArraySlice<UInt16>, _ target: OpenFlowSwitch
+        _ pending: OpenFlowSwitch.TraceResult.Recirculation, _ states: inout ArraySlice<UInt16>, _ target: OpenFlowSwitch,
+        _ queue: inout [OpenFlowSwitch.TraceResult.Recirculation]
     ) -> String {
         let line = String(repeating: "=", count: 79)
         var flow = pending.flow
@@ -207,15 +226,7 @@ extension ControlCommands {
             out += "\n Modified flow: \(nat.kind == .none ? "" : addressesText(flow))\n"
         }
         out += "\(line)\n\n"
-        out += "Flow: \(flow.traceText(ports: target.portNames))\n"
-        let result = target.trace(flow, packetBytes: nil, sideEffects: false, actions: nil)
-        result.tree.print(to: &out)
-        out += "\nFinal flow: "
-        out += result.isUnchanged ? "unchanged" : result.finalFlow.traceText(ports: target.portNames)
-        out += "\nMegaflow: \(result.megaflow.text(ports: target.portNames))\n"
-        out += "Datapath actions: \(DpAction.text(result.actions))\n"
-        for next in result.recirculations { out += traceRecirculation(next, &states, target) }
-        return out
+        return out + tracePass(target, flow, packet: nil, sideEffects: false, actions: nil, &queue)
     }
 
     private func addressesText(_ flow: FlowKey) -> String {

@@ -19,6 +19,8 @@ final class Connection: Sendable {
         var deadline: Int64
         var mark: UInt32 = 0
         var label: UInt128 = 0
+        /// Where it stands in the expiry wheel, in milliseconds like `deadline`.
+        var slot: Int64 = .max
         var isRemoved = false
         /// How far translation of addresses within FTP's control connection has shifted what follows, by direction.
         var shift = SequenceShift()

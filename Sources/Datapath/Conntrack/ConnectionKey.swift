@@ -94,7 +94,9 @@ struct TrackedPacket {
             (0..<8).reduce(0) { $0 + UInt64(truncatingIfNeeded: value >> UInt128(16 * $1)) & 0xffff }
         }
         var sum = UInt64(key.proto) + UInt64(l4Length)
-        for address in [key.source, key.destination] { sum += (0..<8).reduce(0) { $0 + (UInt64(truncatingIfNeeded: address >> UInt128(16 * $1)) & 0xffff) } }
+        for address in [key.source, key.destination] {
+            sum += (0..<8).reduce(0) { $0 + (UInt64(truncatingIfNeeded: address >> UInt128(16 * $1)) & 0xffff) }
+        }
         return InternetChecksum.finish(InternetChecksum.partial(packet.slice(l4, l4Length), sum)) == 0
     }
 

@@ -75,7 +75,10 @@ public final class ConnectionTracker: Sendable {
             guard isFree else { return false }
         }
         let key = connection.key
-        let deadline = connection.state.withLock { $0.deadline }
+        let deadline = connection.state.withLock { s in
+            s.slot = s.deadline
+            return s.deadline
+        }
         let isNew = shard(key).state.withLock { s in
             if s.entries[key] != nil { return false }
             s.entries[key] = Entry(connection: connection, isReply: false)
@@ -113,13 +116,29 @@ public final class ConnectionTracker: Sendable {
         if connection.helper != nil { expectations.withLock { $0.remove(of: connection.key) } }
     }
 
+    /// Moves a connection in the expiry wheel when it now ends much sooner than it was to be looked at.
+    private func hasten(_ connection: Connection, now: Int64) {
+        let deadline: Int64? = connection.state.withLock { s in
+            guard s.deadline + 2_000 < s.slot else { return nil }
+            s.slot = s.deadline
+            return s.deadline
+        }
+        guard let deadline else { return }
+        shard(connection.key).state.withLock { $0.wheel.add(connection, at: deadline, now: now) }
+    }
+
     /// Ends connections whose time has come. Does a bounded amount of work; call it every now and then.
     public func expire(now: Int64) {
         for shard in shards {
             let due = shard.state.withLock { $0.wheel.due(now: now, limit: 1024) }
             for connection in due {
-                let (isRemoved, deadline) = connection.state.withLock { ($0.isRemoved, $0.deadline) }
-                if isRemoved { continue }
+                // Nil: it is gone, or stands elsewhere by now.
+                let deadline: Int64? = connection.state.withLock { s in
+                    guard !s.isRemoved, s.slot <= now else { return nil }
+                    s.slot = s.deadline
+                    return s.deadline
+                }
+                guard let deadline else { continue }
                 if now >= deadline {
                     remove(connection)
                 } else {
@@ -179,6 +198,8 @@ public final class ConnectionTracker: Sendable {
         _ packet: inout Packet, key md: inout FlowKey, parsed: FlowKey, _ action: DpConntrack, now: Int64
     ) {
         var state = md.ctZone == action.zone ? md.ctState : 0
+        let wasTracked = packet.connectionZone == action.zone
+        packet.connectionZone = nil
         guard var seen = TrackedPacket(packet, parsed, zone: action.zone) else {
             md.setConnection(state: CTState.invalid | CTState.tracked, zone: action.zone, mark: 0, label: 0, tuple: nil)
             return
@@ -191,14 +212,18 @@ public final class ConnectionTracker: Sendable {
         }
         var opens = false
         var expectation: Expectation?
-        if let (connection, isReply) = found {
+        if found != nil, wasTracked, !action.force, action.helper == nil {
+            // The connection has been told of this packet already; its state stands.
+        } else if let (connection, isReply) = found {
             if seen.isRelated {
                 state |= CTState.related
                 if isReply { state |= CTState.reply }
             } else {
                 if connection.parent != nil { state |= CTState.related }
                 let checks = limits.withLock { $0.checksSequence }
-                switch connection.update(seen, packet, reply: isReply, checksSequence: checks, now: now) {
+                let verdict = connection.update(seen, packet, reply: isReply, checksSequence: checks, now: now)
+                hasten(connection, now: now)
+                switch verdict {
                 case .valid:
                     state |= CTState.established
                     state &= ~CTState.new
@@ -240,6 +265,7 @@ public final class ConnectionTracker: Sendable {
             if from != to { packet.translate(seen, from: from, to: to) }
         }
         write(&md, state: state | CTState.tracked, zone: action.zone, found?.0, seen.key, expectation)
+        if found != nil { packet.connectionZone = action.zone }
         if let (connection, _) = found { setMarks(connection, action, &md) }
         if let (connection, isReply) = found, state & CTState.invalid == 0, !seen.isRelated {
             followApplication(packet, seen, connection, isReply: isReply, action, now: now)

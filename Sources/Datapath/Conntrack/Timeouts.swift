@@ -29,8 +29,9 @@ enum ConntrackTimeout: String, Sendable, CaseIterable {
     }
 }
 
-/// Connections by when to look whether they have ended. A connection stands in one slot; when its second comes, it is
-/// removed, or moved to the slot of its present end, so that packets that prolong it need not touch the wheel.
+/// Connections by when to look whether they have ended. A connection stands in the slot that its state names; when that
+/// second comes, it is removed, or moved to the slot of its present end, so that packets that prolong it need not touch the
+/// wheel. One whose end comes nearer is entered again; what is left in the old slot means nothing.
 /// Confined to its shard's lock.
 struct ExpiryWheel {
     private var slots: [Int64: [Connection]] = [:]

@@ -27,7 +27,13 @@ extension OpenFlowSwitch {
         public let recirculations: [Recirculation]
     }
 
-    /// Translates a flow and records how.
+    /// The pass has been traced; its id may go.
+    public func finish(_ pass: TraceResult.Recirculation) {
+        backer.recirculation.release([pass.id])
+        backer.recirculation.forget([pass.id])
+    }
+
+    /// Translates a flow and records how. The caller ends each of the result's recirculations with `finish`.
     ///
     /// - Parameters:
     ///   - flow: with OpenFlow ports.
@@ -46,6 +52,9 @@ extension OpenFlowSwitch {
         let found = translation.followUps.map {
             TraceResult.Recirculation(id: $0.id, flow: $0.flow, zone: $0.zone, nat: $0.nat)
         }
+        // The ids live until the passes that they stand for have been traced.
+        backer.recirculation.retain(found.map(\.id))
+        backer.recirculation.forget(translation.recirculationIDs)
         return TraceResult(
             tree: root, finalFlow: translation.flow, isUnchanged: translation.flow == translation.original,
             megaflow: Match(key: translation.original, mask: translation.wildcards), actions: translation.actions,

@@ -29,6 +29,7 @@ extension Translation {
         let masks = (wildcards.bits.ctMark, wildcards.bits.ctLabel)
         if masks.0 != 0 { action.mark = .init(flow.ctMark & masks.0, masks.0) }
         if masks.1 != 0 { action.label = .init(flow.ctLabel & masks.1, masks.1) }
+        let (mark, label) = (flow.ctMark, flow.ctLabel)
         let nat = conntrackNAT
         conntrackNAT = nil
         (flow.ctMark, flow.ctLabel, wildcards.bits.ctMark, wildcards.bits.ctLabel) = saved
@@ -52,8 +53,8 @@ extension Translation {
             actions.append(.recirc(id))
             var next = flow
             next.recircID = id
-            next.ctMark = 0
-            next.ctLabel = 0
+            next.ctMark = mark
+            next.ctLabel = label
             followUps.append(FollowUp(id: id, flow: next, zone: action.zone, nat: action.nat))
             table = savedTable
         }

@@ -42,6 +42,13 @@ final class RecirculationTable {
         }
     }
 
+    /// Drops those of the ids that nothing refers to.
+    func forget(_ list: [UInt32]) {
+        for id in list where references[id] == nil {
+            if let state = states.removeValue(forKey: id) { ids[state] = nil }
+        }
+    }
+
     private func collect() {
         let half = idle.prefix(idle.count / 2)
         for id in half where references[id] == nil {
