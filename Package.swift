@@ -5,15 +5,24 @@
 import PackageDescription
 
 let checked: [SwiftSetting] = [.swiftLanguageMode(.v6)]
-/// For targets that hold per-packet code.
-let hot: [SwiftSetting] = checked + [.unsafeFlags(["-Ounchecked"], .when(configuration: .release))]
+/// DPDK's headers need these; Debian keeps them apart from the libraries' other flags (pkg-config --cflags libdpdk).
+#if arch(x86_64)
+    let dpdkFlags = ["-I/usr/include/dpdk", "-I/usr/include/x86_64-linux-gnu/dpdk", "-march=x86-64-v3"]
+#else
+    let dpdkFlags = ["-I/usr/include/dpdk", "-I/usr/include/aarch64-linux-gnu/dpdk"]
+#endif
+let usesDPDK: [SwiftSetting] = checked + [.unsafeFlags(dpdkFlags.flatMap { ["-Xcc", $0] })]
+/// For the target that holds per-packet code: no checks of overflow, bounds and exclusive access there, and none of its code may
+/// count on them.
+let hot: [SwiftSetting] =
+    usesDPDK + [.unsafeFlags(["-Ounchecked", "-enforce-exclusivity=unchecked"], .when(configuration: .release))]
 
 func module(_ name: String, _ dependencies: [Target.Dependency] = [], _ settings: [SwiftSetting] = checked) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: settings)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-    .testTarget(name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies, swiftSettings: checked)
+func tests(_ name: String, _ dependencies: [Target.Dependency] = [], _ settings: [SwiftSetting] = checked) -> Target {
+    .testTarget(name: "\(name)Tests", dependencies: [.byName(name: name)] + dependencies, swiftSettings: settings)
 }
 
 let nio: [Target.Dependency] = [
@@ -43,7 +52,11 @@ let package = Package(
         module("Datapath", ["Vlog", "Dpif"]),
         module("Netdev", ["Vlog", "Dpif", "CLinux"]),
         module("DpifNetlink", ["Vlog", "Dpif"]),
-        module("DpifNetdev", ["Vlog", "Dpif", "Datapath", "Netdev"]),
+        .target(
+            name: "CDPDK", cSettings: [.unsafeFlags(dpdkFlags)],
+            linkerSettings: ["rte_ethdev", "rte_mbuf", "rte_mempool", "rte_ring", "rte_eal"].map { .linkedLibrary($0) }),
+        module("FastPath", ["CDPDK", "Dpif"], hot),
+        module("DpifNetdev", ["Vlog", "Dpif", "Datapath", "Netdev", "FastPath", "CDPDK"], usesDPDK),
         module("DpifDummy", ["Vlog", "Dpif", "Datapath", "Netdev"]),
         module("OpenFlow", ["Flow"]),
         module("Ofproto", ["Vlog", "Dpif", "Classifier", "OpenFlow"]),
@@ -57,7 +70,7 @@ let package = Package(
                 "Bridge", "DpifNetlink", "DpifNetdev", "DpifDummy", "Unixctl", "OVSDB", "Vlog", "Netdev", "CLinux",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ] + nio,
-            swiftSettings: checked),
+            swiftSettings: usesDPDK),
         tests("OVSDB", nio),
         tests("Unixctl", ["Vlog"] + nio),
         tests("Bridge", ["Ofproto", "OVSDB", "vswitchd"]),
@@ -65,13 +78,14 @@ let package = Package(
             name: "SystemTests", dependencies: ["vswitchd"], exclude: ["learning_switch.py"], swiftSettings: checked),
         .testTarget(
             name: "OpenFlowTests", dependencies: ["OpenFlow", "Flow"], exclude: ["flow-mods.txt"], swiftSettings: checked),
+        tests("FastPath", ["Datapath", "Dpif", "Flow", "Packet"], usesDPDK),
         tests("Packet"),
         tests("Dpif"),
         // What every datapath must do, for the tests of each.
         .target(name: "DpifConformance", dependencies: ["Dpif", "Flow", "Packet"], path: "Tests/DpifConformance", swiftSettings: checked),
         .testTarget(
             name: "DpifConformanceTests", dependencies: ["DpifConformance", "Dpif", "DpifDummy", "DpifNetdev", "Netdev", "Packet"],
-            swiftSettings: checked),
+            swiftSettings: usesDPDK),
         tests("Flow", ["Packet"]),
         tests("Classifier", ["Flow"]),
         tests("Datapath", ["Dpif", "Flow", "Packet"]),

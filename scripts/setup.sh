@@ -3,7 +3,7 @@
 set -euo pipefail
 
 packages=(
-    make pkg-config
+    make pkg-config binutils
     libdpdk-dev libmnl-dev libnuma-dev          # libraries of the datapaths
     openvswitch-switch openvswitch-common       # ovs-vsctl, ovs-ofctl, ovs-appctl, ovsdb-server; the schema; the oracle
     iproute2 iputils-ping procps                # namespaces and pings of `make run` and the tests

@@ -12,6 +12,8 @@ public protocol DeviceFactory: AnyObject {
     func open(name: String, type: String, options: [String: String]) throws(DpifError) -> any PortDevice
     /// Lets go of a device that is no port any more.
     func close(_ device: any PortDevice)
+    /// The types that can be asked for, for Open_vSwitch.iface_types.
+    var types: [String] { get }
     /// Applies changed options to an open device.
     func configure(_ device: any PortDevice, options: [String: String]) throws(DpifError)
 }

@@ -100,7 +100,8 @@ extension Packet {
             guard old != 0 else { return }
             let new = change(old)
             store16(l4 + 6, new == 0 ? 0xffff : new)
-        case IPProtocol.icmpv6 where l4 + HeaderSize.icmp <= count: store16(l4 + 2, change(load16(l4 + 2)))
+        // Over IPv6 only: no other ICMP covers addresses.
+        case IPProtocol.icmpv6 where l4 + HeaderSize.icmp <= count && load8(l3 ?? 0) >> 4 == 6: store16(l4 + 2, change(load16(l4 + 2)))
         default: break
         }
     }

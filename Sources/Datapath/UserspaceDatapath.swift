@@ -24,6 +24,22 @@ public enum DropReason: String, CaseIterable, Sendable {
     case nsh = "datapath_drop_nsh_decap_error"
 }
 
+/// Something that forwards packets on its own, with copies of flows that the engine gives it. Called on the main thread.
+public protocol FlowAccelerator: AnyObject {
+    /// Packets that it forwarded.
+    var hits: UInt64 { get }
+    /// Packets that it had to drop because the main thread was behind.
+    var lost: UInt64 { get }
+    /// Adds what it counted of a flow since the last time to the flow's statistics.
+    func update(_ flow: Megaflow)
+    /// The flow's actions changed.
+    func changed(_ flow: Megaflow)
+    /// The flow goes; its last counts are added to its statistics.
+    func removed(_ flow: Megaflow)
+    /// All flows go.
+    func flushed()
+}
+
 /// A datapath in userspace. Subclasses declare capabilities and how packets reach it.
 open class UserspaceDatapath: Dpif {
     public let type: String
@@ -32,6 +48,7 @@ open class UserspaceDatapath: Dpif {
     public var capabilities: DpifCapabilities
     public var vlanLimit = 1 { didSet { capabilities.maxVLANHeaders = vlanLimit } }
     public weak var upcallHandler: (any UpcallHandler)?
+    public weak var accelerator: (any FlowAccelerator)?
 
     private struct Port {
         let info: DpPort
@@ -71,6 +88,10 @@ open class UserspaceDatapath: Dpif {
     public var stats: DpStats {
         var s = counters
         s.flows = UInt64(table.count)
+        if let accelerator {
+            s.hit += accelerator.hits
+            s.lost += accelerator.lost
+        }
         return s
     }
 
@@ -100,7 +121,12 @@ open class UserspaceDatapath: Dpif {
         if let packetDevice = device as? any PacketDevice {
             packetDevice.receiver = { [unowned self] packet in self.receive(packet, on: number) }
         }
-        portAdded(number, device)
+        do throws(DpifError) {
+            try portAdded(number, device)
+        } catch {
+            try? deletePort(number)
+            throw error
+        }
         return number
     }
 
@@ -126,7 +152,7 @@ open class UserspaceDatapath: Dpif {
     }
 
     /// For subclasses that read devices themselves.
-    open func portAdded(_ number: UInt32, _ device: any PortDevice) {}
+    open func portAdded(_ number: UInt32, _ device: any PortDevice) throws(DpifError) {}
     open func portRemoved(_ number: UInt32) {}
 
     public func port(_ number: UInt32) -> DpPort? { portTable[number]?.info }
@@ -141,6 +167,7 @@ open class UserspaceDatapath: Dpif {
         if let existing = table.flow(put.flow.ufid) ?? table.flow(key: put.flow.key, mask: put.flow.mask) {
             guard put.mode != .create else { throw DpifError(17, "flow \(put.flow.ufid)") }
             existing.actions = put.flow.actions
+            accelerator?.changed(existing)
             if put.zeroStats { existing.stats = DpFlowStats() }
             return
         }
@@ -154,28 +181,40 @@ open class UserspaceDatapath: Dpif {
     @discardableResult
     public func deleteFlow(_ ufid: UFID) throws(DpifError) -> DpFlowStats {
         guard let flow = table.remove(ufid) else { throw DpifError(2, "flow \(ufid)") }
+        accelerator?.removed(flow)
         return flow.stats
     }
 
-    public func flow(_ ufid: UFID) -> DpFlow? { table.flow(ufid)?.dpFlow }
-    public func flow(key: FlowKey, mask: FlowMask) -> DpFlow? { table.flow(key: key, mask: mask)?.dpFlow }
-    public func flushFlows() { table.removeAll() }
+    public func flow(_ ufid: UFID) -> DpFlow? { table.flow(ufid).map(current) }
+    public func flow(key: FlowKey, mask: FlowMask) -> DpFlow? { table.flow(key: key, mask: mask).map(current) }
+    public func flushFlows() {
+        accelerator?.flushed()
+        table.removeAll()
+    }
 
     public func dumpFlows(_ body: (DpFlow) -> Bool) {
-        for flow in table.all where !body(flow.dpFlow) { return }
+        for flow in table.all where !body(current(flow)) { return }
+    }
+
+    /// A flow with all that was counted of it.
+    private func current(_ flow: Megaflow) -> DpFlow {
+        accelerator?.update(flow)
+        return flow.dpFlow
     }
 
     // MARK: The packet's path
 
-    /// A packet came in at a port.
-    public func receive(_ packet: consuming Packet, on port: UInt32) {
+    /// A packet came in at a port. Returns the flow that covers it and others like it, if there is one now.
+    @discardableResult
+    public func receive(_ packet: consuming Packet, on port: UInt32) -> Megaflow? {
         var key = FlowKey()
         key.inPort = port
-        process(packet, metadata: key, depth: 0)
+        return process(packet, metadata: key, depth: 0)
     }
 
     /// Looks a packet up and runs what is found.
-    private func process(_ packet: consuming Packet, metadata: FlowKey, depth: Int) {
+    @discardableResult
+    private func process(_ packet: consuming Packet, metadata: FlowKey, depth: Int) -> Megaflow? {
         var packet = packet
         var key = metadata
         key.extract(from: &packet, vlanLimit: vlanLimit)
@@ -188,13 +227,13 @@ open class UserspaceDatapath: Dpif {
             var metadata = metadata
             let actions = flow.actions
             run(actions, packet, key: &metadata, parsed: key, depth: depth)
-            return
+            return flow
         }
         counters.missed += 1
         guard let handler = upcallHandler else {
             counters.lost += 1
             drop(.noUpcallHandler)
-            return
+            return nil
         }
         let verdict = handler.handle(Upcall(kind: .miss, key: key), packet: packet)
         if let install = verdict.install {
@@ -203,6 +242,7 @@ open class UserspaceDatapath: Dpif {
         }
         var metadata = metadata
         run(verdict.actions, packet, key: &metadata, parsed: key, depth: depth)
+        return verdict.install.flatMap { table.flow($0.ufid) }
     }
 
     public func execute(_ packet: consuming Packet, metadata: FlowKey, actions: [DpAction]) throws(DpifError) {

@@ -10,6 +10,24 @@ public protocol DpifProvider: AnyObject {
     func enumerate() -> [String]
     /// The Interface.type that a bridge's local port has, e.g. `internal`, `tap`, `dummy-internal`.
     func portType(_ type: String) -> String
+    /// Applies Open_vSwitch.other_config. Called again whenever it changes; throws what is wrong with it.
+    func configure(_ config: [String: String]) throws(DpifError)
+    var status: ProviderStatus { get }
+}
+
+extension DpifProvider {
+    public func configure(_ config: [String: String]) throws(DpifError) {}
+    public var status: ProviderStatus { ProviderStatus() }
+}
+
+/// What a provider reports in the Open_vSwitch table.
+public struct ProviderStatus: Hashable, Sendable {
+    public var dpdkInitialized: Bool
+    public var dpdkVersion: String
+    public init(dpdkInitialized: Bool = false, dpdkVersion: String = "none") {
+        self.dpdkInitialized = dpdkInitialized
+        self.dpdkVersion = dpdkVersion
+    }
 }
 
 /// The datapath types that this daemon knows. Confined to the main thread.
@@ -38,6 +56,23 @@ public final class DpifRegistry {
         case "netlink": "system"
         default: type
         }
+    }
+
+    /// Applies Open_vSwitch.other_config to all providers. Returns what is wrong with it.
+    public func configure(_ config: [String: String]) -> [DpifError] {
+        order.compactMap { type in
+            do throws(DpifError) {
+                try providers[type]?.configure(config)
+                return nil
+            } catch {
+                return error
+            }
+        }
+    }
+
+    /// The status of the first provider that has something to report.
+    public var status: ProviderStatus {
+        order.lazy.compactMap { self.providers[$0]?.status }.first { $0.dpdkInitialized } ?? ProviderStatus()
     }
 
     /// Opens a datapath; one that is open already is returned again.

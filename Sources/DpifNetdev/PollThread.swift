@@ -9,7 +9,7 @@ import Synchronization
 import Vlog
 
 /// Packets read and not yet processed. Safe on any thread.
-final class ReceiveQueue: Sendable {
+final class PacketQueue: Sendable {
     struct Item: Sendable {
         let port: UInt32
         let bytes: [UInt8]
@@ -54,12 +54,12 @@ final class PollThread: Sendable {
     private let epoll: Int32
     private let stopEvent: Int32
     private let sources = Mutex<[UInt32: PacketSource]>([:])
-    private let queue: ReceiveQueue
+    private let queue: PacketQueue
     private let wake: @Sendable () -> Void
     private let isDone = Mutex(false)
 
     /// - Parameter wake: called when the queue was empty and is not any more.
-    init(queue: ReceiveQueue, wake: @escaping @Sendable () -> Void) throws(DpifError) {
+    init(queue: PacketQueue, wake: @escaping @Sendable () -> Void) throws(DpifError) {
         self.queue = queue
         self.wake = wake
         epoll = epoll_create1(Int32(EPOLL_CLOEXEC))

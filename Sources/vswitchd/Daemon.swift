@@ -51,7 +51,6 @@ final class Daemon {
         watchSignals(eventLoop)
 
         var settings = ConfiguratorSettings(runDirectory: directories.run)
-        settings.interfaceTypes = factory.types
         let remote: OVSDBRemote
         if let text = options.database {
             do { remote = try OVSDBRemote(text) } catch { die("\(error)") }
@@ -89,7 +88,16 @@ final class Daemon {
     /// The only place that knows the providers.
     private func registerDatapaths(_ waker: MainLoopWaker) {
         factory.registerKernelDevices()
-        registry.register(NetdevProvider(time: time) { waker.wake() })
+        let netdev = NetdevProvider(time: time) { waker.wake() }
+        netdev.onDPDK = { [factory] runtime in
+            factory.register("dpdk") { (name, _) throws(DpifError) in
+                DPDKDevice(name: name, runtime: runtime)
+            } configure: {
+                (device, options) throws(DpifError) in
+                try (device as? DPDKDevice)?.configure(options)
+            }
+        }
+        registry.register(netdev)
         if let mode = Options.value(options.enableDummy) {
             guard ["", "override", "system"].contains(mode) else { die("--enable-dummy=\(mode): unknown mode") }
             factory.registerDummies(also: mode == "" ? [] : ["system"])

@@ -47,8 +47,6 @@ enum InterfaceOutcome {
 public struct ConfiguratorSettings: Sendable {
     /// Where sockets are made.
     public var runDirectory: String
-    /// Interface types that this daemon knows, for Open_vSwitch.iface_types.
-    public var interfaceTypes: [String] = []
     /// The database is this daemon's own: it is initialised when it is empty.
     public var ownsDatabase = false
     public init(runDirectory: String) { self.runDirectory = runDirectory }
@@ -239,6 +237,9 @@ public final class BridgeConfigurator {
         onWake?()
     }
 
+    /// The other_config that the datapath providers have.
+    private var appliedConfig: [String: String]?
+
     private func configureGlobally(_ root: OVSDBRow) {
         let config = root.map("other_config")
         var cache = fabric.cacheSettings
@@ -246,6 +247,10 @@ public final class BridgeConfigurator {
         cache.maxIdle = Int64(config.integer("max-idle", default: 10_000, in: 0...Int(Int32.max)))
         cache.maxRevalidator = Int64(config.integer("max-revalidator", default: 500, in: 0...Int(Int32.max)))
         if cache != fabric.cacheSettings { fabric.cacheSettings = cache }
+        if config != appliedConfig {
+            appliedConfig = config
+            for problem in fabric.registry.configure(config) { Self.log.err("other_config: \(problem.detail): \(problem.reason)") }
+        }
         let limit = config.integer("vlan-limit", default: 1, in: 0...2)
         fabric.vlanLimit = limit == 0 ? 2 : limit
     }

@@ -145,9 +145,9 @@ final class StatusWriter {
     private func setRoot(_ root: OVSDBRow, _ transaction: OVSDBTransaction, _ counts: Bool) {
         var columns: [String: OVSDBDatum] = [
             "datapath_types": .strings(fabric.registry.types),
-            "iface_types": .strings(configurator.settings.interfaceTypes),
-            "dpdk_initialized": .bool(false),
-            "dpdk_version": .optional("none"),
+            "iface_types": .strings(fabric.factory.types),
+            "dpdk_initialized": .bool(fabric.registry.status.dpdkInitialized),
+            "dpdk_version": .optional(fabric.registry.status.dpdkVersion),
         ]
         if let configuration { columns["cur_cfg"] = .integer(configuration) }
         if counts {

@@ -1,0 +1,55 @@
+// A flow as the fast path holds it: three cache lines, of which the first two decide and the third counts and says what to do.
+
+import CDPDK
+
+/// One flow in a `FlowStore`. The owner of the fields is the polling thread, but for what `FlowStore` says.
+public struct FlowEntry {
+    var bytes = HeaderBytes()
+    var mask = HeaderBytes()
+    // The third line.
+    var inPort: UInt32 = 0
+    /// HeaderShape.rawValue.
+    var shape: UInt8 = 0
+    var isPrefixOnly = false
+    var minimumLength: UInt16 = 0
+    var kind = Kind.free
+    /// Whether packets may be TCP, and their flags are gathered.
+    var countsFlags = false
+    var tcpFlags: UInt16 = 0
+    /// The port for `.output`, as an index of the thread's transmit queues.
+    var output: UInt32 = 0
+    var program: UnsafeMutablePointer<FlowProgram>?
+    public internal(set) var packets: UInt64 = 0
+    public internal(set) var byteCount: UInt64 = 0
+    /// When the last packet came, in cycles.
+    public internal(set) var used: UInt64 = 0
+    /// The next flow of the same subtable and hash; 0 ends the chain, since index 0 is no flow.
+    var next: UInt32 = 0
+    var subtable: UInt32 = 0
+
+    public enum Kind: UInt8 {
+        case free
+        /// One output, nothing else.
+        case output
+        case drop
+        /// A compiled program.
+        case program
+        /// More than the fast path can do: the main thread does it.
+        case punt
+    }
+
+    public init() {}
+
+    /// A flow that covers what `match` covers on one port.
+    public init(_ match: HeaderMatch, inPort: UInt32) {
+        bytes = match.bytes
+        mask = match.mask
+        self.inPort = inPort
+        shape = match.shape.rawValue
+        isPrefixOnly = match.isPrefixOnly
+        minimumLength = UInt16(match.minimumLength)
+        countsFlags = match.shape.isIP
+    }
+
+    public static let size = MemoryLayout<FlowEntry>.stride
+}

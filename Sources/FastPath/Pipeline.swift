@@ -1,0 +1,391 @@
+// The packet's path on a polling thread, one batch at a time:
+//
+//     receive ─▶ match ─┬─ flow ─▶ act ─▶ transmit
+//                       └─ none ─▶ hand over to the main thread
+//
+// Everything a packet needs is in memory that the thread owns; nothing here allocates, counts references or locks, which
+// `scripts/check-fastpath.sh` checks in the compiled code. A batch goes through in passes, so that what one packet waits for is
+// fetched while others are worked on:
+//
+//     1. compare with the flow that the last packet had (traffic comes in runs); else shape, hash, fetch the cache bucket
+//     2. what the bucket names: fetch the flow
+//     3. compare with the flow; else the other ways to find one
+//     4. act on runs of packets of one flow
+//
+// A packet is an mbuf. Passing it on or freeing it ends its life here.
+
+import CDPDK
+import Glibc
+
+typealias Mbuf = OpaquePointer
+
+/// A receive queue that a thread polls.
+struct ReceiveQueue {
+    var device: UInt16
+    var queue: UInt16
+    /// The datapath's port number.
+    var port: UInt32
+    /// The flow of the last packet.
+    var last: UInt32 = 0
+    /// How well the guess that the next packet is of the same flow went, 0 to 16.
+    var runs: Int = 8
+    var packets: UInt64 = 0
+    var cycles: UInt64 = 0
+}
+
+/// A transmit queue of a device, with packets that wait for the end of the batch.
+struct TransmitQueue {
+    static let capacity = 64
+    var device: UInt16 = 0
+    var queue: UInt16 = 0
+    var isOpen = false
+    /// Held while sending, where the device has fewer queues than threads send to it.
+    var lock: UnsafeMutablePointer<UInt32>?
+    var count = 0
+    var packets: InlineArray<64, Mbuf?> = InlineArray(repeating: nil)
+}
+
+/// Counters of a thread, which the main thread reads.
+public struct ThreadCounters {
+    public var hits: UInt64 = 0
+    public var handedOver: UInt64 = 0
+    /// Packets that the main thread had no room for.
+    public var lost: UInt64 = 0
+    public var transmitDrops: UInt64 = 0
+    public var noCopy: UInt64 = 0
+    public var cacheMisses: UInt64 = 0
+    public var busyCycles: UInt64 = 0
+    public var idleCycles: UInt64 = 0
+    public var batches: UInt64 = 0
+    public var iterations: UInt64 = 0
+    public init() {}
+}
+
+/// All that a polling thread works on. It owns this memory.
+struct Pipeline: ~Copyable {
+    static let batch = 32
+    static let receiveQueueLimit = 64
+    static let transmitQueueLimit = 256
+
+    var store = FlowStore()
+    let receiveQueues: UnsafeMutablePointer<ReceiveQueue>
+    var receiveQueueCount = 0
+    let transmitQueues: UnsafeMutablePointer<TransmitQueue>
+    /// Transmit queues with packets, by index.
+    let dirty: UnsafeMutablePointer<UInt32>
+    var dirtyCount = 0
+    let packets: UnsafeMutablePointer<Mbuf?>
+    private let flows: UnsafeMutablePointer<UInt32>
+    private let hashes: UnsafeMutablePointer<UInt64>
+    private let shapes: UnsafeMutablePointer<UInt8>
+    private let pending: UnsafeMutablePointer<UInt8>
+    private let over: UnsafeMutablePointer<Mbuf?>
+    /// Where the packets lie in a transmit queue.
+    private let packetsOffset: Int
+    let counters: UnsafeMutablePointer<ThreadCounters>
+    /// Packets for the main thread.
+    let upcalls: OpaquePointer
+    var acceptsTag = true
+    /// Set when the main thread has to be woken.
+    var mustWake = false
+
+    init(upcalls: OpaquePointer, counters: UnsafeMutablePointer<ThreadCounters>) {
+        self.upcalls = upcalls
+        self.counters = counters
+        packetsOffset = MemoryLayout<TransmitQueue>.offset(of: \.packets) ?? 0
+        receiveQueues = .allocate(capacity: Self.receiveQueueLimit)
+        transmitQueues = .allocate(capacity: Self.transmitQueueLimit)
+        transmitQueues.initialize(repeating: TransmitQueue(), count: Self.transmitQueueLimit)
+        dirty = .allocate(capacity: Self.transmitQueueLimit)
+        packets = .allocate(capacity: Self.batch)
+        packets.initialize(repeating: nil, count: Self.batch)
+        over = .allocate(capacity: Self.batch)
+        over.initialize(repeating: nil, count: Self.batch)
+        flows = .allocate(capacity: Self.batch)
+        hashes = .allocate(capacity: Self.batch)
+        shapes = .allocate(capacity: Self.batch)
+        pending = .allocate(capacity: Self.batch)
+    }
+
+    deinit {
+        receiveQueues.deallocate()
+        transmitQueues.deallocate()
+        dirty.deallocate()
+        packets.deallocate()
+        over.deallocate()
+        flows.deallocate()
+        hashes.deallocate()
+        shapes.deallocate()
+        pending.deallocate()
+    }
+
+    /// Receives and forwards one batch. Returns how many packets there were.
+    @inline(never)
+    mutating func poll(_ queue: UnsafeMutablePointer<ReceiveQueue>) -> Int {
+        let n = Int(cdpdk_rx_burst(queue.pointee.device, queue.pointee.queue, packets, UInt16(Self.batch)))
+        guard n > 0 else { return 0 }
+        match(n, queue)
+        act(n)
+        if dirtyCount > 0 { flush() }
+        queue.pointee.packets &+= UInt64(n)
+        return n
+    }
+
+    // MARK: Match
+
+    @inline(__always)
+    private func firstBytes(_ p: UnsafeMutablePointer<UInt8>) -> HeaderBytes {
+        // A packet's memory reaches further than 64 bytes, whatever its length; what is not the packet's is under no mask.
+        UnsafeRawPointer(p).loadUnaligned(as: HeaderBytes.self)
+    }
+
+    @inline(__always)
+    private mutating func match(_ n: Int, _ queue: UnsafeMutablePointer<ReceiveQueue>) {
+        let inPort = queue.pointee.port
+        // Copies, so that they stay in registers while memory is written.
+        let (packets, flows, hashes, shapes, pending) = (self.packets, self.flows, self.hashes, self.shapes, self.pending)
+        let entries = store.entries
+        let relevant = UnsafePointer(store.relevant)
+        let acceptsTag = self.acceptsTag
+        var last = queue.pointee.last
+        var runs = queue.pointee.runs
+        let triesLast = runs > 4 && last != 0
+        let lastIsPrefix = entries[Int(last)].isPrefixOnly
+        let lastMinimum = Int(entries[Int(last)].minimumLength)
+        let lastShape = entries[Int(last)].shape
+        var pendingCount = 0
+        var same = 0
+        var i = 0
+        while i < n {
+            let m = packets[i].unsafelyUnwrapped
+            let p = cdpdk_data(m).unsafelyUnwrapped
+            let readable = Int(cdpdk_first_length(m))
+            let length = Int(cdpdk_length(m))
+            let mayBeLast = triesLast && FlowStore.agrees(entries + Int(last), firstBytes(p), inPort)
+            if mayBeLast, lastIsPrefix, readable >= lastMinimum {
+                flows[i] = last
+                same &+= 1
+                i &+= 1
+                continue
+            }
+            let shape = HeaderShape.of(p, readable: readable, length: length, acceptsTag: acceptsTag)
+            if mayBeLast, shape.rawValue == lastShape {
+                flows[i] = last
+                same &+= 1
+                i &+= 1
+                continue
+            }
+            flows[i] = 0
+            if shape != .slow {
+                let hash = store.hash(p, relevant + Int(shape.rawValue), inPort)
+                hashes[i] = hash
+                shapes[i] = shape.rawValue
+                cdpdk_prefetch(store.bucket(hash))
+                pending[pendingCount] = UInt8(truncatingIfNeeded: i)
+                pendingCount &+= 1
+            }
+            i &+= 1
+        }
+        runs += triesLast ? (same &* 2 >= n ? 1 : -1) : 0
+        if pendingCount > 0 {
+            var k = 0
+            while k < pendingCount {
+                let i = Int(pending[k])
+                let index = store.candidate(hashes[i])
+                flows[i] = index
+                let e = UnsafeRawPointer(entries + Int(index))
+                cdpdk_prefetch(e)
+                cdpdk_prefetch(e + 64)
+                cdpdk_prefetch(e + 128)
+                k &+= 1
+            }
+            k = 0
+            var previous: UInt32 = 0
+            var repeats = 0
+            while k < pendingCount {
+                let i = Int(pending[k])
+                let m = packets[i].unsafelyUnwrapped
+                let bytes = firstBytes(cdpdk_data(m).unsafelyUnwrapped)
+                let readable = Int(cdpdk_first_length(m))
+                let shape = HeaderShape(shapes[i])
+                let index = flows[i]
+                if index == 0 || !FlowStore.covers(entries + Int(index), bytes, inPort, readable, shape) {
+                    counters.pointee.cacheMisses &+= 1
+                    flows[i] = store.find(bytes, hashes[i], inPort, readable, shape)
+                }
+                if flows[i] == previous { repeats &+= 1 }
+                previous = flows[i]
+                if previous != 0 { last = previous }
+                k &+= 1
+            }
+            if !triesLast, repeats &* 2 >= pendingCount || last == 0 { runs += 1 }
+        }
+        queue.pointee.last = last
+        queue.pointee.runs = max(0, min(16, runs))
+    }
+
+    // MARK: Act
+
+    /// Gathers the TCP flags of packets that are TCP over IP.
+    @inline(__always)
+    private func countFlags(_ e: UnsafeMutablePointer<FlowEntry>, _ m: Mbuf) {
+        let p = cdpdk_data(m).unsafelyUnwrapped
+        let shape = HeaderShape(e.pointee.shape)
+        let n = shape.networkOffset
+        let is6 = shape.untagged.rawValue >= 3
+        guard p[n + (is6 ? 6 : 9)] == 6 else { return }
+        let at = n + (is6 ? 40 : 20)
+        guard Int(cdpdk_first_length(m)) >= at + 20 else { return }
+        e.pointee.tcpFlags |= UInt16(p[at + 12] & 0xf) << 8 | UInt16(p[at + 13])
+    }
+
+    @inline(__always)
+    private mutating func act(_ n: Int) {
+        let now = cdpdk_cycles()
+        var hits = 0
+        let (packets, flows) = (self.packets, self.flows)
+        let entries = store.entries
+        var overCount = 0
+        var i = 0
+        while i < n {
+            let index = flows[i]
+            if index == 0 {
+                over[overCount] = packets[i]
+                overCount &+= 1
+                i &+= 1
+                continue
+            }
+            let e = entries + Int(index)
+            let counts = e.pointee.countsFlags
+            var j = i
+            var size = 0
+            while j < n, flows[j] == index {
+                let m = packets[j].unsafelyUnwrapped
+                size &+= Int(cdpdk_length(m))
+                if counts { countFlags(e, m) }
+                j &+= 1
+            }
+            let run = j &- i
+            switch e.pointee.kind {
+            case .output: transmit(packets + i, run, Int(e.pointee.output))
+            case .drop: cdpdk_free_all(packets + i, UInt32(run))
+            case .program:
+                if let program = e.pointee.program {
+                    for k in i..<j { execute(program, packets[k].unsafelyUnwrapped) }
+                }
+            case .punt, .free:
+                for k in i..<j {
+                    over[overCount] = packets[k]
+                    overCount &+= 1
+                }
+                // The main thread counts these.
+                i = j
+                continue
+            }
+            hits &+= run
+            cdpdk_add(&e.pointee.packets, UInt64(run))
+            cdpdk_add(&e.pointee.byteCount, UInt64(size))
+            cdpdk_store(&e.pointee.used, now)
+            i = j
+        }
+        cdpdk_add(&counters.pointee.hits, UInt64(hits))
+        if overCount > 0 { handOver(overCount) }
+    }
+
+    /// Gives packets to the main thread, as far as it has room.
+    private mutating func handOver(_ count: Int) {
+        let put = over.withMemoryRebound(to: UnsafeMutableRawPointer?.self, capacity: Self.batch) {
+            Int(cdpdk_ring_put(upcalls, $0, UInt32(count)))
+        }
+        cdpdk_add(&counters.pointee.handedOver, UInt64(put))
+        mustWake = true
+        guard put < count else { return }
+        cdpdk_add(&counters.pointee.lost, UInt64(count &- put))
+        cdpdk_free_all(over + put, UInt32(count &- put))
+    }
+
+    /// Runs a program on a packet, which ends with it.
+    private mutating func execute(_ program: UnsafeMutablePointer<FlowProgram>, _ packet: Mbuf) {
+        var i = 0
+        var p = UnsafeMutableRawPointer(cdpdk_data(packet).unsafelyUnwrapped)
+        while i < program.pointee.count {
+            let step = program.pointee.steps[i]
+            switch step.kind {
+            case .write, .writeIPv4, .writeTransport, .writeAddress: step.rewrite(p)
+            case .copyTo:
+                var copy: Mbuf? = cdpdk_copy(packet)
+                if copy == nil { cdpdk_add(&counters.pointee.noCopy, 1) } else { transmit(&copy, 1, Int(step.port)) }
+            case .sendTo:
+                var own: Mbuf? = packet
+                transmit(&own, 1, Int(step.port))
+                return
+            case .pushVLAN:
+                guard let start = cdpdk_prepend(packet, 4) else {
+                    cdpdk_add(&counters.pointee.noCopy, 1)
+                    cdpdk_free(packet)
+                    return
+                }
+                p = UnsafeMutableRawPointer(start)
+                memmove(p, p + 4, 12)
+                p.storeBytes(of: step.port, toByteOffset: 12, as: UInt32.self)
+            case .popVLAN:
+                memmove(p + 4, p, 12)
+                cdpdk_remove(packet, 4)
+                p += 4
+            }
+            i &+= 1
+        }
+        cdpdk_free(packet)
+    }
+
+    // MARK: Transmit
+
+    /// Queues packets for the end of the batch.
+    @inline(__always)
+    private mutating func transmit(_ run: UnsafeMutablePointer<Mbuf?>, _ count: Int, _ index: Int) {
+        let q = transmitQueues + index
+        guard q.pointee.isOpen else {
+            cdpdk_add(&counters.pointee.transmitDrops, UInt64(count))
+            cdpdk_free_all(run, UInt32(count))
+            return
+        }
+        if count == Self.batch, q.pointee.count == 0 {
+            send(q, run, count)
+            return
+        }
+        if q.pointee.count &+ count > TransmitQueue.capacity { flush(q) }
+        if q.pointee.count == 0 {
+            dirty[dirtyCount] = UInt32(index)
+            dirtyCount &+= 1
+        }
+        for k in 0..<count { q.pointee.packets[q.pointee.count &+ k] = run[k] }
+        q.pointee.count &+= count
+    }
+
+    @inline(__always)
+    private func send(_ q: UnsafeMutablePointer<TransmitQueue>, _ run: UnsafeMutablePointer<Mbuf?>, _ count: Int) {
+        let lock = q.pointee.lock
+        if let lock { cdpdk_lock(lock) }
+        let sent = Int(cdpdk_tx_burst(q.pointee.device, q.pointee.queue, run, UInt16(count)))
+        if let lock { cdpdk_unlock(lock) }
+        guard sent < count else { return }
+        cdpdk_add(&counters.pointee.transmitDrops, UInt64(count &- sent))
+        cdpdk_free_all(run + sent, UInt32(count &- sent))
+    }
+
+    private func flush(_ q: UnsafeMutablePointer<TransmitQueue>) {
+        let count = q.pointee.count
+        q.pointee.count = 0
+        let first = UnsafeMutableRawPointer(q).advanced(by: packetsOffset).assumingMemoryBound(to: Mbuf?.self)
+        send(q, first, count)
+    }
+
+    private mutating func flush() {
+        for i in 0..<dirtyCount {
+            let q = transmitQueues + Int(dirty[i])
+            // Queued twice when it filled within a batch.
+            if q.pointee.count > 0 { flush(q) }
+        }
+        dirtyCount = 0
+    }
+}

@@ -1,0 +1,109 @@
+// DPDK devices under the daemon: packets from a capture, rewritten on a polling thread, into a capture. Ordinary memory serves for that.
+
+import Foundation
+import Testing
+
+@Suite struct DPDKTests {
+    private static let canMakePorts = access("/dev/net/tun", R_OK | W_OK) == 0
+
+    private static func packet(_ flow: UInt8) -> [UInt8] {
+        var b: [UInt8] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0]
+        b += [10, 0, 0, flow, 10, 0, 1, 1] + [4, 0, 0, 53, 0, 26, 0, 0] + [UInt8](repeating: flow, count: 18)
+        var sum = stride(from: 14, to: 34, by: 2).reduce(UInt32(0)) { $0 + UInt32(b[$1]) << 8 + UInt32(b[$1 + 1]) }
+        while sum > 0xffff { sum = sum & 0xffff + sum >> 16 }
+        b[24] = ~UInt8(sum >> 8)
+        b[25] = ~UInt8(sum & 255)
+        return b
+    }
+
+    /// What the flow of the test makes of a packet: a tag, and a smaller time to live.
+    private static func expected(_ flow: UInt8) -> [UInt8] {
+        var b = packet(flow)
+        b[22] = 63
+        let sum = (UInt32(b[24]) << 8 | UInt32(b[25])) + 0x100
+        let folded = sum > 0xffff ? sum - 0xffff : sum
+        b[24] = UInt8(folded >> 8 & 255)
+        b[25] = UInt8(folded & 255)
+        b.insert(contentsOf: [0x81, 0, 0, 7], at: 12)
+        return b
+    }
+
+    private static func capture(_ packets: [[UInt8]]) -> Data {
+        func word(_ v: UInt32) -> [UInt8] { withUnsafeBytes(of: v.littleEndian) { Array($0) } }
+        var bytes = word(0xa1b2_c3d4) + [2, 0, 4, 0] + word(0) + word(0) + word(65535) + word(1)
+        for p in packets { bytes += word(0) + word(0) + word(UInt32(p.count)) + word(UInt32(p.count)) + p }
+        return Data(bytes)
+    }
+
+    private static func records(_ data: Data, limit: Int) -> [[UInt8]] {
+        var list: [[UInt8]] = []
+        let bytes = [UInt8](data)
+        var at = 24
+        while at + 16 <= bytes.count, list.count < limit {
+            let size = Int(bytes[at + 8]) | Int(bytes[at + 9]) << 8
+            guard at + 16 + size <= bytes.count else { break }
+            list.append(Array(bytes[at + 16..<at + 16 + size]))
+            at += 16 + size
+        }
+        return list
+    }
+
+    @Test(.enabled(if: canMakePorts, "needs /dev/net/tun for the bridge's local port"))
+    func pollingThreadsForwardAndRewrite() throws {
+        let daemon = try DaemonUnderTest(ownDatabase: false)
+        _ = try daemon.vsctl(
+            "--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true", "other_config:pmd-cpu-mask=0x1",
+            "other_config:dpdk-extra=--no-huge --no-pci --no-telemetry -m 512")
+        try daemon.startDaemon()
+        #expect(try daemon.vsctl("get", "Open_vSwitch", ".", "dpdk_initialized") == "true")
+        #expect(try daemon.vsctl("get", "Open_vSwitch", ".", "dpdk_version").contains("DPDK"))
+        #expect(try daemon.vsctl("get", "Open_vSwitch", ".", "iface_types").contains("dpdk"))
+
+        let input = "\(daemon.directory)/in.pcap"
+        let output = "\(daemon.directory)/out.pcap"
+        try Self.capture((1...3).map { Self.packet($0) }).write(to: URL(fileURLWithPath: input))
+        let bridge = "br\(UInt16.random(in: 1000...9999))"
+        _ = try daemon.vsctl(
+            "add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev", "fail_mode=secure", "--", "add-port", bridge, "out",
+            "--", "set", "interface", "out", "type=dpdk", "ofport_request=2", "options:dpdk-devargs=\"net_pcap1,tx_pcap=\(output)\"")
+        #expect(try daemon.vsctl("get", "interface", "out", "error") == "[]")
+        _ = try daemon.run(
+            "ovs-ofctl",
+            ["-O", "OpenFlow13", "add-flow", bridge, "in_port=1,ip,actions=dec_ttl,push_vlan:0x8100,set_field:4103->vlan_vid,output:2"])
+        let failed = try daemon.vsctl(
+            "add-port", bridge, "bad", "--", "set", "interface", "bad", "type=dpdk", "options:dpdk-devargs=net_nonsense0")
+        #expect(failed.contains("Error attaching device 'net_nonsense0' to DPDK"))
+        _ = try daemon.vsctl(
+            "add-port", bridge, "in", "--", "set", "interface", "in", "type=dpdk", "ofport_request=1",
+            "options:dpdk-devargs=\"net_pcap0,rx_pcap=\(input),infinite_rx=1\"")
+        func forwarded() throws -> Int {
+            let text = try daemon.run("ovs-appctl", ["dpctl/show", "netdev@ovs-netdev"]).output
+            let hits = text.split(separator: "\n").first { $0.contains("lookups:") }?.split(separator: " ").first { $0.hasPrefix("hit:") }
+            return Int(hits?.dropFirst(4) ?? "") ?? 0
+        }
+        try daemon.wait("packets on the polling thread") { ((try? forwarded()) ?? 0) > 20_000 }
+        _ = try daemon.vsctl("del-port", "in")
+        let counted = try daemon.run("ovs-ofctl", ["-O", "OpenFlow13", "dump-flows", bridge]).output
+        _ = try daemon.vsctl("del-port", "out")
+
+        let data = try Data(contentsOf: URL(fileURLWithPath: output))
+        let packets = Self.records(data, limit: 5000)
+        #expect(packets.count == 5000)
+        let wanted = Set((1...3).map { Self.expected($0) })
+        #expect(Set(packets) == wanted)
+        // 16 bytes of record head and 64 of packet.
+        let sent = (data.count - 24) / 80
+        #expect((data.count - 24) % 80 == 0)
+        let count = counted.split(separator: " ").first { $0.hasPrefix("n_packets=") }.flatMap {
+            Int($0.dropFirst(10).prefix { $0.isNumber })
+        }
+        #expect(count == sent, "the flow counted \(count ?? -1) packets, the capture has \(sent)")
+
+        // Without any port of the kind left, and with one again.
+        _ = try daemon.vsctl(
+            "add-port", bridge, "null", "--", "set", "interface", "null", "type=dpdk", "options:dpdk-devargs=\"net_null0,no-rx=1\"")
+        #expect(try daemon.vsctl("get", "interface", "null", "error") == "[]")
+        #expect(try daemon.appctl("exit") == "")
+        #expect(try daemon.waitForEnd() == 0)
+    }
+}

@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Fails when a compiled per-packet function counts references, allocates, locks or calls through an existential. Looks at the release
+# build's symbols; builds it when it is not there.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+binary=${1:-.build/release/vswitchd}
+[ -x "$binary" ] || swift build -c release --product vswitchd > /dev/null
+# Mangled names of what runs for each packet or batch, by the parts that matter.
+functions='8FastPath8PipelineV(4poll|5match|3act|7execute|8transmit|4send|5flush|8handOver|10countFlags)|8FastPath9FlowStoreV(4find|15findInSubtables|8remember|4hash|9candidate)|8FastPath11HeaderShapeV|8FastPath8FlowStepV'
+forbidden='swift_(retain|release|alloc|dealloc|bridgeObject|once|beginAccess|getWitnessTable|project_boxed|dynamicCast|unknownObject)|<(malloc|free|calloc|pthread_mutex)|__swift_project'
+checked=0
+failed=0
+while read -r symbol; do
+    checked=$((checked + 1))
+    if calls=$(objdump -d --no-show-raw-insn --disassemble="$symbol" "$binary" | grep -E "call|jmp" | grep -E "$forbidden"); then
+        echo "check-fastpath: $(swift demangle --compact "$symbol"):" >&2
+        echo "$calls" >&2
+        failed=1
+    fi
+done < <(nm "$binary" | awk '$2 ~ /[tT]/ { print $3 }' | grep -E "^.s($functions)" | grep -vE 'ly$|Wl$|Ma$|Mn$' || true)
+[ "$checked" -ge 3 ] || { echo "check-fastpath: found $checked functions of the fast path in $binary; the names have changed" >&2; exit 1; }
+[ "$failed" -eq 0 ] && echo "check-fastpath: $checked functions, no reference counting, allocation or lock"
+exit $failed
