@@ -2,11 +2,24 @@
 # Measures, and writes docs/performance.md: whole processes beside Debian's ovs-vswitchd, then single functions.
 #   VSWITCHD=path   the daemon to measure (.build/release/vswitchd)
 #   FLOWS=n ROUNDS=n PACKETS=n
-#   PARTS="flows functions"   which parts; the others keep what was measured before
+#   PARTS="forwarding flows functions"   which parts; the others keep what was measured before
+# Installs the peers from Debian's packages: openvswitch-switch-dpdk, dpdk, python3-matplotlib.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-PARTS=${PARTS:-flows functions}
+PARTS=${PARTS:-forwarding flows functions}
 
+if [[ " $PARTS " == *" forwarding "* ]]; then
+    scripts/setup.sh openvswitch-switch-dpdk dpdk python3-matplotlib
+    # The package puts itself in front of the ordinary daemon, which the other comparisons mean.
+    update-alternatives --set ovs-vswitchd /usr/lib/openvswitch-switch/ovs-vswitchd > /dev/null
+    pages=$(cat /proc/sys/vm/nr_hugepages)
+    [ "$pages" -ge 1024 ] || echo 1024 > /proc/sys/vm/nr_hugepages
+    mountpoint -q /dev/hugepages || { mkdir -p /dev/hugepages && mount -t hugetlbfs nodev /dev/hugepages; }
+    # Debian's Python, which has Debian's matplotlib.
+    /usr/bin/python3 Benchmarks/forward.py --vswitchd "${VSWITCHD:-.build/release/vswitchd}" --rounds "${ROUNDS:-3}" \
+        --output docs/performance/forwarding.md --plot docs/performance/forwarding.png
+    echo "$pages" > /proc/sys/vm/nr_hugepages
+fi
 if [[ " $PARTS " == *" flows "* ]]; then
     python3 Benchmarks/compare.py --vswitchd "${VSWITCHD:-.build/release/vswitchd}" --flows "${FLOWS:-100000}" \
         --rounds "${ROUNDS:-3}" --packets "${PACKETS:-20000}" --output docs/performance/flows.md
@@ -22,4 +35,4 @@ if [[ " $PARTS " == *" functions "* ]]; then
     } > docs/performance/functions.md.new
     mv docs/performance/functions.md.new docs/performance/functions.md
 fi
-cat docs/performance/flows.md docs/performance/functions.md > docs/performance.md
+cat docs/performance/flows.md docs/performance/forwarding.md docs/performance/functions.md > docs/performance.md

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building, running and testing need from Debian's packages, and says what. Does nothing when all is there.
+# Installs what building, running and testing need from Debian's packages, and what is named as an argument, and says what. Does nothing
+# when all is there.
 set -euo pipefail
 
 packages=(
@@ -11,7 +12,7 @@ packages=(
 )
 
 missing=()
-for package in "${packages[@]}"; do
+for package in "${packages[@]}" "$@"; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
