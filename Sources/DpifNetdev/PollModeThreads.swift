@@ -5,6 +5,7 @@
 // Where a thread cannot do what a flow says, its packets keep coming here.
 
 import CDPDK
+import CNuma
 import Datapath
 import Dpif
 import FastPath
@@ -56,7 +57,7 @@ final class PollModeThreads: FlowAccelerator {
     private var portOfDevice: [UInt16: UInt32] = [:]
     private var copies: [UFID: [Copy]] = [:]
     private var freeTransmitIndices: [UInt32] = Array((0..<256).reversed())
-    private var nextWorker = 0
+    private var turn = 0
     private var countedBefore = ThreadCounters()
     /// The processors to poll on.
     private var cores: [Int] = [0]
@@ -98,16 +99,19 @@ final class PollModeThreads: FlowAccelerator {
             }
             thread.acceptTags(vlanLimit > 0)
             workers.append(Worker(thread))
-            Self.log.info("PMD thread on core_id: \(core) created.")
+            Self.log.info("PMD thread on numa_id: \(Self.node(of: core)), core id: \(core) created.")
         }
     }
+
+    /// The NUMA node of a processor.
+    static func node(of core: Int) -> Int { numa_available() < 0 ? 0 : max(0, Int(numa_node_of_cpu(Int32(core)))) }
 
     func stopAll() {
         flushed()
         remember()
         for worker in workers { worker.thread.stop() }
         workers = []
-        nextWorker = 0
+        turn = 0
     }
 
     // MARK: Ports
@@ -125,11 +129,20 @@ final class PollModeThreads: FlowAccelerator {
             _ = worker.thread.setTransmitQueue(index, device: id, queue: UInt16(queue), lock: device.transmitLock(queue))
         }
         for queue in 0..<device.receiveQueues {
-            let worker = workers[nextWorker % workers.count]
-            nextWorker += 1
+            let worker = nextWorker(near: device)
             _ = worker.thread.addReceiveQueue(device: id, queue: UInt16(queue), port: number)
-            Self.log.info("Core \(worker.thread.core) on numa node 0 assigned port '\(device.name)' rx queue \(queue).")
+            Self.log.info(
+                "Core \(worker.thread.core) on numa node \(Self.node(of: worker.thread.core)) assigned port '\(device.name)' rx queue \(queue)."
+            )
         }
+    }
+
+    /// The next thread in turn, of those on the device's own node where there are some.
+    private func nextWorker(near device: DPDKDevice) -> Worker {
+        let local = workers.filter { Self.node(of: $0.thread.core) == device.node }
+        let candidates = local.isEmpty ? workers : local
+        defer { turn += 1 }
+        return candidates[turn % candidates.count]
     }
 
     func remove(_ number: UInt32) {

@@ -1,13 +1,14 @@
 // What the kernel tells of changing interfaces (rtnetlink(7), group RTMGRP_LINK), so that nobody has to ask it all the time.
 
 import CLinux
+import CMnl
 import Glibc
 import Synchronization
 
 /// Counts the changes of watched interfaces. Safe on any thread.
 enum LinkEvents {
     private struct State {
-        var descriptor: Int32 = -1
+        var socket: OpaquePointer?
         /// By interface index: how many devices watch it, and how often it changed.
         var watched: [Int32: (devices: Int, changes: UInt64)] = [:]
         /// Added to every count: changes of which the kernel did not say whose they were.
@@ -19,7 +20,7 @@ enum LinkEvents {
     /// Starts to count an interface's changes. Calls nest.
     static func watch(_ index: Int32) {
         state.withLock { s in
-            if s.descriptor < 0 { s.descriptor = open() }
+            if s.socket == nil { s.socket = open() }
             s.watched[index, default: (0, 0)].devices += 1
         }
     }
@@ -39,60 +40,51 @@ enum LinkEvents {
         }
     }
 
-    private static func open() -> Int32 {
-        let fd = socket(
-            AF_NETLINK, Int32(SOCK_RAW.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue),
-            NETLINK_ROUTE)
-        guard fd >= 0 else { return -1 }
-        var address = sockaddr_nl()
-        address.nl_family = UInt16(AF_NETLINK)
-        address.nl_groups = UInt32(RTMGRP_LINK)
-        let bound = withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-                bind(fd, $0, socklen_t(MemoryLayout<sockaddr_nl>.size))
-            }
+    private static func open() -> OpaquePointer? {
+        let flags = Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        guard let socket = mnl_socket_open2(NETLINK_ROUTE, flags) else { return nil }
+        // A port number of the kernel's choice (MNL_SOCKET_AUTOPID).
+        guard mnl_socket_bind(socket, UInt32(RTMGRP_LINK), 0) == 0 else {
+            mnl_socket_close(socket)
+            return nil
         }
-        guard bound == 0 else {
-            close(fd)
-            return -1
-        }
-        return fd
+        return socket
     }
 
     /// Takes the messages that wait. Without a socket, and when messages were lost, everything may have changed.
     private static func drain(_ s: inout State) {
-        guard s.descriptor >= 0 else {
+        guard let socket = s.socket else {
             s.unattributed &+= 1
             return
         }
-        let descriptor = s.descriptor
+        var buffer = s.buffer
+        s.buffer = []
+        defer { s.buffer = buffer }
         while true {
-            let count = s.buffer.withUnsafeMutableBytes {
-                recv(descriptor, $0.baseAddress, $0.count, Int32(MSG_DONTWAIT))
-            }
+            let count = buffer.withUnsafeMutableBytes { mnl_socket_recvfrom(socket, $0.baseAddress, $0.count) }
             if count < 0, errno == EINTR { continue }
-            if count < 0, errno == ENOBUFS {
+            // More than there was room for, in the socket or in the buffer.
+            if count < 0, errno == ENOBUFS || errno == ENOSPC {
                 s.unattributed &+= 1
                 continue
             }
             guard count > 0 else { return }
-            let buffer = s.buffer
-            buffer.withUnsafeBytes { read(UnsafeRawBufferPointer(rebasing: $0[0..<min(count, $0.count)]), &s) }
+            buffer.withUnsafeBytes { read($0, count, &s) }
         }
     }
 
-    /// Reads messages: a header of 16 bytes that begins with the length, then, for links, the index 4 bytes further on.
-    private static func read(_ bytes: UnsafeRawBufferPointer, _ s: inout State) {
-        var at = 0
-        while bytes.count - at >= 16 {
-            let length = Int(bytes.loadUnaligned(fromByteOffset: at, as: UInt32.self))
-            guard length >= 16, length <= bytes.count - at else { return }
-            let type = Int(bytes.loadUnaligned(fromByteOffset: at + 4, as: UInt16.self))
-            if type == RTM_NEWLINK || type == RTM_DELLINK, length >= 24 {
-                let index = bytes.loadUnaligned(fromByteOffset: at + 20, as: Int32.self)
-                s.watched[index]?.changes &+= 1
+    /// Reads messages; what they say of links begins with an ifinfomsg.
+    private static func read(_ bytes: UnsafeRawBufferPointer, _ count: Int, _ s: inout State) {
+        var left = Int32(clamping: count)
+        var next = bytes.baseAddress?.assumingMemoryBound(to: nlmsghdr.self)
+        while let message = next, mnl_nlmsg_ok(message, left) {
+            let type = Int(message.pointee.nlmsg_type)
+            if type == RTM_NEWLINK || type == RTM_DELLINK, mnl_nlmsg_get_payload_len(message) >= MemoryLayout<ifinfomsg>.size,
+                let payload = mnl_nlmsg_get_payload(message)
+            {
+                s.watched[payload.loadUnaligned(as: ifinfomsg.self).ifi_index]?.changes &+= 1
             }
-            at += (length + 3) & ~3
+            next = UnsafePointer(mnl_nlmsg_next(message, &left))
         }
     }
 }

@@ -103,7 +103,7 @@ public final class DPDKDevice: PacketDevice {
         }
         try Self.check(rte_eth_dev_configure(number, UInt16(rx), UInt16(tx), &configuration), "configuring \(devargs)")
         let memory: OpaquePointer
-        if let pool { memory = pool } else { memory = try runtime.pool(mtu: mtu) }
+        if let pool { memory = pool } else { memory = try runtime.pool(mtu: mtu, node: node) }
         pool = memory
         var rxDescriptors = receiveDescriptors
         var txDescriptors = transmitDescriptors
@@ -157,6 +157,9 @@ public final class DPDKDevice: PacketDevice {
     }
 
     // MARK: State
+
+    /// The NUMA node of the device; 0 when it has none.
+    var node: Int { number.map { max(0, Int(rte_eth_dev_socket_id($0))) } ?? 0 }
 
     private func readState() {
         guard let number else { return }

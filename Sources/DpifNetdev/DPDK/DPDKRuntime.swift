@@ -96,22 +96,27 @@ public final class DPDKRuntime {
         let pool: OpaquePointer
         var users: Int
     }
-    private var pools: [Int: Pool] = [:]
+    private struct Kind: Hashable {
+        let size: Int
+        let node: Int
+    }
+    private var pools: [Kind: Pool] = [:]
 
-    /// A pool of packets for devices of this MTU, made when there is none. Give it back with `release`.
-    func pool(mtu: Int) throws(DpifError) -> OpaquePointer {
+    /// A pool of packets for devices of this MTU on a NUMA node, made when there is none. Give it back with `release`.
+    func pool(mtu: Int, node: Int) throws(DpifError) -> OpaquePointer {
         // As much as packets of the MTU need with their headers, in steps.
         let size = (mtu + 26 + 128 + 1023) / 1024 * 1024 + 128
-        if var known = pools[size] {
+        let kind = Kind(size: size, node: node)
+        if var known = pools[kind] {
             known.users += 1
-            pools[size] = known
+            pools[kind] = known
             return known.pool
         }
         var count: UInt32 = 262_144
         while count >= 16_384 {
-            let name = "ovs\(size)-\(count)"
-            if let pool = rte_pktmbuf_pool_create(name, count - 1, 256, 0, UInt16(size), -1) {
-                pools[size] = Pool(pool: pool, users: 1)
+            let name = "ovs\(size)-\(node)-\(count)"
+            if let pool = rte_pktmbuf_pool_create(name, count - 1, 256, 0, UInt16(size), Int32(node)) {
+                pools[kind] = Pool(pool: pool, users: 1)
                 return pool
             }
             count /= 2
@@ -120,8 +125,8 @@ public final class DPDKRuntime {
     }
 
     func release(_ pool: OpaquePointer) {
-        for (size, entry) in pools where entry.pool == pool {
-            pools[size]?.users -= 1
+        for (kind, entry) in pools where entry.pool == pool {
+            pools[kind]?.users -= 1
             // Packets may still be on their way; the pool is kept for the next device.
         }
     }
