@@ -223,17 +223,6 @@ public final class OpenFlowSwitch {
         backer.changed()
     }
 
-    /// A bundle of several ports is a bond.
-    private func updateBond(of bundle: PortBundle) {
-        guard bundle.ports.count > 1 else {
-            bundle.bond = nil
-            return
-        }
-        let bond = bundle.bond ?? Bond(name: bundle.name, settings: bundle.settings.bond, time: time)
-        bundle.bond = bond
-        _ = bond.configure(bundle.settings.bond, ports: bundle.ports)
-    }
-
     /// A port's own state changed: link, address, MTU.
     public func checkPorts() {
         for port in portsInOrder where port.lastChange != port.device.changeCount {
@@ -373,7 +362,7 @@ public final class OpenFlowSwitch {
     /// Removes flows that have timed out and addresses that have aged; looks after the ports.
     public func run() {
         checkPorts()
-        for bundle in bundles.values where bundle.bond?.run() == true { backer.changed() }
+        runBonds()
         let now = time.now
         guard now - lastExpiry >= 100 || now < lastExpiry else { return }
         lastExpiry = now

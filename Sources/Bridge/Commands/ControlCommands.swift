@@ -30,6 +30,7 @@ public final class ControlCommands {
         registerTrace()
         registerUnconfigured()
         registerBonds()
+        registerLACP()
         registerNeighbors()
         registerDatapathThreads()
     }

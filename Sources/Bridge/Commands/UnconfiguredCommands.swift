@@ -7,8 +7,6 @@ extension ControlCommands {
         func object(_ name: String, _ usage: String, _ error: String, _ header: String = "") {
             server.register(name, usage, 0, 1) { args in args.isEmpty ? .ok(header) : .error(error) }
         }
-        object("lacp/show", "[port]", "no such lacp object")
-        object("lacp/show-stats", "[port]", "no such lacp object")
         object("stp/show", "[bridge]", "no such stp object")
         object("stp/tcn", "[bridge]", "no such stp object", "OK")
         object("rstp/show", "[bridge]", "no such rstp object")

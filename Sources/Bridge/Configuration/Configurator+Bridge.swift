@@ -11,9 +11,9 @@ extension BridgeConfigurator {
     func configure(_ bridge: ConfiguredBridge, _ row: OVSDBRow, _ records: [PortRecord]) {
         let target = bridge.target
         let config = row.map("other_config")
-        for record in records { configure(record, of: bridge) }
         configureMTUs(records, target)
         configureAddress(bridge, config, records)
+        for record in records { configure(record, of: bridge) }
         configureLearning(target, row, config)
         configureMirrors(target, row)
         configureTables(bridge, row)
@@ -26,7 +26,14 @@ extension BridgeConfigurator {
     private func configure(_ record: PortRecord, of bridge: ConfiguredBridge) {
         let target = bridge.target
         let ports = record.interfaces.compactMap { target.port(named: $0.name) }
-        if !ports.isEmpty { target.setBundle(BundleSettings(name: record.name, row: record.row), ports: ports) }
+        var settings = BundleSettings(name: record.name, row: record.row)
+        if settings.lacp != nil {
+            if settings.lacp?.systemID == 0 { settings.lacp?.systemID = bridge.address }
+            for interface in record.interfaces {
+                settings.lacp?.members[interface.name] = LACPSettings.Member(interface.row?.map("other_config") ?? [:])
+            }
+        }
+        if !ports.isEmpty { target.setBundle(settings, ports: ports) }
         for interface in record.interfaces {
             guard let row = interface.row, let port = target.port(named: interface.name) else { continue }
             if let text = row.optionalString("mac") {

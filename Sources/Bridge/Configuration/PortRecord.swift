@@ -78,6 +78,7 @@ extension BundleSettings {
         }
         isProtected = row.bool("protected")
         bond = BondSettings(row)
+        lacp = LACPSettings(row)
     }
 
     private static func vlans(_ row: OVSDBRow, _ column: String) -> Set<UInt16>? {
@@ -101,6 +102,32 @@ extension BondSettings {
         fallsBackToActiveBackup = config.bool("lacp-fallback-ab")
         usesLbOutput = mode == .balanceTCP && config.bool("lb-output-action")
         allMembersActive = config.bool("all-members-active") || config.bool("all-slaves-active")
+    }
+}
+
+extension LACPSettings {
+    /// What a Port row says of LACP, without what its interfaces and its bridge do; nil: off.
+    init?(_ row: OVSDBRow) {
+        self.init()
+        switch row.string("lacp") {
+        case "active": isActive = true
+        case "passive": isActive = false
+        default: return nil
+        }
+        let config = row.map("other_config")
+        isFast = config["lacp-time"]?.lowercased() == "fast"
+        systemPriority = UInt16(clamping: config.integer("lacp-system-priority", default: 65534, in: 1...65535))
+        systemID = config["lacp-system-id"].flatMap { AddressText.parseMAC($0) } ?? 0
+    }
+}
+
+extension LACPSettings.Member {
+    /// What an Interface row's other_config says.
+    init(_ config: [String: String]) {
+        self.init()
+        portID = UInt16(clamping: config.integer("lacp-port-id", default: 0, in: 0...65535))
+        portPriority = UInt16(clamping: config.integer("lacp-port-priority", default: 65535, in: 1...65535))
+        key = UInt16(clamping: config.integer("lacp-aggregation-key", default: 0, in: 0...65535))
     }
 }
 

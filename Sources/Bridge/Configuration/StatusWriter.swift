@@ -197,6 +197,7 @@ final class StatusWriter {
             "ifindex": .optional(Self.index(device)),
             "link_resets": .optional(Int64(clamping: device.linkResets)),
             "status": .map(device.status),
+            "lacp_current": .optional(port.bundle?.lacp?.member(port).map { $0.status != .defaulted }),
         ]
         if counts {
             var counters = port.stats.byName

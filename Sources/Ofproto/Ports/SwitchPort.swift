@@ -92,6 +92,8 @@ public struct BundleSettings: Hashable, Sendable {
     public var isProtected = false
     /// Where there is more than one port.
     public var bond = BondSettings()
+    /// Nil: off.
+    public var lacp: LACPSettings?
 
     public init(name: String) { self.name = name }
 }
@@ -102,6 +104,7 @@ public final class PortBundle {
     public internal(set) var ports: [SwitchPort] = []
     /// How several ports are one; nil for a single port.
     public internal(set) var bond: Bond?
+    public internal(set) var lacp: LACP?
     public var name: String { settings.name }
 
     init(_ settings: BundleSettings) { self.settings = settings }

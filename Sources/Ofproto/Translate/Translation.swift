@@ -269,7 +269,11 @@ final class Translation {
         return !port.config.contains(.noReceive)
     }
 
-    private func specialProcessing() -> SlowPathReasons? { nil }
+    /// Whether one of the switch's own protocols takes the packet.
+    private func specialProcessing() -> SlowPathReasons? {
+        guard let port = owner.port(OFPort(flow.inPort)) else { return nil }
+        return owner.consumer(of: flow, on: port, consulted: &wildcards)
+    }
 
     private func finish() {
         if error != nil {

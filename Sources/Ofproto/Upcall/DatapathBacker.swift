@@ -158,6 +158,7 @@ public final class DatapathBacker: UpcallHandler {
             return UpcallVerdict(actions: [])
         }
         let translation = translate(key, on: port, packetBytes: packet.count, sideEffects: true)
+        if !translation.slowPath.isEmpty { port.owner.consume(packet.array, for: translation.slowPath, on: port) }
         let runtime = translation.actions
         let slow = !translation.slowPath.isEmpty
         let installed: [DpAction] = slow ? [.userspace(.slowPath(translation.slowPath))] : runtime
@@ -241,6 +242,7 @@ public final class DatapathBacker: UpcallHandler {
             guard let port = portsByNumber[key.inPort] else { return UpcallVerdict(actions: []) }
             // The datapath counts these packets, so they are credited with its flow.
             let translation = translate(key, on: port, packetLength: packet.count, sideEffects: true)
+            port.owner.consume(packet.array, for: translation.slowPath, on: port)
             return UpcallVerdict(actions: translation.actions)
         case .controller(let reason, let dontSend, _, let recircID, let cookie, let controllerID, let maxLength):
             guard !dontSend, let state = recirculation.state(recircID),

@@ -1,0 +1,61 @@
+// Frames that the switch itself exchanges with its neighbours: which they are, where they go, and how they are sent.
+
+import Dpif
+import Flow
+import OpenFlow
+import Packet
+
+extension OpenFlowSwitch {
+    /// The protocol that takes a packet away from the pipeline.
+    func consumer(of flow: FlowKey, on port: SwitchPort, consulted: inout FlowMask) -> SlowPathReasons? {
+        // The type and destination of every packet are looked at.
+        if flow.ethType == LACPDU.etherType, port.bundle?.lacp != nil { return .lacp }
+        return nil
+    }
+
+    /// Hands a packet to the protocol that takes it.
+    func consume(_ frame: [UInt8], for reason: SlowPathReasons, on port: SwitchPort) {
+        if reason.contains(.lacp), let bundle = port.bundle, let lacp = bundle.lacp, frame.count > 14 {
+            lacp.receive(frame[14...], on: port)
+            runLACP(of: bundle)
+        }
+    }
+
+    /// Sends a frame out of a port, past the pipeline.
+    func sendFrame(_ frame: [UInt8], on port: SwitchPort) {
+        guard let number = port.datapathPort else { return }
+        try? backer.dpif.execute(Packet(frame), metadata: FlowKey(), actions: [.output(number)])
+    }
+
+    /// Makes a bundle's bond and LACP what its settings say.
+    func updateBond(of bundle: PortBundle) {
+        if let settings = bundle.settings.lacp, !bundle.ports.isEmpty {
+            let lacp =
+                bundle.lacp
+                ?? LACP(name: bundle.name, settings: settings, time: time) { [unowned self] port, frame in
+                    self.sendFrame(frame, on: port)
+                }
+            bundle.lacp = lacp
+            lacp.configure(settings, ports: bundle.ports)
+        } else {
+            bundle.lacp = nil
+        }
+        guard bundle.ports.count > 1 else {
+            bundle.bond = nil
+            return
+        }
+        let bond = bundle.bond ?? Bond(name: bundle.name, settings: bundle.settings.bond, time: time)
+        bundle.bond = bond
+        bond.lacpAllows = bundle.lacp.map { lacp in { lacp.allows($0) } }
+        bond.lacpStatus = { [weak bundle] in bundle?.lacp?.status ?? .off }
+        _ = bond.configure(bundle.settings.bond, ports: bundle.ports)
+    }
+
+    private func runLACP(of bundle: PortBundle) {
+        let changed = bundle.lacp?.run() == true
+        if bundle.bond?.run() == true || changed { backer.changed() }
+    }
+
+    /// Does what is due for bonds and LACP.
+    func runBonds() { for bundle in bundles.values where bundle.lacp != nil || bundle.bond != nil { runLACP(of: bundle) } }
+}
