@@ -42,6 +42,8 @@ public final class OpenFlowSwitch {
     public var datapathID: UInt64 = 0
     public let tables: [FlowTable]
     public let macs: MACLearning
+    /// Nil while multicast is not snooped.
+    public internal(set) var snooping: MulticastSnooping?
     public internal(set) var mirrors: [Mirror] = []
     public private(set) var groups: [UInt32: Group] = [:]
     /// The datapath's numbers of meters.
@@ -367,6 +369,7 @@ public final class OpenFlowSwitch {
         guard now - lastExpiry >= 100 || now < lastExpiry else { return }
         lastExpiry = now
         macs.expire()
+        if snooping?.expire() == true { backer.changed() }
         guard !expirable.isEmpty else { return }
         for rule in expirable.values.map({ $0 }) {
             if rule.hardTimeout != 0, now >= rule.modified + Int64(rule.hardTimeout) * 1000 {

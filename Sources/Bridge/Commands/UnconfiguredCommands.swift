@@ -13,9 +13,6 @@ extension ControlCommands {
         object("rstp/tcn", "[bridge]", "no such rstp object", "OK")
         object("cfm/show", "[interface]", "no such CFM object")
         object("bfd/show", "[interface]", "no such bfd object")
-        server.register("mdb/show", "bridge", 1, 1) { [unowned self] args in
-            findSwitch(args[0]) == nil ? .error("no such bridge") : .error("multicast snooping is disabled")
-        }
         for name in ["autoattach/show-isid", "autoattach/statistics", "autoattach/status"] {
             server.register(name, "[bridge]", 0, 1) { _ in .ok("") }
         }
@@ -24,9 +21,5 @@ extension ControlCommands {
         }
         refusing("bfd/set-forwarding", "[interface] normal|false|true", 1...2, "no such bfd object")
         refusing("cfm/set-fault", "[interface] normal|false|true", 1...2, "no such CFM object")
-        server.register("mdb/flush", "[bridge]", 0, 1) { [unowned self] args in
-            if let name = args.first, findSwitch(name) == nil { return .error("no such bridge") }
-            return .ok("table successfully flushed")
-        }
     }
 }

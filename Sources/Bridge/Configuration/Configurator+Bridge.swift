@@ -155,6 +155,15 @@ extension BridgeConfigurator {
         macs.agingTime = Int64(config.integer("mac-aging-time", default: 300, in: 15...3600))
         let capacity = config.integer("mac-table-size", default: 8192, in: 10...1_000_000)
         if capacity != macs.capacity { macs.setCapacity(capacity) }
+        var snooping: SnoopingSettings?
+        if row.bool("mcast_snooping_enable") {
+            var settings = SnoopingSettings()
+            settings.agingTime = Int64(config.integer("mcast-snooping-aging-time", default: 300, in: 15...3600))
+            settings.capacity = config.integer("mcast-snooping-table-size", default: 2048, in: 10...1_000_000)
+            settings.floodsUnregistered = !config.bool("mcast-snooping-disable-flood-unregistered")
+            snooping = settings
+        }
+        target.setSnooping(snooping)
     }
 
     private func configureTables(_ bridge: ConfiguredBridge, _ row: OVSDBRow) {

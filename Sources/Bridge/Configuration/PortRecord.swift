@@ -77,6 +77,8 @@ extension BundleSettings {
         default: priorityTags = .never
         }
         isProtected = row.bool("protected")
+        floodsMulticast = config.bool("mcast-snooping-flood")
+        floodsMulticastReports = config.bool("mcast-snooping-flood-reports")
         bond = BondSettings(row)
         lacp = LACPSettings(row)
     }

@@ -90,6 +90,9 @@ public struct BundleSettings: Hashable, Sendable {
     public var qinqEtherType: UInt16 = 0x88a8
     public var priorityTags: PriorityTags = .never
     public var isProtected = false
+    /// With multicast snooping, all multicast and all reports go here too.
+    public var floodsMulticast = false
+    public var floodsMulticastReports = false
     /// Where there is more than one port.
     public var bond = BondSettings()
     /// Nil: off.

@@ -60,6 +60,7 @@ extension Translation {
                 owner.macTableChanged()
             }
         }
+        if let snooping = owner.snooping, multicast(snooping, from: input, internalVLANs) { return }
         if let entry = owner.macs.lookup(flow.ethDst, vlan: vlan) {
             guard let output = entry.bundle else {
                 report(.warning, "learned port is unknown, dropping")
@@ -74,6 +75,11 @@ extension Translation {
             return
         }
         report(.detail, "no learned MAC for destination, flooding")
+        flood(from: input, internalVLANs)
+    }
+
+    /// Sends to every port of the VLAN but the one that the packet came from.
+    func flood(from input: PortBundle, _ internalVLANs: VLANStack) {
         for bundle in owner.bundlesInOrder
         where bundle !== input && bundle.includes(internalVLANs) && bundle.isFloodable && !owner.isMirrorOutput(bundle) {
             outputNormal(bundle, internalVLANs)
@@ -197,7 +203,7 @@ extension Translation {
         return member.port
     }
 
-    private func outputNormal(_ bundle: PortBundle, _ vlans: VLANStack) {
+    func outputNormal(_ bundle: PortBundle, _ vlans: VLANStack) {
         var tags = Self.translateOutput(vlans, bundle.settings)
         guard let port = memberPort(of: bundle, vlans) else { return }
         let saved = flow.words[Location.vlanTCI.word]

@@ -136,6 +136,8 @@ final class Translation {
     var usedMirrors: Set<ObjectIdentifier> = []
     /// What a `trunc` before the next output limits it to.
     var truncation: UInt32?
+    /// Where an IGMP or MLD message came from that is to be learned from.
+    var snooped: (owner: OpenFlowSwitch, bundle: PortBundle, vlan: UInt16)?
 
     // What it is for.
     /// Learning and packet-ins take place.

@@ -158,7 +158,7 @@ public final class DatapathBacker: UpcallHandler {
             return UpcallVerdict(actions: [])
         }
         let translation = translate(key, on: port, packetBytes: packet.count, sideEffects: true)
-        if !translation.slowPath.isEmpty { port.owner.consume(packet.array, for: translation.slowPath, on: port) }
+        if !translation.slowPath.isEmpty { consume(packet, translation, on: port) }
         let runtime = translation.actions
         let slow = !translation.slowPath.isEmpty
         let installed: [DpAction] = slow ? [.userspace(.slowPath(translation.slowPath))] : runtime
@@ -236,13 +236,21 @@ public final class DatapathBacker: UpcallHandler {
         return translation
     }
 
+    /// Hands a packet of the slow path to the protocols that want to see it.
+    private func consume(_ packet: borrowing Packet, _ translation: Translation, on port: SwitchPort) {
+        if let snooped = translation.snooped {
+            snooped.owner.snoop(packet.array, from: snooped.bundle, vlan: snooped.vlan)
+        }
+        port.owner.consume(packet.array, for: translation.slowPath, on: port)
+    }
+
     private func handleAction(_ action: UserspaceAction, _ key: FlowKey, _ packet: borrowing Packet) -> UpcallVerdict {
         switch action {
         case .slowPath:
             guard let port = portsByNumber[key.inPort] else { return UpcallVerdict(actions: []) }
             // The datapath counts these packets, so they are credited with its flow.
             let translation = translate(key, on: port, packetLength: packet.count, sideEffects: true)
-            port.owner.consume(packet.array, for: translation.slowPath, on: port)
+            consume(packet, translation, on: port)
             return UpcallVerdict(actions: translation.actions)
         case .controller(let reason, let dontSend, _, let recircID, let cookie, let controllerID, let maxLength):
             guard !dontSend, let state = recirculation.state(recircID),
