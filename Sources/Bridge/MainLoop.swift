@@ -42,6 +42,10 @@ public final class MainLoop {
     /// The next run was asked for by activity.
     private var isPrompt = false
     private var lastRun = NIODeadline.now()
+    private var lastEnd = NIODeadline.now()
+    /// The least time between the end of a run and the next. The event loop carries out what it is given before it looks at sockets, so
+    /// that runs asked for without a pause would keep it from them.
+    private static let pause = TimeAmount.microseconds(50)
     private var isRunning = false
     private var isStopped = false
     /// How often the loop ran.
@@ -65,9 +69,14 @@ public final class MainLoop {
     /// Something happened: runs now, and more often for a while. On the main thread.
     public func runSoon() {
         busy = Self.busyRuns
-        guard !isRunning else { return }
+        guard !isRunning, !isStopped else { return }
         timer?.cancel()
-        run()
+        guard .now() - lastEnd < Self.pause else {
+            run()
+            return
+        }
+        isPrompt = true
+        timer = eventLoop.assumeIsolated().scheduleTask(deadline: lastEnd + Self.pause) { [weak self] in self?.run() }
     }
 
     /// Something happened that can wait for a moment: the next run comes in a millisecond, or when the last one is a few
@@ -89,6 +98,7 @@ public final class MainLoop {
         count += 1
         for step in steps { step() }
         isRunning = false
+        lastEnd = .now()
         schedule()
     }
 

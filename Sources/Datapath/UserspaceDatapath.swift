@@ -34,6 +34,8 @@ public protocol FlowAccelerator: AnyObject {
     func update(_ flow: Megaflow)
     /// The flow's actions changed.
     func changed(_ flow: Megaflow)
+    /// These flows are about to go: a chance to do for many what takes time for each.
+    func willRemove(_ flows: [Megaflow])
     /// The flow goes; its last counts are added to its statistics.
     func removed(_ flow: Megaflow)
     /// All flows go.
@@ -194,6 +196,20 @@ open class UserspaceDatapath: Dpif {
 
     public func dumpFlows(_ body: (DpFlow) -> Bool) {
         for flow in table.all where !body(current(flow)) { return }
+    }
+
+    public func flowStats(_ ufid: UFID) -> DpFlowStats? {
+        guard let flow = table.flow(ufid) else { return nil }
+        accelerator?.update(flow)
+        return flow.stats
+    }
+
+    public func operate(_ operations: [DpifOperation]) -> [DpifResult] {
+        if let accelerator {
+            accelerator.willRemove(
+                operations.compactMap { if case .delete(let ufid, _, _) = $0 { table.flow(ufid) } else { nil } })
+        }
+        return operations.map(perform)
     }
 
     /// A flow with all that was counted of it.

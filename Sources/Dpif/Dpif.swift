@@ -232,6 +232,8 @@ public protocol Dpif: AnyObject {
     @discardableResult
     func deleteFlow(_ ufid: UFID) throws(DpifError) -> DpFlowStats
     func flow(_ ufid: UFID) -> DpFlow?
+    /// The statistics of a flow alone, which are cheaper than the flow.
+    func flowStats(_ ufid: UFID) -> DpFlowStats?
     /// Finds a flow by its key and mask, for those who do not know its id.
     func flow(key: FlowKey, mask: FlowMask) -> DpFlow?
     func flushFlows()
@@ -258,25 +260,27 @@ extension Dpif {
     public var meters: (any DpifMeters)? { nil }
     public var conntrack: (any DpifConntrack)? { nil }
     public func run() {}
+    public func flowStats(_ ufid: UFID) -> DpFlowStats? { flow(ufid)?.stats }
 
-    public func operate(_ operations: [DpifOperation]) -> [DpifResult] {
-        operations.map { operation in
-            do throws(DpifError) {
-                switch operation {
-                case .put(let put):
-                    try putFlow(put)
-                    return .done
-                case .delete(let ufid, _, _): return .stats(try deleteFlow(ufid))
-                case .get(let ufid):
-                    guard let flow = flow(ufid) else { throw DpifError(2, "flow \(ufid)") }
-                    return .flow(flow)
-                case .execute(let packet, let metadata, let actions):
-                    try execute(Packet(packet), metadata: metadata, actions: actions)
-                    return .done
-                }
-            } catch {
-                return .failed(error)
+    public func operate(_ operations: [DpifOperation]) -> [DpifResult] { operations.map(perform) }
+
+    /// Runs one operation.
+    public func perform(_ operation: DpifOperation) -> DpifResult {
+        do throws(DpifError) {
+            switch operation {
+            case .put(let put):
+                try putFlow(put)
+                return .done
+            case .delete(let ufid, _, _): return .stats(try deleteFlow(ufid))
+            case .get(let ufid):
+                guard let flow = flow(ufid) else { throw DpifError(2, "flow \(ufid)") }
+                return .flow(flow)
+            case .execute(let packet, let metadata, let actions):
+                try execute(Packet(packet), metadata: metadata, actions: actions)
+                return .done
             }
+        } catch {
+            return .failed(error)
         }
     }
 }

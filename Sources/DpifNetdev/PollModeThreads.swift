@@ -44,6 +44,8 @@ final class PollModeThreads: FlowAccelerator {
         /// What has been added to the flow's statistics.
         var packets: UInt64 = 0
         var bytes: UInt64 = 0
+        /// The thread does not have it any more; its counters are final.
+        var isRemoved = false
     }
 
     private struct Port {
@@ -161,7 +163,7 @@ final class PollModeThreads: FlowAccelerator {
 
     // MARK: Packets that threads hand over
 
-    /// Processes what waits. Returns true when there may be more.
+    /// Processes what waits, some of it at a time.
     func run() {
         if datapath.vlanLimit != vlanLimit {
             vlanLimit = datapath.vlanLimit
@@ -169,10 +171,11 @@ final class PollModeThreads: FlowAccelerator {
             for worker in workers { worker.thread.acceptTags(vlanLimit > 0) }
         }
         for worker in workers {
-            worker.thread.takeUpcalls { device, bytes in
+            let mayHaveMore = worker.thread.takeUpcalls { device, bytes in
                 guard let port = portOfDevice[device] else { return }
                 process(bytes, port, worker)
             }
+            if mayHaveMore { wake() }
         }
     }
 
@@ -184,7 +187,8 @@ final class PollModeThreads: FlowAccelerator {
         guard shape != .slow else { return }
         let known = copies[flow.ufid] ?? []
         if let copy = known.first(where: { $0.worker === worker && ($0.shape == shape || $0.isPrefixOnly) }) {
-            guard bytes.count >= 64 else { return }
+            // Only the limit on subtables keeps a thread from finding what it has; otherwise the packet came before the flow.
+            guard bytes.count >= 64, worker.thread.counters.subtables > UInt64(FlowStore.subtableLimit) else { return }
             worker.thread.hint(copy.index, start.loadUnaligned(as: HeaderBytes.self))
             return
         }
@@ -240,17 +244,28 @@ final class PollModeThreads: FlowAccelerator {
     }
 
     func removed(_ flow: Megaflow) {
-        guard let list = copies[flow.ufid] else { return }
-        for copy in list { while !copy.worker.thread.remove(copy.index) { copy.worker.thread.settle() } }
-        for copy in list { copy.worker.thread.settle() }
-        update(flow)
-        copies[flow.ufid] = nil
+        willRemove([flow])
+        guard let list = copies.removeValue(forKey: flow.ufid) else { return }
         for copy in list { copy.worker.freeIndices.append(copy.index) }
+    }
+
+    func willRemove(_ flows: [Megaflow]) {
+        var isWaiting = false
+        for flow in flows {
+            for (i, copy) in (copies[flow.ufid] ?? []).enumerated() where !copy.isRemoved {
+                while !copy.worker.thread.remove(copy.index) { copy.worker.thread.settle() }
+                copies[flow.ufid]?[i].isRemoved = true
+                isWaiting = true
+            }
+        }
+        guard isWaiting else { return }
+        for worker in workers { worker.thread.settle() }
+        for flow in flows { update(flow) }
     }
 
     func flushed() {
         for list in copies.values {
-            for copy in list {
+            for copy in list where !copy.isRemoved {
                 while !copy.worker.thread.remove(copy.index) { copy.worker.thread.settle() }
                 copy.worker.freeIndices.append(copy.index)
             }

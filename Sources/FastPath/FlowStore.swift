@@ -30,7 +30,7 @@ public struct FlowStore: ~Copyable {
     static let indexMask: UInt32 = (1 << indexBits) - 1
     static let bucketCount = 1 << 16
     /// Subtables that one lookup tries.
-    static let subtableLimit = 64
+    public static let subtableLimit = 64
 
     let entries: UnsafeMutablePointer<FlowEntry>
     private let cache: UnsafeMutablePointer<UInt32>

@@ -58,6 +58,7 @@ public struct ThreadCounters {
     public var idleCycles: UInt64 = 0
     public var batches: UInt64 = 0
     public var iterations: UInt64 = 0
+    public var subtables: UInt64 = 0
     public init() {}
 }
 

@@ -43,6 +43,7 @@ public final class PollModeThread: @unchecked Sendable {
     private var thread = pthread_t()
     private static let commandCapacity: UInt32 = 1 << 16
     private static let upcallCapacity: UInt32 = 1 << 11
+    private static let pollsBetweenCommands = 16
     private static let serial = Atomic<Int>(0)
 
     /// - Parameter wake: called on the thread when packets wait for the main thread; cheap when it was called just before.
@@ -83,7 +84,7 @@ public final class PollModeThread: @unchecked Sendable {
     public func stop() {
         stopFlag.store(true, ordering: .releasing)
         pthread_join(thread, nil)
-        takeUpcalls { _, _ in }
+        while takeUpcalls({ _, _ in }) {}
         runCommands()
         pipeline.deinitialize(count: 1)
         pipeline.deallocate()
@@ -189,14 +190,16 @@ public final class PollModeThread: @unchecked Sendable {
         c.idleCycles = cdpdk_load(&counterMemory.pointee.idleCycles)
         c.batches = cdpdk_load(&counterMemory.pointee.batches)
         c.iterations = cdpdk_load(&counterMemory.pointee.iterations)
+        c.subtables = cdpdk_load(&counterMemory.pointee.subtables)
         return c
     }
 
-    /// Takes the packets that wait, at most 1024. `body` gets the device and the bytes, which stay this function's.
-    public func takeUpcalls(_ body: (_ device: UInt16, _ bytes: UnsafeRawBufferPointer) -> Void) {
+    /// Takes the packets that wait, at most 256. `body` gets the device and the bytes, which stay this function's.
+    /// Returns true when more may wait.
+    public func takeUpcalls(_ body: (_ device: UInt16, _ bytes: UnsafeRawBufferPointer) -> Void) -> Bool {
         var objects = [UnsafeMutableRawPointer?](repeating: nil, count: 64)
         var scratch = [UInt8](repeating: 0, count: 65_536)
-        for _ in 0..<16 {
+        for _ in 0..<4 {
             let n = Int(cdpdk_ring_take(upcalls, &objects, 64))
             for i in 0..<n {
                 guard let object = objects[i] else { continue }
@@ -209,8 +212,9 @@ public final class PollModeThread: @unchecked Sendable {
                 }
                 cdpdk_free(m)
             }
-            if n < 64 { return }
+            if n < 64 { return false }
         }
+        return true
     }
 
     // MARK: The thread
@@ -228,7 +232,7 @@ public final class PollModeThread: @unchecked Sendable {
             // Commands are looked for now and then only.
             let start = cdpdk_cycles()
             var total = 0
-            for _ in 0..<64 {
+            for _ in 0..<Self.pollsBetweenCommands {
                 var n = 0
                 for i in 0..<pipeline.pointee.receiveQueueCount { n += pipeline.pointee.poll(pipeline.pointee.receiveQueues + i) }
                 if n == 0 { cdpdk_pause() } else { cdpdk_add(&counterMemory.pointee.batches, 1) }
@@ -241,7 +245,7 @@ public final class PollModeThread: @unchecked Sendable {
             } else {
                 cdpdk_add(&counterMemory.pointee.idleCycles, end &- start)
             }
-            cdpdk_add(&counterMemory.pointee.iterations, 64)
+            cdpdk_add(&counterMemory.pointee.iterations, UInt64(Self.pollsBetweenCommands))
             if pipeline.pointee.mustWake {
                 pipeline.pointee.mustWake = false
                 wake()
@@ -261,7 +265,9 @@ public final class PollModeThread: @unchecked Sendable {
             memory.deallocate()
             count += 1
         }
-        if count > 0 { cdpdk_publish(done, cdpdk_load(done) + count) }
+        guard count > 0 else { return }
+        cdpdk_store(&counterMemory.pointee.subtables, UInt64(pipeline.pointee.store.subtableCount))
+        cdpdk_publish(done, cdpdk_load(done) + count)
     }
 
     private func run(_ c: Command) {

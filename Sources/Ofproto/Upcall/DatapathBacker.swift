@@ -281,9 +281,14 @@ public final class DatapathBacker: UpcallHandler {
     public func run() {
         dpif.run()
         let now = time.now
-        let due = now - lastRevalidation >= settings.maxRevalidator
-        let dirty = generation != revalidatedGeneration && now - lastRevalidation >= 20
-        if due || dirty { revalidate() }
+        if pass == nil {
+            let due = now - lastRevalidation >= settings.maxRevalidator
+            let dirty = generation != revalidatedGeneration && now - lastRevalidation >= 20
+            if due || dirty { beginPass() }
+        }
+        continuePass(limit: Self.slice)
+        // The rest soon, after others had their turn.
+        if pass != nil { onChange?() }
     }
 
     /// When `run` wants to be called again, in milliseconds of the clock.
@@ -291,28 +296,64 @@ public final class DatapathBacker: UpcallHandler {
         lastRevalidation + (generation != revalidatedGeneration ? 20 : settings.maxRevalidator)
     }
 
-    /// Credits statistics, and removes or updates what no longer holds.
-    public func revalidate() {
-        let started = time.now
-        lastRevalidation = started
-        let dirty = generation != revalidatedGeneration
+    /// A revalidation under way: so many flows at a time, that the main thread is never kept for long.
+    private struct Pass {
+        let entries: [InstalledFlow]
+        var next = 0
+        let started: Int64
+        let isDirty: Bool
+        let idleLimit: Int64
+    }
+    private var pass: Pass?
+    /// How many flows are looked at before others have their turn.
+    private static let slice = 2000
+    /// Up to how many flows statistics are brought up to date for each request.
+    private static let synchronousLimit = 10_000
+
+    private func beginPass() {
+        let now = time.now
+        lastRevalidation = now
+        let isDirty = generation != revalidatedGeneration
         revalidatedGeneration = generation
-        let idleLimit = flows.count > settings.flowLimit ? 100 : settings.maxIdle
-        for entry in flows.values.map({ $0 }) {
-            guard let flow = dpif.flow(entry.ufid) else {
+        pass = Pass(
+            entries: Array(flows.values), started: now, isDirty: isDirty,
+            idleLimit: flows.count > settings.flowLimit ? 100 : settings.maxIdle)
+    }
+
+    private func continuePass(limit: Int) {
+        guard var current = pass else { return }
+        pass = nil
+        var idle: [InstalledFlow] = []
+        let end = min(current.entries.count, current.next + limit)
+        while current.next < end {
+            let entry = current.entries[current.next]
+            current.next += 1
+            guard flows[entry.ufid] === entry else { continue }
+            guard let stats = dpif.flowStats(entry.ufid) else {
                 forget(entry.ufid)
                 continue
             }
-            credit(flow.stats, to: entry)
-            let used = flow.stats.used ?? entry.created
-            if started - used > idleLimit {
-                delete(entry)
-                continue
+            credit(stats, to: entry)
+            if current.started - (stats.used ?? entry.created) > current.idleLimit {
+                idle.append(entry)
+            } else if current.isDirty {
+                check(entry)
             }
-            if dirty { check(entry) }
         }
-        averageFlowCount = (averageFlowCount + flows.count) / 2
-        dumpDuration = max(1, time.now - started)
+        delete(idle)
+        guard end < current.entries.count else {
+            averageFlowCount = (averageFlowCount + flows.count) / 2
+            dumpDuration = max(1, time.now - current.started)
+            return
+        }
+        pass = current
+    }
+
+    /// Credits statistics, and removes or updates what no longer holds: all of it, now.
+    public func revalidate() {
+        continuePass(limit: .max)
+        beginPass()
+        continuePass(limit: .max)
     }
 
     /// Translates an installed flow again, and keeps it only when the datapath would do the same.
@@ -345,9 +386,15 @@ public final class DatapathBacker: UpcallHandler {
         }
     }
 
-    private func delete(_ entry: InstalledFlow) {
-        if let last = try? dpif.deleteFlow(entry.ufid) { credit(last, to: entry) }
-        forget(entry.ufid)
+    private func delete(_ entry: InstalledFlow) { delete([entry]) }
+
+    private func delete(_ entries: [InstalledFlow]) {
+        guard !entries.isEmpty else { return }
+        let results = dpif.operate(entries.map { .delete($0.ufid, $0.key, $0.mask) })
+        for (entry, result) in zip(entries, results) {
+            if case .stats(let last) = result { credit(last, to: entry) }
+            forget(entry.ufid)
+        }
     }
 
     /// Credits what the datapath counted since the last time.
@@ -378,6 +425,8 @@ public final class DatapathBacker: UpcallHandler {
 
     /// Takes statistics and brings all flows up to date, now.
     public func synchronise() {
+        // With very many flows the last pass must do: it is no older than `maxRevalidator`.
+        guard flows.count <= Self.synchronousLimit else { return }
         revalidate()
         if generation != revalidatedGeneration { revalidate() }
     }
