@@ -66,6 +66,10 @@ public final class OpenFlowSwitch {
     public var packetInReceiver: ((PacketInEvent) -> Void)?
     public var eventReceiver: ((SwitchEvent) -> Void)?
 
+    /// Rises with every change of what the database is told of protocols on ports.
+    public private(set) var statusChangeCount: UInt64 = 0
+    func noteStatus() { statusChangeCount &+= 1 }
+
     // Ports.
     private var portTable: [OFPort: SwitchPort] = [:]
     private var portsByName: [String: SwitchPort] = [:]
@@ -364,6 +368,7 @@ public final class OpenFlowSwitch {
     /// Removes flows that have timed out and addresses that have aged; looks after the ports.
     public func run() {
         checkPorts()
+        runBFD()
         runBonds()
         let now = time.now
         guard now - lastExpiry >= 100 || now < lastExpiry else { return }

@@ -31,6 +31,7 @@ public final class ControlCommands {
         registerUnconfigured()
         registerBonds()
         registerLACP()
+        registerBFD()
         registerMulticast()
         registerNeighbors()
         registerDatapathThreads()

@@ -12,14 +12,12 @@ extension ControlCommands {
         object("rstp/show", "[bridge]", "no such rstp object")
         object("rstp/tcn", "[bridge]", "no such rstp object", "OK")
         object("cfm/show", "[interface]", "no such CFM object")
-        object("bfd/show", "[interface]", "no such bfd object")
         for name in ["autoattach/show-isid", "autoattach/statistics", "autoattach/status"] {
             server.register(name, "[bridge]", 0, 1) { _ in .ok("") }
         }
         func refusing(_ name: String, _ usage: String, _ arguments: ClosedRange<Int>, _ error: String) {
             server.register(name, usage, arguments.lowerBound, arguments.upperBound) { _ in .error(error) }
         }
-        refusing("bfd/set-forwarding", "[interface] normal|false|true", 1...2, "no such bfd object")
         refusing("cfm/set-fault", "[interface] normal|false|true", 1...2, "no such CFM object")
     }
 }

@@ -89,6 +89,19 @@ extension BundleSettings {
     }
 }
 
+extension BFDSettings {
+    /// What Interface.bfd says; nil: no BFD.
+    init?(_ config: [String: String]) {
+        guard config.bool("enable") else { return nil }
+        self.init()
+        minTX = Int64(config.integer("min_tx", default: 100, in: 1...Int(Int32.max)))
+        minRX = Int64(config.integer("min_rx", default: 1000, in: 1...Int(Int32.max)))
+        multiplier = UInt8(clamping: config.integer("mult", default: 3, in: 1...255))
+        concatenatedPathDown = config.bool("cpath_down")
+        forwardsIfReceiving = config.bool("forwarding_if_rx")
+    }
+}
+
 extension BondSettings {
     /// What ovs-vswitchd.conf.db(5) says of a Port row's bonding columns.
     init(_ row: OVSDBRow) {

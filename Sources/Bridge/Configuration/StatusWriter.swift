@@ -40,6 +40,7 @@ final class StatusWriter {
         let now = fabric.time.now
         var changes = configurator.controllers.changeCount
         for device in fabric.devices.values { changes &+= device.changeCount }
+        for target in fabric.switches.values { changes &+= target.statusChangeCount }
         if changes != reported {
             reported = changes
             wantsStatus = true
@@ -197,6 +198,7 @@ final class StatusWriter {
             "ifindex": .optional(Self.index(device)),
             "link_resets": .optional(Int64(clamping: device.linkResets)),
             "status": .map(device.status),
+            "bfd_status": .map(Self.status(port.bfd)),
             "lacp_current": .optional(port.bundle?.lacp?.member(port).map { $0.status != .defaulted }),
         ]
         if counts {
@@ -205,6 +207,16 @@ final class StatusWriter {
             columns["statistics"] = .map(counters.mapValues { Int64(clamping: $0) })
         }
         return columns
+    }
+
+    /// Interface.bfd_status.
+    private static func status(_ bfd: BFD?) -> [String: String] {
+        guard let bfd else { return [:] }
+        return [
+            "forwarding": String(bfd.isForwarding), "state": bfd.state.text, "remote_state": bfd.remote.state.text,
+            "diagnostic": BFDPacket.text(diagnostic: bfd.diagnostic),
+            "remote_diagnostic": BFDPacket.text(diagnostic: bfd.remote.diagnostic), "flap_count": String(bfd.flapCount),
+        ]
     }
 
     private func problem(_ port: SwitchPort) -> String? {

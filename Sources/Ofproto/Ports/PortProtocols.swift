@@ -10,6 +10,13 @@ extension OpenFlowSwitch {
     func consumer(of flow: FlowKey, on port: SwitchPort, consulted: inout FlowMask) -> SlowPathReasons? {
         // The type and destination of every packet are looked at.
         if flow.ethType == LACPDU.etherType, port.bundle?.lacp != nil { return .lacp }
+        if port.bfd != nil, flow.ethDst == BFDPacket.destination, flow.ethType == EtherType.ipv4 {
+            consulted.setExact(Location.ethDst)
+            consulted.setExact(Location.nwProto)
+            guard flow.nwProto == IPProtocol.udp else { return nil }
+            consulted.setExact(Location.tpDst)
+            if flow.tpDst == BFDPacket.port { return .bfd }
+        }
         return nil
     }
 
@@ -19,6 +26,16 @@ extension OpenFlowSwitch {
             lacp.receive(frame[14...], on: port)
             runLACP(of: bundle)
         }
+        if reason.contains(.bfd), let bfd = port.bfd, let payload = BFDPacket.payload(of: frame), let packet = BFDPacket(payload) {
+            let before = bfd.isForwarding
+            bfd.receive(packet)
+            if bfd.isForwarding != before { backer.changed() }
+        }
+    }
+
+    /// Does what is due for BFD.
+    func runBFD() {
+        for port in portsInOrder where port.bfd?.run() == true { backer.changed() }
     }
 
     /// Sends a frame out of a port, past the pipeline.
@@ -53,7 +70,10 @@ extension OpenFlowSwitch {
 
     private func runLACP(of bundle: PortBundle) {
         let changed = bundle.lacp?.run() == true
-        if bundle.bond?.run() == true || changed { backer.changed() }
+        if bundle.bond?.run() == true || changed {
+            backer.changed()
+            noteStatus()
+        }
     }
 
     /// Does what is due for bonds and LACP.

@@ -1,0 +1,11 @@
+// What neighbours send: LACP, BFD, IGMP and MLD.
+
+import Ofproto
+
+/// Each parser gets the bytes; what it makes of them is written again where it can be.
+@Sendable func fuzzProtocols(_ input: [UInt8]) {
+    if case .pdu(let pdu) = LACPDU.parse(input) { precondition(LACPDU.parse(pdu.bytes) == .pdu(pdu)) }
+    if let packet = BFDPacket(input) { precondition(BFDPacket(packet.bytes) == packet) }
+    _ = MembershipMessage.parse(input)
+    _ = BFDPacket.payload(of: input)
+}
