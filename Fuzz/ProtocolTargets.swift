@@ -1,4 +1,4 @@
-// What neighbours send: LACP, BFD, IGMP and MLD.
+// What neighbours send: LACP, BFD, CFM, IGMP and MLD.
 
 import Ofproto
 
@@ -6,6 +6,7 @@ import Ofproto
 @Sendable func fuzzProtocols(_ input: [UInt8]) {
     if case .pdu(let pdu) = LACPDU.parse(input) { precondition(LACPDU.parse(pdu.bytes) == .pdu(pdu)) }
     if let packet = BFDPacket(input) { precondition(BFDPacket(packet.bytes) == packet) }
+    for isExtended in [false, true] { _ = CCM(input, isExtended: isExtended)?.bytes }
     _ = MembershipMessage.parse(input)
     _ = BFDPacket.payload(of: input)
 }

@@ -368,7 +368,7 @@ public final class OpenFlowSwitch {
     /// Removes flows that have timed out and addresses that have aged; looks after the ports.
     public func run() {
         checkPorts()
-        runBFD()
+        runMonitors()
         runBonds()
         let now = time.now
         guard now - lastExpiry >= 100 || now < lastExpiry else { return }

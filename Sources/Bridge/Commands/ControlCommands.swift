@@ -32,6 +32,7 @@ public final class ControlCommands {
         registerBonds()
         registerLACP()
         registerBFD()
+        registerCFM()
         registerMulticast()
         registerNeighbors()
         registerDatapathThreads()

@@ -11,13 +11,8 @@ extension ControlCommands {
         object("stp/tcn", "[bridge]", "no such stp object", "OK")
         object("rstp/show", "[bridge]", "no such rstp object")
         object("rstp/tcn", "[bridge]", "no such rstp object", "OK")
-        object("cfm/show", "[interface]", "no such CFM object")
         for name in ["autoattach/show-isid", "autoattach/statistics", "autoattach/status"] {
             server.register(name, "[bridge]", 0, 1) { _ in .ok("") }
         }
-        func refusing(_ name: String, _ usage: String, _ arguments: ClosedRange<Int>, _ error: String) {
-            server.register(name, usage, arguments.lowerBound, arguments.upperBound) { _ in .error(error) }
-        }
-        refusing("cfm/set-fault", "[interface] normal|false|true", 1...2, "no such CFM object")
     }
 }

@@ -36,6 +36,7 @@ extension BridgeConfigurator {
         if !ports.isEmpty { target.setBundle(settings, ports: ports) }
         for interface in record.interfaces {
             guard let row = interface.row, let port = target.port(named: interface.name) else { continue }
+            target.setCFM(CFMSettings(row), on: port)
             target.setBFD(BFDSettings(row.map("bfd")), on: port)
             if let text = row.optionalString("mac") {
                 if port.number == .local {

@@ -89,6 +89,18 @@ extension BundleSettings {
     }
 }
 
+extension CFMSettings {
+    /// What an Interface row says of CFM; nil: no CFM.
+    init?(_ row: OVSDBRow) {
+        guard let number = row.optionalInteger("cfm_mpid"), number > 0 else { return nil }
+        self.init(mpid: UInt64(number))
+        let config = row.map("other_config")
+        interval = Int64(config.integer("cfm_interval", default: 1000, in: 1...65535))
+        isExtended = config.bool("cfm_extended")
+        isUp = config["cfm_opstate"]?.lowercased() != "down"
+    }
+}
+
 extension BFDSettings {
     /// What Interface.bfd says; nil: no BFD.
     init?(_ config: [String: String]) {

@@ -201,6 +201,13 @@ final class StatusWriter {
             "bfd_status": .map(Self.status(port.bfd)),
             "lacp_current": .optional(port.bundle?.lacp?.member(port).map { $0.status != .defaulted }),
         ]
+        columns["cfm_fault"] = .optional(port.cfm?.isFaulty)
+        columns["cfm_fault_status"] = .strings(port.cfm?.faults.names ?? [])
+        columns["cfm_flap_count"] = .optional(port.cfm.map { Int64(clamping: $0.flapCount) })
+        columns["cfm_health"] = .optional(port.cfm?.health.map(Int64.init))
+        columns["cfm_remote_mpids"] = .integers(port.cfm.map { $0.remotes.keys.map { Int64(clamping: $0) } } ?? [])
+        columns["cfm_remote_opstate"] = .optional(
+            port.cfm.flatMap { $0.settings.isExtended && !$0.remotes.isEmpty ? ($0.remoteIsUp ? "up" : "down") : nil })
         if counts {
             var counters = port.stats.byName
             if let extra = device as? any ExtraCounters { counters.merge(extra.extraCounters) { _, new in new } }

@@ -10,6 +10,10 @@ extension OpenFlowSwitch {
     func consumer(of flow: FlowKey, on port: SwitchPort, consulted: inout FlowMask) -> SlowPathReasons? {
         // The type and destination of every packet are looked at.
         if flow.ethType == LACPDU.etherType, port.bundle?.lacp != nil { return .lacp }
+        if let cfm = port.cfm, flow.ethType == CCM.etherType {
+            consulted.setExact(Location.ethDst)
+            if flow.ethDst == (cfm.settings.isExtended ? CCM.extendedGroup : CCM.group) { return .cfm }
+        }
         if port.bfd != nil, flow.ethDst == BFDPacket.destination, flow.ethType == EtherType.ipv4 {
             consulted.setExact(Location.ethDst)
             consulted.setExact(Location.nwProto)
@@ -26,6 +30,11 @@ extension OpenFlowSwitch {
             lacp.receive(frame[14...], on: port)
             runLACP(of: bundle)
         }
+        if reason.contains(.cfm), let cfm = port.cfm, frame.count > 14 {
+            // A VLAN tag may come before the type.
+            let start = frame[12] == 0x81 && frame[13] == 0 && frame.count > 18 ? 18 : 14
+            if let message = CCM(Array(frame[start...]), isExtended: cfm.settings.isExtended) { cfm.receive(message) }
+        }
         if reason.contains(.bfd), let bfd = port.bfd, let payload = BFDPacket.payload(of: frame), let packet = BFDPacket(payload) {
             let before = bfd.isForwarding
             bfd.receive(packet)
@@ -33,9 +42,12 @@ extension OpenFlowSwitch {
         }
     }
 
-    /// Does what is due for BFD.
-    func runBFD() {
-        for port in portsInOrder where port.bfd?.run() == true { backer.changed() }
+    /// Does what is due for BFD and CFM.
+    func runMonitors() {
+        for port in portsInOrder {
+            let changes = [port.bfd?.run() == true, port.cfm?.run() == true]
+            if changes.contains(true) { backer.changed() }
+        }
     }
 
     /// Sends a frame out of a port, past the pipeline.

@@ -26,6 +26,8 @@ public final class SwitchPort {
     public internal(set) var datapathPort: UInt32?
     public var config: PortConfig = []
     public internal(set) weak var bundle: PortBundle?
+    /// The maintenance point on the port.
+    public internal(set) var cfm: CFM?
     /// The BFD session on the port.
     public internal(set) var bfd: BFD?
     /// The peer's name, for patch ports.
