@@ -131,6 +131,7 @@ public final class OpenFlowSwitch {
 
     /// The local port first, then by number.
     public private(set) var portsInOrder: [SwitchPort] = []
+    private(set) var floodOrder = FloodOrder()
     private(set) var bundlesInOrder: [PortBundle] = []
 
     var localDatapathPort: UInt32 { portTable[.local]?.datapathPort ?? .max }
@@ -168,6 +169,7 @@ public final class OpenFlowSwitch {
         port.lastChange = device.changeCount
         portTable[number] = port
         portsByName[port.name] = port
+        floodOrder.insert(port)
         reorder()
         backer.register(port)
         eventReceiver?(.portAdded(port))
@@ -188,6 +190,7 @@ public final class OpenFlowSwitch {
         guard portTable[port.number] === port else { return }
         portTable[port.number] = nil
         portsByName[port.name] = nil
+        floodOrder.remove(port)
         if let bundle = port.bundle {
             bundle.ports.removeAll { $0 === port }
             if bundle.ports.isEmpty {

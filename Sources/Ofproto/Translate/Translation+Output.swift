@@ -57,7 +57,7 @@ extension Translation {
     }
 
     private func flood(all: Bool) {
-        for port in owner.portsInOrder where port.number.rawValue != flow.inPort {
+        for port in owner.floodOrder.ports where port.number.rawValue != flow.inPort {
             if all {
                 composeOutput(port.number, checkSTP: false)
             } else if !port.config.contains(.noFlood) {
