@@ -128,7 +128,14 @@ public final class SwitchFabric {
                 // Two tunnels with the same ends and key could not be told apart.
                 let isTaken = devices.contains { $0.value is TunnelDevice && $0.value.type == type && deviceOptions[$0.key] == options }
                 if isTaken { throw DpifError(17, "tunnel \(name)") }
-                port = try target.addPort(device, requested: wanted, datapathPort: nil)
+                guard let settings = TunnelSettings(type: type, options: options) else {
+                    port = try target.addPort(device, requested: wanted, datapathPort: nil)
+                    devices[name] = device
+                    deviceOptions[name] = options
+                    return port
+                }
+                let number = try target.backer.openTunnel(settings) { TunnelDevice(name: $0, type: settings.kind.rawValue) }
+                port = try target.addPort(device, requested: wanted, datapathPort: number, tunnel: settings)
             } else {
                 let dpif = target.backer.dpif
                 let number = try dpif.addPort(device, requested: nil)
@@ -158,7 +165,8 @@ public final class SwitchFabric {
     public func removePort(_ port: SwitchPort) {
         let target = port.owner
         target.removePort(port)
-        if let number = port.datapathPort { try? target.backer.dpif.deletePort(number) }
+        // The port of a tunnel goes when the last tunnel does.
+        if port.tunnel == nil, let number = port.datapathPort { try? target.backer.dpif.deletePort(number) }
         factory.close(port.device)
         devices[port.name] = nil
         deviceOptions[port.name] = nil

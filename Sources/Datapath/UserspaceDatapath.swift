@@ -65,6 +65,8 @@ open class UserspaceDatapath: Dpif {
     public private(set) var drops: [DropReason: UInt64] = [:]
     private let meterTable: MeterTable
     private let tracker = ConnectionTracker()
+    /// The next sequence number of each tunnel port that numbers its packets.
+    private var tunnelSequences: [UInt32: UInt32] = [:]
     private let conntrackControl: ConntrackControl
     private var random: any RandomNumberGenerator
 
@@ -252,6 +254,12 @@ open class UserspaceDatapath: Dpif {
             return nil
         }
         let verdict = handler.handle(Upcall(kind: .miss, key: key), packet: packet)
+        guard !verdict.isFailed else {
+            counters.missed -= 1
+            counters.lost += 1
+            drop(.upcallFailed)
+            return
+        }
         if let install = verdict.install {
             let flow = DpFlow(ufid: install.ufid, key: key, mask: install.mask, actions: install.actions)
             try? putFlow(DpFlowPut(.createOrModify, flow))
@@ -395,8 +403,32 @@ open class UserspaceDatapath: Dpif {
                 // RFC 8300 section 2.2: 1 IPv4, 2 IPv6, 3 Ethernet.
                 key.packetType = next == 1 ? 1 << 16 | 0x0800 : next == 2 ? 1 << 16 | 0x86dd : 0
                 reparse(&packet, key)
-            case .tunnelPush: drop(.tunnelPush)
-            case .tunnelPop: drop(.tunnelPop)
+            case .tunnelPush(let header):
+                var inner = key.metadataOnly
+                inner.extract(from: &packet, vlanLimit: vlanLimit)
+                packet.push(header, hash: inner.fiveTupleHash(basis: 0)) {
+                    let next = tunnelSequences[header.tunnelPort, default: 0]
+                    tunnelSequences[header.tunnelPort] = next &+ 1
+                    return next
+                }
+                for i in 0..<Location.metadata.word { key.words[i] = 0 }
+                key.packetType = 0
+                reparse(&packet, key)
+            case .tunnelPop(let port):
+                guard let device = portTable[port]?.device, depth < Self.maxRecirculations else {
+                    drop(.tunnelPop)
+                    return false
+                }
+                var outer = key.metadataOnly
+                outer.extract(from: &packet, vlanLimit: vlanLimit)
+                var copy = packet.clone()
+                var next = FlowKey()
+                next.inPort = port
+                guard copy.popTunnel(device.type, key: &next) else {
+                    drop(.tunnelPop)
+                    continue
+                }
+                process(copy, metadata: next, depth: depth + 1)
             case .lbOutput: drop(.invalidPort)
             }
         }

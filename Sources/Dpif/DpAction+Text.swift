@@ -117,14 +117,6 @@ extension DpNAT {
     }
 }
 
-extension TunnelHeader {
-    func text(_ port: (UInt32) -> String) -> String {
-        let hex = header.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
-        return
-            "tnl_push(tnl_port(\(port(tunnelPort))),header(size=\(header.count),type=\(type),\(hex)),out_port(\(port(outPort))))"
-    }
-}
-
 extension DpNSH {
     var text: String {
         var out = "push_nsh(flags=\(flags),ttl=\(ttl),mdtype=\(mdType),np=\(nextProtocol)"

@@ -172,7 +172,10 @@ public struct TunnelHeader: Hashable, Sendable {
     public var header: [UInt8]
     /// The tunnel type's name, e.g. `vxlan`.
     public var type: String
-    public init(tunnelPort: UInt32, outPort: UInt32, header: [UInt8], type: String) {
+    /// The type's number in text (OVS_VPORT_TYPE_*).
+    public var number: Int
+    public init(tunnelPort: UInt32, outPort: UInt32, header: [UInt8], type: String, number: Int) {
+        self.number = number
         self.tunnelPort = tunnelPort
         self.outPort = outPort
         self.header = header

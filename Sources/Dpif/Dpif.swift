@@ -146,9 +146,18 @@ public struct UpcallVerdict {
     /// The flow to install, or nil: its actions may differ from those for this packet.
     public var install: (ufid: UFID, mask: FlowMask, actions: [DpAction])?
 
+    /// Nobody knows what to do with the packet, which is dropped and counted as lost.
+    public let isFailed: Bool
+
+    public init(failed: Void) {
+        actions = []
+        isFailed = true
+    }
+
     public init(actions: [DpAction], install: (ufid: UFID, mask: FlowMask, actions: [DpAction])? = nil) {
         self.actions = actions
         self.install = install
+        isFailed = false
     }
 }
 

@@ -69,6 +69,25 @@ public protocol PortDevice: AnyObject {
     var status: [String: String] { get }
 }
 
+/// An address of a device.
+public struct InterfaceAddress: Hashable, Sendable {
+    public var value: UInt128
+    public var isIPv6: Bool
+    /// Bits of the network's prefix.
+    public var prefix: Int
+    public init(_ value: UInt128, isIPv6: Bool, prefix: Int) {
+        self.value = value
+        self.isIPv6 = isIPv6
+        self.prefix = prefix
+    }
+}
+
+/// A device with IP addresses of its own.
+public protocol AddressedDevice: PortDevice {
+    /// The first set comes first.
+    var addresses: [InterfaceAddress] { get }
+}
+
 /// A device that packets can be sent to and come from.
 public protocol PacketDevice: PortDevice {
     /// Sends a packet; what cannot be sent is counted and dropped.

@@ -205,7 +205,8 @@ public struct ODPFormatter {
             put("ipv6_src", Location.tunIPv6Src, .ipv6)
             put("ipv6_dst", Location.tunIPv6Dst, .ipv6)
         }
-        put("tos", Location.tunTOS, .hex)
+        // Zeros are left out.
+        if key.tunTOS != 0 { put("tos", Location.tunTOS, .hex) }
         put("ttl", Location.tunTTL, .decimal)
         put("tp_src", Location.tunTpSrc, .decimal)
         put("tp_dst", Location.tunTpDst, .decimal)

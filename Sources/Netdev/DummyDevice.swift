@@ -6,7 +6,7 @@ import Packet
 import Synchronization
 
 /// A device without hardware. Types: `dummy`, `dummy-internal`, `dummy-pmd`.
-public final class DummyDevice: PacketDevice {
+public final class DummyDevice: PacketDevice, AddressedDevice {
     public let name: String
     public let type: String
     public private(set) var macAddress: UInt64
@@ -20,8 +20,8 @@ public final class DummyDevice: PacketDevice {
     private var txCapture: PcapWriter?
     private var rxCapture: PcapWriter?
     private var options: [String: String] = [:]
-    /// IPv4 address and prefix length set by `netdev-dummy/ip4addr`.
-    public private(set) var ipv4: (address: UInt32, prefix: Int)?
+    /// Set by `netdev-dummy/ip4addr` and `ip6addr`.
+    public private(set) var addresses: [InterfaceAddress] = []
     /// Frames that are sent, for whoever holds the other end of the wire.
     public var onTransmit: ((UnsafeRawBufferPointer) -> Void)?
 
@@ -74,7 +74,14 @@ public final class DummyDevice: PacketDevice {
     }
 
     public func setIPv4(_ address: UInt32, prefix: Int) {
-        ipv4 = (address, prefix)
+        add(InterfaceAddress(UInt128(address), isIPv6: false, prefix: prefix))
+    }
+
+    public func setIPv6(_ address: UInt128, prefix: Int) { add(InterfaceAddress(address, isIPv6: true, prefix: prefix)) }
+
+    private func add(_ address: InterfaceAddress) {
+        addresses.removeAll { $0.value == address.value && $0.isIPv6 == address.isIPv6 }
+        addresses.append(address)
         changeCount += 1
     }
 

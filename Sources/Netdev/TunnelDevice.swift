@@ -13,6 +13,7 @@ public final class TunnelDevice: VirtualDevice {
     /// Interface.options.
     public private(set) var options: [String: String] = [:]
 
+    /// The tunnel kind of a datapath port that several tunnels share.
     public override init(name: String, type: String) { super.init(name: name, type: type) }
 
     /// Takes Interface.options. Throws EINVAL with the text for Interface.error.

@@ -152,7 +152,10 @@ public final class OpenFlowSwitch {
 
     /// Adds a device as a port.
     /// - Parameter requested: the number wanted; another is taken when it is in use.
-    public func addPort(_ device: any PortDevice, requested: OFPort?, datapathPort: UInt32?, peerName: String? = nil)
+    public func addPort(
+        _ device: any PortDevice, requested: OFPort?, datapathPort: UInt32?, peerName: String? = nil,
+        tunnel: TunnelSettings? = nil
+    )
         throws(DpifError) -> SwitchPort
     {
         guard portsByName[device.name] == nil else { throw DpifError(17, "port \(device.name)") }
@@ -167,6 +170,7 @@ public final class OpenFlowSwitch {
         let port = SwitchPort(
             number: number, device: device, owner: self, datapathPort: datapathPort, peerName: peerName, now: time.now)
         port.lastChange = device.changeCount
+        port.tunnel = tunnel
         portTable[number] = port
         portsByName[port.name] = port
         floodOrder.insert(port)

@@ -65,10 +65,27 @@ extension OpenFlowConnection {
         }
         switch command {
         case 0: try service.tlv.add(mappings)
-        case 1: service.tlv.remove(mappings)
-        default: service.tlv.clear()
+        case 1:
+            try checkUnused()
+            service.tlv.remove(mappings)
+        default:
+            try checkUnused()
+            service.tlv.clear()
         }
         owner.backer.changed()
+    }
+
+    /// Options that flows match stay mapped.
+    private func checkUnused() throws(OFError) {
+        let words = Location.tunOptionsFirstWord..<(Location.tunOptionsFirstWord + Location.tunOptionWords)
+        for table in owner.tables where table.count > 0 {
+            var isUsed = false
+            table.forEach { rule in
+                let mask = rule.match.mask
+                isUsed = isUsed || !mask.isWild(Location.tunOptionsPresent) || words.contains { mask.bits.words[$0] != 0 }
+            }
+            if isUsed { throw .nxttmfcInvalidTlvDel }
+        }
     }
 
     func tlvTableRequest(_ m: OFMessage) {

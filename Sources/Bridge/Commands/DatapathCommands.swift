@@ -55,7 +55,8 @@ extension ControlCommands {
         for port in ports {
             let odp = port.datapathPort.map(String.init) ?? "none"
             out += "    \(port.name) \(port.number.rawValue)/\(odp): (\(port.device.type)"
-            let options = fabric.options(port.name)
+            var options = fabric.options(port.name)
+            if port.tunnel != nil { options = TunnelSettings.shown(type: port.device.type, options: options) }
             if !options.isEmpty {
                 out += ": " + options.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }.joined(separator: ", ")
             }

@@ -52,9 +52,10 @@ extension ControlCommands {
             return .ok("OK")
         }
         server.register("netdev-dummy/ip6addr", "[netdev] ip6addr", 2, 2) { [unowned self] args in
-            guard dummy(args[0]) != nil else { return .error("Unknown Dummy Interface") }
+            guard let device = dummy(args[0]) else { return .error("Unknown Dummy Interface") }
             let parts = args[1].split(separator: "/", omittingEmptySubsequences: false)
-            guard AddressText.parseIPv6(parts[0]) != nil else { return .error("\(args[1]): invalid IPv6 address") }
+            guard let address = AddressText.parseIPv6(parts[0]) else { return .error("\(args[1]): invalid IPv6 address") }
+            device.setIPv6(address, prefix: parts.count == 2 ? min(max(Int(parts[1]) ?? 128, 0), 128) : 128)
             return .ok("OK")
         }
     }

@@ -12,7 +12,7 @@ extension ControlCommands {
         }
         // The real daemon has this command from its first bridge on.
         fabric.onFirstSwitch = { [unowned self] in
-            server.register("ofproto/list-tunnels", "", 0, 0) { _ in .ok("") }
+            server.register("ofproto/list-tunnels", "", 0, 0) { [unowned self] _ in .ok(tunnelList) }
         }
         server.register("bridge/dump-flows", "[--offload-stats] bridge", 1, 2) { [unowned self] args in
             guard let target = findSwitch(args[args.count - 1]) else { return .error("Unknown bridge") }

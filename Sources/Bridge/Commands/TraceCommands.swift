@@ -96,7 +96,7 @@ extension ControlCommands {
                 }
                 backer = only
             }
-            guard let port = backer.port(datapath: odp.key.inPort) else {
+            guard let port = backer.port(of: odp.key) else {
                 throw TraceFailure(text: "no OpenFlow port for datapath port \(odp.key.inPort)")
             }
             var flow = odp.key

@@ -20,7 +20,12 @@ extension Translation {
         depth += 1
         switch group.kind {
         case .all, .indirect:
-            for bucket in group.buckets { execute(bucket) }
+            let wasLast = isLastAction
+            for (i, bucket) in group.buckets.enumerated() {
+                isLastAction = wasLast && i == group.buckets.count - 1
+                execute(bucket)
+            }
+            isLastAction = wasLast
             credit(group, bucket: nil)
         case .fastFailover, .select:
             let chosen = group.kind == .select ? select(group) : firstLive(group)

@@ -32,7 +32,9 @@ public final class SwitchPort {
     public internal(set) var bfd: BFD?
     /// The peer's name, for patch ports.
     public internal(set) var peerName: String?
-    /// Counters of a patch port, whose packets no device sees.
+    /// The tunnel that the port is an end of.
+    public internal(set) var tunnel: TunnelSettings?
+    /// Counters of a patch or tunnel port, whose packets no device sees.
     public internal(set) var patchStats = DeviceStats()
     /// Milliseconds.
     public let created: Int64
@@ -56,7 +58,7 @@ public final class SwitchPort {
 
     public var isPatch: Bool { peerName != nil }
 
-    public var stats: DeviceStats { isPatch ? patchStats : device.stats }
+    public var stats: DeviceStats { isPatch || tunnel != nil ? patchStats : device.stats }
 
     func creditReceived(packets: UInt64, bytes: UInt64) {
         patchStats.rxPackets = (patchStats.rxPackets ?? 0) &+ packets

@@ -22,6 +22,9 @@ extension Translation {
                 branch(on: size, destination, list[(i + 1)...])
                 return
             }
+            let wasLast = isLastAction
+            isLastAction = wasLast && i == list.count - 1 && actionSet.isEmpty
+            defer { isLastAction = wasLast }
             if case .group(let id) = action {
                 if !executeGroup(id) { return }
             } else {

@@ -57,6 +57,9 @@ extension Translation {
     }
 
     private func flood(all: Bool) {
+        let wasLast = isLastAction
+        isLastAction = false
+        defer { isLastAction = wasLast }
         for port in owner.floodOrder.ports where port.number.rawValue != flow.inPort {
             if all {
                 composeOutput(port.number, checkSTP: false)
@@ -85,10 +88,28 @@ extension Translation {
             return
         }
         guard let datapathPort = port.datapathPort else { return }
+        if let tunnel = port.tunnel, capabilities.tunnelPushPop {
+            if tunnel.layer == .legacyL3, flow.packetType == 0 {
+                // What the tunnel carries has no Ethernet header.
+                commit()
+                let saved = (flow, base)
+                flow.packetType = 1 << 16 | UInt32(flow.ethType)
+                flow.ethSrc = 0
+                flow.ethDst = 0
+                pendingEncapsulation = .popEthernet
+                outputToTunnel(port, tunnel, datapathPort: datapathPort)
+                (flow, base) = saved
+            } else {
+                outputToTunnel(port, tunnel, datapathPort: datapathPort)
+            }
+            if let bundle = port.bundle { mirror(bundle, \.destinationPorts) }
+            return
+        }
         if flow.packetType != 0 {
             report(.warning, "Trying to send non-Ethernet packet through legacy L2 port. Dropping packet.")
             return
         }
+        if port.number == .local, outputFromTunnel(port) { return }
         commit()
         if let limit = truncation {
             actions.append(.truncate(limit))
@@ -108,16 +129,21 @@ extension Translation {
     /// The packet enters the other bridge; what that does to it is not seen here.
     private func outputThroughPatch(_ out: SwitchPort, _ peer: SwitchPort) {
         guard resourcesLeft() else { return }
-        let saved = (flow, owner, stack, actionSet, wasMPLS, conntracked, exit, table, rule, ruleCookie)
-        let savedTrace = trace
-        let savedSteps = frozenSteps
-        frozenSteps = []
-        let next = peer.owner
         targets.append(.patch(out: out, in: peer))
         if let packet {
             out.creditSent(packets: 1, bytes: UInt64(packet.bytes))
             peer.creditReceived(packets: 1, bytes: UInt64(packet.bytes))
         }
+        enterBridge(peer, of: peer.owner)
+    }
+
+    /// Goes through another bridge's tables with the packet as it is, and comes back to this one's as if nothing had been.
+    func enterBridge(_ peer: SwitchPort, of next: OpenFlowSwitch) {
+        guard resourcesLeft() else { return }
+        let saved = (flow, owner, stack, actionSet, wasMPLS, conntracked, exit, table, rule, ruleCookie)
+        let savedTrace = trace
+        let savedSteps = frozenSteps
+        frozenSteps = []
         owner = next
         if let trace { self.trace = trace.add(.bridge, "bridge(\"\(next.name)\")") }
         flow.inPort = peer.number.rawValue

@@ -15,6 +15,10 @@ enum TranslationTarget {
     case table(FlowTable, matched: Bool)
     /// A packet passed from a patch port to its peer.
     case patch(out: SwitchPort, in: SwitchPort)
+    /// What follows sees the packet larger by so many bytes.
+    case header(Int)
+    /// A packet went into a tunnel, or came out of one.
+    case tunnel(SwitchPort, sent: Bool)
     /// NORMAL saw this source.
     case normal(OpenFlowSwitch, bundle: PortBundle, source: UInt64, vlan: UInt16, gratuitousARP: Bool)
     /// fin_timeout of a rule.
@@ -103,6 +107,8 @@ final class Translation {
     var depth = 0
     var resubmits = 0
     var exit = false
+    /// Nothing comes after the action that is executed, so that the datapath's packet may be changed for good.
+    var isLastAction = true
     var inPacketOut = false
     var stack: [(value: UInt128, bits: Int)] = []
     var actionSet: [OFAction] = []
@@ -143,7 +149,7 @@ final class Translation {
     /// Learning and packet-ins take place.
     let sideEffects: Bool
     /// Statistics of the packet to credit right away: bytes and TCP flags; nil for none.
-    let packet: (bytes: Int, tcpFlags: UInt16)?
+    var packet: (bytes: Int, tcpFlags: UInt16)?
     /// The packet's bytes, where controllers may be sent it.
     var packetBytes: [UInt8]?
     /// The packet's size where it is known, credited or not.
@@ -246,7 +252,13 @@ final class Translation {
         if let port, let bundle = port.bundle, owner.isMirrorOutput(bundle) {
             report(
                 .error, "dropping packet received on port \(port.name), which is reserved exclusively for mirroring")
+        } else if !takeCongestion() {
+            // Dropped.
         } else if port == nil || mayReceive(port) {
+            if let port, port.tunnel != nil, flow.hasTunnel {
+                targets.append(.tunnel(port, sent: false))
+                if let packet { port.creditReceived(packets: 1, bytes: UInt64(packet.bytes)) }
+            }
             if let bundle = port?.bundle { mirror(bundle, \.sourcePorts) }
             execute(found.actions)
             if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }

@@ -65,6 +65,11 @@ public final class DatapathBacker: UpcallHandler {
     public private(set) var switches: [OpenFlowSwitch] = []
     private var portsByNumber: [UInt32: SwitchPort] = [:]
     let recirculation = RecirculationTable()
+    /// Where tunnelled packets go.
+    public let routing = TunnelRouting()
+    var tunnelBackings: [UInt32: TunnelBacking] = [:]
+    /// Nil: to be made anew.
+    var tunnelListeners: (table: FlowTable, list: [TunnelListener])?
     private var patchPorts: [String: SwitchPort] = [:]
 
     private var flows: [UFID: InstalledFlow] = [:]
@@ -103,12 +108,15 @@ public final class DatapathBacker: UpcallHandler {
     func openFlowSwitch(id: Int) -> OpenFlowSwitch? { switches.first { $0.id == id } }
 
     func register(_ port: SwitchPort) {
-        if let n = port.datapathPort { portsByNumber[n] = port }
+        if port.tunnel != nil { registerTunnel(port) } else if let n = port.datapathPort { portsByNumber[n] = port }
+        if port.number == .local { tunnelListeners = nil }
         if port.isPatch { patchPorts[port.name] = port }
         changed()
     }
 
     func unregister(_ port: SwitchPort) {
+        if port.tunnel != nil { unregisterTunnel(port) }
+        if port.number == .local { tunnelListeners = nil }
         if let n = port.datapathPort, portsByNumber[n] === port { portsByNumber[n] = nil }
         if patchPorts[port.name] === port { patchPorts[port.name] = nil }
         changed()
@@ -135,6 +143,9 @@ public final class DatapathBacker: UpcallHandler {
     /// The switch's port of a datapath port.
     public func port(datapath number: UInt32) -> SwitchPort? { portsByNumber[number] }
 
+    /// The switch's port that a packet came in by.
+    public func port(of key: FlowKey) -> SwitchPort? { portsByNumber[key.inPort] ?? tunnelPort(key.inPort, key) }
+
     /// Something changed that translations depend on.
     public func changed() {
         generation &+= 1
@@ -153,9 +164,9 @@ public final class DatapathBacker: UpcallHandler {
     }
 
     private func handleMiss(_ key: FlowKey, _ packet: borrowing Packet) -> UpcallVerdict {
-        guard let port = portsByNumber[key.inPort] else {
+        guard let port = port(of: key) else {
             Self.log.info("received packet on unassociated datapath port \(key.inPort)")
-            return UpcallVerdict(actions: [])
+            return UpcallVerdict(failed: ())
         }
         let translation = translate(key, on: port, packetBytes: packet.count, sideEffects: true)
         if !translation.slowPath.isEmpty { consume(packet, translation, on: port) }
@@ -247,7 +258,7 @@ public final class DatapathBacker: UpcallHandler {
     private func handleAction(_ action: UserspaceAction, _ key: FlowKey, _ packet: borrowing Packet) -> UpcallVerdict {
         switch action {
         case .slowPath:
-            guard let port = portsByNumber[key.inPort] else { return UpcallVerdict(actions: []) }
+            guard let port = port(of: key) else { return UpcallVerdict(actions: []) }
             // The datapath counts these packets, so they are credited with its flow.
             let translation = translate(key, on: port, packetLength: packet.count, sideEffects: true)
             consume(packet, translation, on: port)
@@ -358,7 +369,7 @@ public final class DatapathBacker: UpcallHandler {
 
     /// Translates an installed flow again, and keeps it only when the datapath would do the same.
     private func check(_ entry: InstalledFlow) {
-        guard let port = portsByNumber[entry.key.inPort] else {
+        guard let port = port(of: entry.key) else {
             delete(entry)
             return
         }
@@ -400,7 +411,7 @@ public final class DatapathBacker: UpcallHandler {
     /// Credits what the datapath counted since the last time.
     private func credit(_ stats: DpFlowStats, to entry: InstalledFlow) {
         let packets = stats.packets &- entry.credited.packets
-        let bytes = stats.bytes &- entry.credited.bytes
+        var bytes = stats.bytes &- entry.credited.bytes
         guard stats.packets > entry.credited.packets else { return }
         let flags = stats.tcpFlags
         entry.credited = stats
@@ -409,6 +420,9 @@ public final class DatapathBacker: UpcallHandler {
             switch target {
             case .rule(let rule): rule.credit(packets: packets, bytes: bytes, used: used)
             case .table(let table, let matched): table.count(matched: matched, packets: packets)
+            case .header(let size): bytes = bytes &+ packets &* UInt64(bitPattern: Int64(size))
+            case .tunnel(let port, let sent):
+                if sent { port.creditSent(packets: packets, bytes: bytes) } else { port.creditReceived(packets: packets, bytes: bytes) }
             case .patch(let out, let input):
                 out.creditSent(packets: packets, bytes: bytes)
                 input.creditReceived(packets: packets, bytes: bytes)
