@@ -49,6 +49,7 @@ open class UserspaceDatapath: Dpif {
     public let time: TimeSource
     public var capabilities: DpifCapabilities
     public var vlanLimit = 1 { didSet { capabilities.maxVLANHeaders = vlanLimit } }
+    public var tunnelOptions: TunnelOptionMap?
     public weak var upcallHandler: (any UpcallHandler)?
     public weak var accelerator: (any FlowAccelerator)?
 
@@ -406,7 +407,7 @@ open class UserspaceDatapath: Dpif {
             case .tunnelPush(let header):
                 var inner = key.metadataOnly
                 inner.extract(from: &packet, vlanLimit: vlanLimit)
-                packet.push(header, hash: inner.fiveTupleHash(basis: 0)) {
+                packet.push(header, hash: inner.fiveTupleHash(basis: 0), now: time.now) {
                     let next = tunnelSequences[header.tunnelPort, default: 0]
                     tunnelSequences[header.tunnelPort] = next &+ 1
                     return next
@@ -424,7 +425,7 @@ open class UserspaceDatapath: Dpif {
                 var copy = packet.clone()
                 var next = FlowKey()
                 next.inPort = port
-                guard copy.popTunnel(device.type, key: &next) else {
+                guard copy.popTunnel(device.type, options: tunnelOptions, key: &next) else {
                     drop(.tunnelPop)
                     continue
                 }

@@ -214,6 +214,9 @@ public protocol Dpif: AnyObject {
     /// How many VLAN tags of a packet are looked at, 0 to 2 (other_config:vlan-limit).
     var vlanLimit: Int { get set }
 
+    /// Which Geneve options go into keys, and where; of the bridge that set it last.
+    var tunnelOptions: TunnelOptionMap? { get set }
+
     /// Removes the datapath with all its ports and flows. Nothing else may be called afterwards.
     func destroy()
 
@@ -268,6 +271,10 @@ public protocol Dpif: AnyObject {
 extension Dpif {
     public var meters: (any DpifMeters)? { nil }
     public var conntrack: (any DpifConntrack)? { nil }
+    public var tunnelOptions: TunnelOptionMap? {
+        get { nil }
+        set {}
+    }
     public func run() {}
     public func flowStats(_ ufid: UFID) -> DpFlowStats? { flow(ufid)?.stats }
 

@@ -44,6 +44,19 @@ extension TunnelHeader {
             if u8(at + 1) & 0x80 != 0 { parts.append("oam") }
             if u8(at + 1) & 0x40 != 0 { parts.append("crit") }
             parts.append("vni=\(hex(u32(at + 4) >> 8))")
+            if at + 8 < header.count {
+                var options = ""
+                var option = at + 8
+                while option + 4 <= header.count {
+                    let size = Int(u8(option + 3) & 0x1f) * 4
+                    options += "{class=\(hex(u16(option))),type=\(hex(u8(option + 2))),len=\(size)"
+                    let digits = (0..<size).map { i in (u8(option + 4 + i) < 16 ? "0" : "") + String(u8(option + 4 + i), radix: 16) }
+                        .joined()
+                    options += ",0x" + (digits.drop { $0 == "0" }.isEmpty ? "0" : String(digits.drop { $0 == "0" })) + "}"
+                    option += 4 + size
+                }
+                parts.append("options(\(options))")
+            }
             return "geneve(\(parts.joined(separator: ",")))"
         case "gtpu": return "gtpu(flags=\(hex(u8(at))),msgtype=\(u8(at + 1)),teid=\(hex(u32(at + 4))))"
         default: return "vxlan(flags=\(hex(u32(at))),vni=\(hex(u32(at + 4) >> 8)))"

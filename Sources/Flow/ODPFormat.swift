@@ -197,7 +197,9 @@ public struct ODPFormatter {
                 parts.append("\(name)=\(t)")
             }
         }
-        put("tun_id", Location.tunID, .hex)
+        // Whether there is an id is said by its being there.
+        let hasKey = mask == nil || key.tunFlags & TunnelFlag.key != 0
+        if hasKey { put("tun_id", Location.tunID, .hex) }
         if key.tunDst != 0 {
             put("src", Location.tunSrc, .ipv4)
             put("dst", Location.tunDst, .ipv4)
@@ -210,7 +212,7 @@ public struct ODPFormatter {
         put("ttl", Location.tunTTL, .decimal)
         put("tp_src", Location.tunTpSrc, .decimal)
         put("tp_dst", Location.tunTpDst, .decimal)
-        let m = mask?.bits.tunFlags ?? 0xf
+        let m = (mask?.bits.tunFlags ?? 0xf) & (hasKey ? .max : ~TunnelFlag.key)
         if mask == nil {
             parts.append("flags(\(key.tunFlags == 0 ? "" : FlagNames.text(key.tunFlags, FlagNames.tunnel)))")
         } else if m != 0 {

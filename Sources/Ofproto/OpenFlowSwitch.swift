@@ -50,6 +50,13 @@ public final class OpenFlowSwitch {
     private var meterIDs: [UInt32: UInt32] = [:]
 
     // Settings.
+    /// What tun_metadata fields stand for.
+    public var tunnelOptions: TunnelOptionMap? {
+        didSet {
+            backer.dpif.tunnelOptions = tunnelOptions
+            backer.changed()
+        }
+    }
     public var fragmentHandling: FragmentHandling = .normal
     public var forwardsBPDU = false { didSet { if forwardsBPDU != oldValue { backer.changed() } } }
     public var inBand = false { didSet { if inBand != oldValue { backer.changed() } } }

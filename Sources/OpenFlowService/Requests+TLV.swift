@@ -72,7 +72,7 @@ extension OpenFlowConnection {
             try checkUnused()
             service.tlv.clear()
         }
-        owner.backer.changed()
+        owner.tunnelOptions = service.tlv.map
     }
 
     /// Options that flows match stay mapped.

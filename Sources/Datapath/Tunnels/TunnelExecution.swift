@@ -9,8 +9,9 @@ extension Packet {
     ///
     /// - Parameters:
     ///   - hash: of the packet's own addresses; it becomes the UDP source port (RFC 7348 section 5).
+    ///   - now: milliseconds, for ERSPAN's time stamps.
     ///   - sequence: the next number of the tunnel port, for GRE headers that have one.
-    mutating func push(_ tunnel: TunnelHeader, hash: UInt32, sequence: () -> UInt32) {
+    mutating func push(_ tunnel: TunnelHeader, hash: UInt32, now: Int64, sequence: () -> UInt32) {
         let header = tunnel.header
         guard header.count >= 34 else { return }
         insert(header.count, at: 0)
@@ -28,10 +29,11 @@ extension Packet {
         }
         if load8(isIPv6 ? 20 : 23) == IPProtocol.udp {
             let range: (low: UInt32, high: UInt32) = (32768, 61000)
-            store16(l4, UInt16(truncatingIfNeeded: range.low + UInt32(UInt64(hash) * UInt64(range.high - range.low) >> 32)))
+            store16(l4, UInt16(truncatingIfNeeded: range.low + UInt32((UInt64(hash) * UInt64(range.high - range.low)) >> 32)))
             store16(l4 + 4, UInt16(truncatingIfNeeded: length))
             if tunnel.type == "gtpu" { store16(l4 + 10, UInt16(truncatingIfNeeded: length - 16)) }
-            if load16(l4 + 6) != 0 {
+            // GTP-U always has one.
+            if load16(l4 + 6) != 0 || tunnel.type == "gtpu" {
                 store16(l4 + 6, 0)
                 var sum = UInt64(IPProtocol.udp) + UInt64(length)
                 sum = InternetChecksum.partial(slice(isIPv6 ? 22 : 26, isIPv6 ? 32 : 8), sum)
@@ -42,6 +44,10 @@ extension Packet {
         }
         let flags = load16(l4)
         var at = l4 + 4
+        if tunnel.type == "erspan", header.count >= l4 + 20, load16(l4 + 8) >> 12 == 2 {
+            // In units of 100 microseconds.
+            store32(l4 + 12, UInt32(truncatingIfNeeded: now &* 10))
+        }
         if flags & 0x8000 != 0 { at += 4 }
         if flags & 0x2000 != 0 { at += 4 }
         if flags & 0x1000 != 0, at + 4 <= header.count { store32(at, sequence()) }
@@ -53,9 +59,11 @@ extension Packet {
 
     /// Takes the outer headers off. Sets the tunnel's fields and the packet's type in `key`.
     ///
-    /// - Parameter kind: the tunnel's type, as its device has it.
+    /// - Parameters:
+    ///   - kind: the tunnel's type, as its device has it.
+    ///   - options: which Geneve options go into the key.
     /// - Returns: false when the packet is not what it should be.
-    mutating func popTunnel(_ kind: String, key: inout FlowKey) -> Bool {
+    mutating func popTunnel(_ kind: String, options: TunnelOptionMap?, key: inout FlowKey) -> Bool {
         guard let l3, let l4, l4 + 4 <= count else { return false }
         let version = load8(l3) >> 4
         guard version == 4 && l3 + 20 <= count || version == 6 && l3 + 40 <= count else { return false }
@@ -65,7 +73,6 @@ extension Packet {
             tunnel.tunDst = load32(l3 + 16)
             tunnel.tunTOS = load8(l3 + 1)
             tunnel.tunTTL = load8(l3 + 8)
-            if load16(l3 + 6) & 0x4000 != 0 { tunnel.tunFlags |= TunnelFlag.dontFragment }
         } else {
             tunnel[Location.tunIPv6Src] = load128(l3 + 8)
             tunnel[Location.tunIPv6Dst] = load128(l3 + 24)
@@ -85,7 +92,9 @@ extension Packet {
             }
             tunnel[Location.tunTpSrc] = UInt128(load16(l4))
             tunnel[Location.tunTpDst] = UInt128(load16(l4 + 2))
-            taken = kind == "vxlan" ? popVXLAN(l4 + 8, &tunnel) : kind == "geneve" ? popGeneve(l4 + 8, &tunnel) : popGTPU(l4 + 8, &tunnel)
+            taken =
+                kind == "vxlan"
+                ? popVXLAN(l4 + 8, &tunnel) : kind == "geneve" ? popGeneve(l4 + 8, options, &tunnel) : popGTPU(l4 + 8, &tunnel)
         case "gre", "erspan": taken = popGRE(l4, &tunnel)
         default: taken = nil
         }
@@ -99,7 +108,7 @@ extension Packet {
         return true
     }
 
-    /// RFC 7348, draft-ietf-nvo3-vxlan-gpe, draft-smith-vxlan-group-policy.
+    /// RFC 7348, draft-ietf-nvo3-vxlan-gpe.
     private func popVXLAN(_ at: Int, _ tunnel: inout FlowKey) -> (Int, UInt32)? {
         let flags = load32(at)
         guard flags & 0x0800_0000 != 0, load8(at + 7) == 0 else { return nil }
@@ -112,21 +121,33 @@ extension Packet {
             case 4: type = 1 << 16 | UInt32(EtherType.nsh)
             default: return nil
             }
-        } else if flags & 0x8000_0000 != 0 {
-            tunnel[Location.tunGBPID] = UInt128(flags & 0xffff)
-            tunnel[Location.tunGBPFlags] = UInt128(flags >> 16 & 0x48)
+        } else if flags != 0x0800_0000 {
+            // Group policies are not for the userspace datapath.
+            return nil
         }
         tunnel.tunID = UInt64(load32(at + 4) >> 8)
         tunnel.tunFlags |= TunnelFlag.key
         return (at + 8, type)
     }
 
-    /// RFC 8926. Options are passed over.
-    private func popGeneve(_ at: Int, _ tunnel: inout FlowKey) -> (Int, UInt32)? {
+    /// RFC 8926. Options without a place in the key are passed over.
+    private func popGeneve(_ at: Int, _ map: TunnelOptionMap?, _ tunnel: inout FlowKey) -> (Int, UInt32)? {
         guard load8(at) >> 6 == 0 else { return nil }
         let options = Int(load8(at) & 0x3f) * 4
         guard at + 8 + options <= count else { return nil }
         let proto = load16(at + 2)
+        var option = at + 8
+        while option < at + 8 + options {
+            guard option + 4 <= at + 8 + options else { return nil }
+            let size = Int(load8(option + 3) & 0x1f) * 4
+            guard option + 4 + size <= at + 8 + options else { return nil }
+            let type = load8(option + 2)
+            if let map, let entry = map.entry(optionClass: load16(option), optionType: type), entry.length == size {
+                map.set([UInt8](slice(option + 4, size)), entry, in: &tunnel)
+                map.setPresent(true, entry, in: &tunnel)
+            }
+            option += 4 + size
+        }
         if load8(at + 1) & 0x80 != 0 { tunnel.tunFlags |= TunnelFlag.oam }
         tunnel.tunID = UInt64(load32(at + 4) >> 8)
         tunnel.tunFlags |= TunnelFlag.key

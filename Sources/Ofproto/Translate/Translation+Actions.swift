@@ -270,8 +270,27 @@ extension Translation {
         }
     }
 
+    private func setTunnelOption(_ index: Int, _ set: SetFieldAction) {
+        guard let map = owner.tunnelOptions, let entry = map.entries[index] else { return }
+        let old = map.bytes(entry, in: flow)
+        func aligned(_ bytes: [UInt8]) -> [UInt8] {
+            (0..<entry.length).map { i in
+                let from = bytes.count - entry.length + i
+                return bytes.indices.contains(from) ? bytes[from] : 0
+            }
+        }
+        let value = aligned(set.wideValue)
+        let mask = set.wideMask.isEmpty ? [UInt8](repeating: 0xff, count: entry.length) : aligned(set.wideMask)
+        map.set(old.indices.map { old[$0] & ~mask[$0] | value[$0] & mask[$0] }, entry, in: &flow)
+        map.setPresent(true, entry, in: &flow)
+    }
+
     private func setField(_ set: SetFieldAction) {
         let field = set.field
+        if let index = field.tunnelOptionIndex {
+            setTunnelOption(index, set)
+            return
+        }
         if field == .vlanVID, flow.vlanTCI & 0x1000 == 0, !set.flowHasVLAN { return }
         guard field.prerequisitesHold(flow) || field == .vlanTCI else { return }
         consultProtocol(field)

@@ -115,6 +115,12 @@ public final class TunnelRouting {
         return old?.address != address || now - (old?.heard ?? now) >= aging
     }
 
+    /// Takes over a neighbour's address where the neighbour is known.
+    func refreshNeighbor(_ ip: IPAddress, _ address: UInt64, on bridge: String, now: Int64) {
+        let key = NeighborKey(bridge: bridge, ip: ip)
+        if neighbors[key] != nil { neighbors[key] = Neighbor(address: address, heard: now) }
+    }
+
     public func flushNeighbors(on bridge: String? = nil) {
         neighbors = bridge == nil ? [:] : neighbors.filter { $0.key.bridge != bridge }
     }

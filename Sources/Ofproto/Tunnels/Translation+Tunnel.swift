@@ -40,7 +40,7 @@ extension Translation {
             "tunneling from \(AddressText.mac(local.device.macAddress)) \(source.text) to \(AddressText.mac(neighbor)) \(next.text)")
         let encoding = TunnelEncoding(
             settings: settings, flow: flow, source: source, destination: target, sourceMAC: local.device.macAddress,
-            destinationMAC: neighbor)
+            destinationMAC: neighbor, options: owner.tunnelOptions)
         push(
             .tunnelPush(
                 TunnelHeader(
@@ -148,6 +148,11 @@ extension Translation {
         guard let found = listeners.table.lookup(flow, consulted: &wildcards) else {
             snoopNeighbor(local)
             return false
+        }
+        if sideEffects {
+            // Who sends it is there still.
+            let source = flow.ethType == EtherType.ipv6 ? IPAddress(ipv6: flow.ipv6Src) : IPAddress(flow.nwSrc)
+            owner.backer.routing.refreshNeighbor(source, flow.ethSrc, on: owner.name, now: owner.time.now)
         }
         commit()
         actions.append(.tunnelPop(UInt32(truncatingIfNeeded: found.cookie)))

@@ -1,5 +1,5 @@
 // The headers that tunnels put before a packet, with everything in them but lengths, checksums and what depends on the packet:
-// the datapath fills those in. VXLAN RFC 7348 (with GBP and GPE drafts), Geneve RFC 8926, GRE RFC 2784 and 2890, ERSPAN
+// the datapath fills those in. VXLAN RFC 7348 (and the GPE draft), Geneve RFC 8926, GRE RFC 2784 and 2890, ERSPAN
 // draft-foschiano-erspan, GTP-U 3GPP TS 29.281.
 
 import Dpif
@@ -15,6 +15,8 @@ struct TunnelEncoding {
     let destination: IPAddress
     let sourceMAC: UInt64
     let destinationMAC: UInt64
+    /// Which Geneve options the flow's fields stand for.
+    let options: TunnelOptionMap?
 
     /// Ethernet, IP and tunnel headers.
     var header: [UInt8] {
@@ -89,23 +91,31 @@ struct TunnelEncoding {
                 }
             w.u32(0x0c00_0000 | next)
         } else {
-            var flags: UInt32 = 0x0800_0000
-            let id = flow[Location.tunGBPID]
-            if settings.usesGBP, id != 0 {
-                flags |= 0x8000_0000 | UInt32(truncatingIfNeeded: flow[Location.tunGBPFlags] & 0x48) << 16
-                flags |= UInt32(truncatingIfNeeded: id)
-            }
-            w.u32(flags)
+            w.u32(0x0800_0000)
         }
         w.u32(key << 8)
     }
 
     private func geneve(_ w: inout WireWriter) {
         udp(&w)
-        w.u8(0)
-        w.u8(flow.tunFlags & TunnelFlag.oam != 0 ? 0x80 : 0)
+        var body = WireWriter()
+        var isCritical = false
+        if let options {
+            for entry in options.entries.values.sorted(by: { $0.index < $1.index }) where options.isPresent(entry, in: flow) {
+                body.u16(entry.optionClass)
+                body.u8(entry.optionType)
+                body.u8(UInt8(truncatingIfNeeded: entry.length / 4))
+                body.array(options.bytes(entry, in: flow))
+                isCritical = isCritical || entry.optionType & 0x80 != 0
+            }
+        }
+        // 6 bits count the options' words.
+        if body.count > 252 { body = WireWriter() }
+        w.u8(UInt8(truncatingIfNeeded: body.count / 4))
+        w.u8((flow.tunFlags & TunnelFlag.oam != 0 ? 0x80 : 0) | (isCritical && body.count > 0 ? 0x40 : 0))
         w.u16(flow.packetType == 0 ? EtherType.transparentEthernet : UInt16(truncatingIfNeeded: flow.packetType))
         w.u32(key << 8)
+        w.array(body.bytes)
     }
 
     private func gtpu(_ w: inout WireWriter) {

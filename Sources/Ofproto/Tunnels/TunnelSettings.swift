@@ -33,8 +33,7 @@ public struct TunnelSettings: Hashable, Sendable {
     public var checksum = false
     public var hasSequence = false
     public var layer = Layer.legacyL2
-    /// VXLAN extensions.
-    public var usesGBP = false
+    /// The VXLAN extension for other payloads than Ethernet.
     public var usesGPE = false
     public var erspanVersion: UInt8 = 1
     public var erspanIndex: UInt32 = 0
@@ -68,7 +67,6 @@ public struct TunnelSettings: Hashable, Sendable {
         checksum = options["csum"] == "true"
         hasSequence = options["seq"] == "true"
         let extensions = (options["exts"] ?? "").split(separator: ",")
-        usesGBP = extensions.contains("gbp")
         usesGPE = extensions.contains("gpe")
         layer = options["packet_type"].flatMap(Layer.init(rawValue:)) ?? (kind == .gtpu ? .legacyL3 : .legacyL2)
         erspanVersion = options["erspan_ver"].flatMap { UInt8($0) } ?? 1

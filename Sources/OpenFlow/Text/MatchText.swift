@@ -34,14 +34,11 @@ extension FlowMask {
         func ifSet(_ locations: FieldLocation...) { for l in locations where key[l] != 0 { m.setExact(l) } }
         ifSet(
             Location.skbPriority, Location.pktMark, Location.recircID, Location.dpHash, Location.ctState,
-            Location.ctZone, Location.ctMark, Location.ctLabel, Location.metadata, Location.conjID,
-            Location.tunSrc, Location.tunDst, Location.tunIPv6Src, Location.tunIPv6Dst,
-            Location.tunTOS, Location.tunTTL, Location.tunFlags, Location.tunGBPID, Location.tunGBPFlags,
-            Location.tunGTPUFlags, Location.tunGTPUMsgType, Location.tunERSPANVer, Location.tunERSPANDir,
-            Location.tunERSPANHwid, Location.tunERSPANIdx)
+            Location.ctZone, Location.ctMark, Location.ctLabel, Location.metadata, Location.conjID)
         // A tunnel's id counts only where the tunnel says that it has one.
         if !key.hasTunnel || key.tunFlags & TunnelFlag.key != 0 { ifSet(Location.tunID) }
         if key.hasTunnel {
+            ifSet(Location.tunERSPANDir, Location.tunERSPANHwid, Location.tunERSPANIdx)
             exact(
                 Location.tunSrc, Location.tunDst, Location.tunIPv6Src, Location.tunIPv6Dst, Location.tunGBPID,
                 Location.tunGBPFlags, Location.tunTOS, Location.tunTTL, Location.tunERSPANVer, Location.tunGTPUFlags,
