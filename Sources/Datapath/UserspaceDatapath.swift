@@ -242,7 +242,9 @@ open class UserspaceDatapath: Dpif {
             flow.stats.packets += 1
             flow.stats.bytes += UInt64(packet.count)
             flow.stats.used = time.now
-            flow.stats.tcpFlags |= key.tcpFlags
+            // The real daemon keeps the type of neighbour discovery options in the same place.
+            flow.stats.tcpFlags |=
+                key.nwProto == IPProtocol.icmpv6 ? UInt16(truncatingIfNeeded: key[Location.ndOptionsType]) : key.tcpFlags
             var metadata = metadata
             let actions = flow.actions
             run(actions, packet, key: &metadata, parsed: key, depth: depth)
@@ -259,7 +261,7 @@ open class UserspaceDatapath: Dpif {
             counters.missed -= 1
             counters.lost += 1
             drop(.upcallFailed)
-            return
+            return nil
         }
         if let install = verdict.install {
             let flow = DpFlow(ufid: install.ufid, key: key, mask: install.mask, actions: install.actions)

@@ -108,7 +108,7 @@ public struct ODPFormatter {
 
     /// nil when there is nothing to print.
     private func vlanText(_ tci: UInt16, _ mask: UInt16?) -> String? {
-        if let mask, mask & 0xefff == 0, !verbose { return nil }
+        if mask == 0, !verbose { return nil }
         var parts: [String] = []
         let m = mask ?? 0xffff
         if (m | tci) & 0xfff != 0 || verbose {

@@ -120,7 +120,7 @@ extension OpenFlowConnection {
         for entry in entries {
             let d = entry.description
             var stats = GroupStats(id: d.id)
-            stats.references = owner.referenceCount { $0.sends(toGroup: d.id) }
+            stats.references = owner.referenceCount { $0.references(toGroup: d.id) }
             let age = max(0, owner.time.now - entry.created)
             stats.durationSeconds = UInt32(truncatingIfNeeded: age / 1000)
             stats.durationNanoseconds = UInt32(truncatingIfNeeded: age % 1000 * 1_000_000)
@@ -196,7 +196,7 @@ extension OpenFlowConnection {
         for entry in entries {
             let id = entry.config.id
             var stats = MeterStats(id: id)
-            stats.flows = owner.referenceCount { $0.contains(.meter(id)) }
+            stats.flows = owner.referenceCount { $0.count { $0 == .meter(id) } }
             let age = max(0, owner.time.now - entry.created)
             stats.durationSeconds = UInt32(truncatingIfNeeded: age / 1000)
             stats.durationNanoseconds = UInt32(truncatingIfNeeded: age % 1000 * 1_000_000)
@@ -228,12 +228,12 @@ extension OpenFlowConnection {
 }
 
 extension [OFAction] {
-    fileprivate func sends(toGroup group: UInt32) -> Bool {
-        contains { action in
+    fileprivate func references(toGroup group: UInt32) -> Int {
+        reduce(0) { count, action in
             switch action {
-            case .group(let id): id == group
-            case .writeActions(let list), .clone(let list): list.sends(toGroup: group)
-            default: false
+            case .group(let id): count + (id == group ? 1 : 0)
+            case .writeActions(let list), .clone(let list): count + list.references(toGroup: group)
+            default: count
             }
         }
     }

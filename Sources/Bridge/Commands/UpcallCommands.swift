@@ -45,6 +45,7 @@ extension ControlCommands {
             return .ok("set flow_limit to \(n)")
         }
         server.register("revalidator/wait", "", 0, 0) { [fabric] _ in
+            guard fabric.backers.count == 1 else { return .error("can't wait on multiple udpifs.") }
             for backer in fabric.backers.values { backer.synchronise() }
             return .ok("")
         }

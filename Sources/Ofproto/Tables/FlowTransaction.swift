@@ -80,10 +80,12 @@ extension OpenFlowSwitch {
         }
     }
 
-    /// How many flows send to a group, or are metered by a meter.
-    public func referenceCount(where condition: ([OFAction]) -> Bool) -> UInt32 {
+    /// How often flows name a group or a meter.
+    public func referenceCount(_ references: ([OFAction]) -> Int) -> UInt32 {
         var count: UInt32 = 0
-        for table in tables.dropLast() where table.count > 0 { table.forEach { if condition($0.actions) { count += 1 } } }
+        for table in tables.dropLast() where table.count > 0 {
+            table.forEach { count &+= UInt32(truncatingIfNeeded: references($0.actions)) }
+        }
         return count
     }
 
