@@ -18,6 +18,7 @@ if [[ " $PARTS " == *" forwarding "* ]]; then
     # Debian's Python, which has Debian's matplotlib.
     /usr/bin/python3 Benchmarks/forward.py --vswitchd "${VSWITCHD:-.build/release/vswitchd}" --rounds "${ROUNDS:-3}" \
         --output docs/performance/forwarding.md --plot docs/performance/forwarding.png
+    /usr/bin/python3 Benchmarks/explosion.py --vswitchd "${VSWITCHD:-.build/release/vswitchd}" --output docs/performance/explosion.md
     echo "$pages" > /proc/sys/vm/nr_hugepages
 fi
 if [[ " $PARTS " == *" flows "* ]]; then
@@ -35,4 +36,5 @@ if [[ " $PARTS " == *" functions "* ]]; then
     } > docs/performance/functions.md.new
     mv docs/performance/functions.md.new docs/performance/functions.md
 fi
-cat docs/performance/flows.md docs/performance/forwarding.md docs/performance/functions.md > docs/performance.md
+cat docs/performance/flows.md docs/performance/forwarding.md docs/performance/explosion.md docs/performance/functions.md \
+    > docs/performance.md

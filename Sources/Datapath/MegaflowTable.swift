@@ -7,69 +7,80 @@ import Flow
 /// An installed megaflow.
 public final class Megaflow {
     public let ufid: UFID
-    public let key: FlowKey
-    public let mask: FlowMask
+    /// Shared by all flows of the mask.
+    fileprivate let miniMask: MiniMask
+    /// The masked words.
+    fileprivate let values: [UInt64]
+    private let miniKey: MiniKey
     public var actions: [DpAction]
     public var stats = DpFlowStats()
     fileprivate var nextWithSameHash: Megaflow?
 
-    init(_ flow: DpFlow) {
+    fileprivate init(_ flow: DpFlow, _ mask: MiniMask) {
         ufid = flow.ufid
-        mask = flow.mask
-        key = flow.key
+        miniMask = mask
+        values = mask.reduce(flow.key)
+        miniKey = MiniKey(flow.key)
         actions = flow.actions
         stats = flow.stats
     }
 
+    /// Of the packet that the flow was installed for.
+    public var key: FlowKey { miniKey.key }
+    public var mask: FlowMask { miniMask.mask }
     public var dpFlow: DpFlow { DpFlow(ufid: ufid, key: key, mask: mask, actions: actions, stats: stats) }
-}
-
-/// A mask without its empty words.
-struct SparseMask: Hashable {
-    let words: [(index: Int, bits: UInt64)]
-
-    init(_ mask: FlowMask) {
-        words = (0..<FlowKey.wordCount).compactMap {
-            mask.bits.words[$0] == 0 ? nil : ($0, mask.bits.words[$0])
-        }
-    }
-
-    static func == (a: SparseMask, b: SparseMask) -> Bool { a.words.elementsEqual(b.words, by: ==) }
-    func hash(into hasher: inout Hasher) {
-        for w in words {
-            hasher.combine(w.index)
-            hasher.combine(w.bits)
-        }
-    }
-
-    func hash(of key: borrowing FlowKey) -> UInt64 {
-        var h: UInt64 = 0x9e37_79b9_7f4a_7c15
-        for w in words {
-            h = (h ^ key.words[w.index] & w.bits) &* 0xff51_afd7_ed55_8ccd
-            h ^= h >> 32
-        }
-        return h
-    }
-
-    func equal(_ a: borrowing FlowKey, _ b: borrowing FlowKey) -> Bool {
-        for w in words where (a.words[w.index] ^ b.words[w.index]) & w.bits != 0 { return false }
-        return true
-    }
 }
 
 /// All megaflows of a datapath. Not thread-safe.
 public struct MegaflowTable {
     private final class Subtable {
-        let mask: SparseMask
-        var byHash: [UInt64: Megaflow] = [:]
-        var count = 0
-        init(_ mask: SparseMask) { self.mask = mask }
+        let mask: MiniMask
+        private(set) var byHash: [UInt64: Megaflow] = [:]
+        private(set) var count = 0
+
+        init(_ mask: MiniMask) { self.mask = mask }
+
+        private var all: Range<Int> { 0..<mask.words.count }
+
+        func flow(_ key: borrowing FlowKey) -> Megaflow? {
+            var candidate = byHash[mask.hash(of: key, words: all)]
+            while let flow = candidate {
+                if mask.matches(key, flow.values) { return flow }
+                candidate = flow.nextWithSameHash
+            }
+            return nil
+        }
+
+        func insert(_ flow: Megaflow) {
+            let hash = MiniMask.hash(of: flow.values, words: all)
+            flow.nextWithSameHash = byHash[hash]
+            byHash[hash] = flow
+            count += 1
+        }
+
+        func remove(_ flow: Megaflow) {
+            let hash = MiniMask.hash(of: flow.values, words: all)
+            var head: Megaflow?
+            var candidate = byHash[hash]
+            while let entry = candidate {
+                candidate = entry.nextWithSameHash
+                guard entry !== flow else { continue }
+                entry.nextWithSameHash = head
+                head = entry
+            }
+            flow.nextWithSameHash = nil
+            byHash[hash] = head
+            count -= 1
+        }
     }
 
     private var subtables: [Subtable] = []
-    private var bySparseMask: [SparseMask: Subtable] = [:]
+    private var byMask: [MiniMask: Subtable] = [:]
     private var byUFID: [UFID: Megaflow] = [:]
-    /// UFIDs in the order of installation; entries of removed flows are dropped when there are many.
+    /// How many masks a lookup tries. Traffic can make masks, and lookups cost as much as there are; what is beyond the limit is found
+    /// through translation, whose cost does not grow. Masks that hit rise.
+    public var lookupLimit = Int.max
+
     public init() {}
 
     public var count: Int { byUFID.count }
@@ -81,66 +92,39 @@ public struct MegaflowTable {
     public var all: [Megaflow] { Array(byUFID.values) }
 
     /// The flow that covers a packet.
-    public func lookup(_ key: borrowing FlowKey) -> Megaflow? {
-        for subtable in subtables {
-            var candidate = subtable.byHash[subtable.mask.hash(of: key)]
-            while let flow = candidate {
-                if subtable.mask.equal(flow.key, key) { return flow }
-                candidate = flow.nextWithSameHash
-            }
+    public mutating func lookup(_ key: borrowing FlowKey) -> Megaflow? {
+        for i in 0..<min(subtables.count, lookupLimit) {
+            guard let flow = subtables[i].flow(key) else { continue }
+            if i > 0, subtables.count > lookupLimit { subtables.swapAt(i, i / 2) }
+            return flow
         }
         return nil
     }
 
     /// The flow with exactly this key and mask.
-    public func flow(key: FlowKey, mask: FlowMask) -> Megaflow? {
-        guard let subtable = bySparseMask[SparseMask(mask)] else { return nil }
-        var candidate = subtable.byHash[subtable.mask.hash(of: key)]
-        while let flow = candidate {
-            if subtable.mask.equal(flow.key, key) { return flow }
-            candidate = flow.nextWithSameHash
-        }
-        return nil
-    }
+    public func flow(key: FlowKey, mask: FlowMask) -> Megaflow? { byMask[MiniMask(mask)]?.flow(key) }
 
     public mutating func insert(_ flow: DpFlow) {
-        let sparse = SparseMask(flow.mask)
+        let mask = MiniMask(flow.mask)
         let subtable: Subtable
-        if let found = bySparseMask[sparse] {
+        if let found = byMask[mask] {
             subtable = found
         } else {
-            subtable = Subtable(sparse)
-            bySparseMask[sparse] = subtable
+            subtable = Subtable(mask)
+            byMask[mask] = subtable
             subtables.append(subtable)
         }
-        let entry = Megaflow(flow)
-        let hash = sparse.hash(of: entry.key)
-        entry.nextWithSameHash = subtable.byHash[hash]
-        subtable.byHash[hash] = entry
-        subtable.count += 1
+        let entry = Megaflow(flow, subtable.mask)
+        subtable.insert(entry)
         byUFID[flow.ufid] = entry
     }
 
     public mutating func remove(_ ufid: UFID) -> Megaflow? {
         guard let flow = byUFID.removeValue(forKey: ufid) else { return nil }
-        let sparse = SparseMask(flow.mask)
-        guard let subtable = bySparseMask[sparse] else { return flow }
-        let hash = sparse.hash(of: flow.key)
-        var chain: [Megaflow] = []
-        var candidate = subtable.byHash[hash]
-        while let entry = candidate {
-            candidate = entry.nextWithSameHash
-            if entry !== flow { chain.append(entry) }
-        }
-        var head: Megaflow?
-        for entry in chain {
-            entry.nextWithSameHash = head
-            head = entry
-        }
-        subtable.byHash[hash] = head
-        subtable.count -= 1
+        guard let subtable = byMask[flow.miniMask] else { return flow }
+        subtable.remove(flow)
         if subtable.count == 0 {
-            bySparseMask[sparse] = nil
+            byMask[flow.miniMask] = nil
             subtables.removeAll { $0 === subtable }
         }
         return flow
@@ -148,7 +132,7 @@ public struct MegaflowTable {
 
     public mutating func removeAll() {
         subtables = []
-        bySparseMask = [:]
+        byMask = [:]
         byUFID = [:]
     }
 }

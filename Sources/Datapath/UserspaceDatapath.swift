@@ -51,7 +51,7 @@ open class UserspaceDatapath: Dpif {
     public var vlanLimit = 1 { didSet { capabilities.maxVLANHeaders = vlanLimit } }
     public var tunnelOptions: TunnelOptionMap?
     public weak var upcallHandler: (any UpcallHandler)?
-    public weak var accelerator: (any FlowAccelerator)?
+    public weak var accelerator: (any FlowAccelerator)? { didSet { table.lookupLimit = accelerator == nil ? .max : 64 } }
 
     private struct Port {
         let info: DpPort
@@ -171,8 +171,10 @@ open class UserspaceDatapath: Dpif {
         try check(put.flow)
         if let existing = table.flow(put.flow.ufid) ?? table.flow(key: put.flow.key, mask: put.flow.mask) {
             guard put.mode != .create else { throw DpifError(17, "flow \(put.flow.ufid)") }
-            existing.actions = put.flow.actions
-            accelerator?.changed(existing)
+            if existing.actions != put.flow.actions {
+                existing.actions = put.flow.actions
+                accelerator?.changed(existing)
+            }
             if put.zeroStats { existing.stats = DpFlowStats() }
             return
         }

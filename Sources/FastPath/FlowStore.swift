@@ -47,7 +47,10 @@ public struct FlowStore: ~Copyable {
     private var freeSubtable: UInt32 = 0
     /// Number 0 is none.
     private var usedSubtables = 1
-    private static let subtableCapacity = 1 << 16
+    /// Masks beyond this have no subtable: their flows are found through the cache alone, once the main thread hints at them.
+    private static let subtableCapacity = 1 << 12
+    /// Flows without a subtable.
+    private var unlinkedCount = 0
     private let seeds: HeaderBytes
     /// The same, where they can be loaded one by one.
     private let seedWords: UnsafeMutablePointer<HeaderBytes>
@@ -228,7 +231,11 @@ public struct FlowStore: ~Copyable {
         let e = entries + Int(index)
         e.initialize(to: flow)
         makeRelevant(flow.mask, flow.shape, flow.isPrefixOnly)
-        guard let number = subtable(for: flow) else { return }
+        guard let number = subtable(for: flow) else {
+            e.pointee.subtable = 0
+            unlinkedCount += 1
+            return
+        }
         let t = subtables + Int(number)
         if t.pointee.count > 1 << t.pointee.headBits { grow(t) }
         link(e, index, t)
@@ -248,7 +255,7 @@ public struct FlowStore: ~Copyable {
         let e = entries + Int(index)
         // Shapes that bytes alone decide have the same relevant bits or more.
         remember(index, hash(bytes & relevant[Int(e.pointee.shape)], e.pointee.inPort))
-        subtables[Int(e.pointee.subtable)].hits &+= 1
+        if e.pointee.subtable != 0 { subtables[Int(e.pointee.subtable)].hits &+= 1 }
     }
 
     private func head(_ e: UnsafeMutablePointer<FlowEntry>, _ t: UnsafeMutablePointer<Subtable>) -> UnsafeMutablePointer<UInt32> {
@@ -317,12 +324,16 @@ public struct FlowStore: ~Copyable {
     mutating func remove(_ index: UInt32) -> UnsafeMutablePointer<FlowProgram>? {
         guard index > 0, index < Self.capacity, entries[Int(index)].kind != .free else { return nil }
         let e = entries + Int(index)
-        let t = subtables + Int(e.pointee.subtable)
-        var slot = head(e, t)
-        while slot.pointee != index, slot.pointee != 0 { slot = next(of: slot.pointee) }
-        if slot.pointee == index { slot.pointee = e.pointee.next }
-        t.pointee.count -= 1
-        if t.pointee.count == 0 { removeSubtable(e.pointee.subtable) }
+        if e.pointee.subtable == 0 {
+            unlinkedCount -= 1
+        } else {
+            let t = subtables + Int(e.pointee.subtable)
+            var slot = head(e, t)
+            while slot.pointee != index, slot.pointee != 0 { slot = next(of: slot.pointee) }
+            if slot.pointee == index { slot.pointee = e.pointee.next }
+            t.pointee.count -= 1
+            if t.pointee.count == 0 { removeSubtable(e.pointee.subtable) }
+        }
         e.pointee.kind = .free
         // Covers nothing from now on.
         e.pointee.inPort = .max
@@ -365,7 +376,7 @@ public struct FlowStore: ~Copyable {
             }
             i -= 1
         }
-        for s in 0..<HeaderShape.count { relevant[s] = HeaderBytes() }
+        if unlinkedCount == 0 { for s in 0..<HeaderShape.count { relevant[s] = HeaderBytes() } }
         for i in 0..<subtableCount {
             let t = subtables + Int(order[i])
             t.pointee.hits /= 2

@@ -80,3 +80,35 @@ public final class MiniMask: Hashable, Sendable {
         for i in range { mask.bits.words[words[i].index] |= words[i].bits }
     }
 }
+
+/// A key without its empty words: what is kept of a key that is rarely looked at whole.
+public struct MiniKey: Hashable, Sendable {
+    /// Bit n is set when word n is not 0.
+    private let map: UInt128
+    private let words: [UInt64]
+
+    public init(_ key: borrowing FlowKey) {
+        var map: UInt128 = 0
+        var count = 0
+        for i in 0..<FlowKey.wordCount where key.words[i] != 0 {
+            map |= 1 << UInt128(i)
+            count += 1
+        }
+        var words: [UInt64] = []
+        words.reserveCapacity(count)
+        for i in 0..<FlowKey.wordCount where key.words[i] != 0 { words.append(key.words[i]) }
+        self.map = map
+        self.words = words
+    }
+
+    /// The key.
+    public var key: FlowKey {
+        var key = FlowKey()
+        var left = map
+        for word in words {
+            key.words[left.trailingZeroBitCount] = word
+            left &= left &- 1
+        }
+        return key
+    }
+}

@@ -55,7 +55,7 @@ import Testing
             "--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true", "other_config:pmd-cpu-mask=0x1",
             "other_config:dpdk-extra=--no-huge --no-pci --no-telemetry -m 512")
         try daemon.startDaemon()
-        #expect(try daemon.vsctl("get", "Open_vSwitch", ".", "dpdk_initialized") == "true")
+        try daemon.wait("DPDK") { (try? daemon.vsctl("get", "Open_vSwitch", ".", "dpdk_initialized")) == "true" }
         #expect(try daemon.vsctl("get", "Open_vSwitch", ".", "dpdk_version").contains("DPDK"))
         #expect(try daemon.vsctl("get", "Open_vSwitch", ".", "iface_types").contains("dpdk"))
 

@@ -57,4 +57,32 @@ extension HeaderBytes {
         for i in 0..<200 { _ = store.remove(UInt32(i + 1)) }
         #expect(store.subtableCount == 0)
     }
+
+    /// More masks than there are subtables: nothing is lost, and what was hinted at is found.
+    @Test func masksWithoutEnd() throws {
+        var store = FlowStore()
+        let count: UInt32 = 6000
+        func packet(_ i: UInt32) -> [UInt8] { udp(source: 0x0a00_0000 + i, destination: 0x0a80_0001) }
+        for i in 1...count {
+            var mask = FlowMask()
+            mask.setExact(Location.ethType)
+            mask.setExact(Location.nwSrc)
+            // Another mask for each.
+            mask.bits[Location.ethDst] = UInt128(i)
+            let match = try #require(HeaderMatch(key: key(packet(i)), mask: mask, shape: .ipv4Transport))
+            var flow = FlowEntry(match, inPort: 1)
+            flow.kind = .drop
+            store.insert(flow, at: i)
+        }
+        #expect(store.subtableCount < count)
+        for i in [1, 70, count] {
+            let bytes = HeaderBytes(packet(i))
+            store.hint(i, bytes)
+            let hash = store.hash(bytes & store.relevant[Int(HeaderShape.ipv4Transport.rawValue)], 1)
+            #expect(store.find(bytes, hash, 1, 60, .ipv4Transport) == i)
+        }
+        store.maintain()
+        for i in 1...count { _ = store.remove(i) }
+        #expect(store.subtableCount == 0)
+    }
 }

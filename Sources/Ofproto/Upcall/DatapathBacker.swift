@@ -13,8 +13,10 @@ import Vlog
 /// What the switch knows of a flow that it installed.
 final class InstalledFlow {
     let ufid: UFID
-    let key: FlowKey
-    let mask: FlowMask
+    private let miniKey: MiniKey
+    private let miniMask: MiniMask
+    var key: FlowKey { miniKey.key }
+    var mask: FlowMask { miniMask.mask }
     var actions: [DpAction]
     var targets: [TranslationTarget]
     var recirculationIDs: [UInt32]
@@ -26,8 +28,8 @@ final class InstalledFlow {
 
     init(_ flow: DpFlow, _ translation: Translation, now: Int64, generation: UInt64) {
         ufid = flow.ufid
-        key = flow.key
-        mask = flow.mask
+        miniKey = MiniKey(flow.key)
+        miniMask = MiniMask(flow.mask)
         actions = flow.actions
         targets = translation.targets
         recirculationIDs = translation.recirculationIDs
@@ -181,8 +183,10 @@ public final class DatapathBacker: UpcallHandler {
         if mask.bits.vlanTCI == 0, capabilities.maxVLANHeaders > 0 { mask.bits.vlanTCI = 0x1fff }
         let ufid = UFID(key: key, mask: mask)
         let flow = DpFlow(ufid: ufid, key: key, mask: mask, actions: installed)
-        forget(ufid)
         let entry = InstalledFlow(flow, translation, now: time.now, generation: generation)
+        // The datapath may have the flow and not have found it; then its counts go on.
+        if let old = flows[ufid], dpif.flowStats(ufid) != nil { entry.credited = old.credited }
+        forget(ufid)
         recirculation.retain(entry.recirculationIDs)
         flows[ufid] = entry
         maxFlowCount = max(maxFlowCount, flows.count)

