@@ -300,21 +300,22 @@ open class UserspaceDatapath: Dpif {
     private func runAll(
         _ actions: ArraySlice<DpAction>, _ packet: inout Packet, key: inout FlowKey, parsed: FlowKey, depth: Int
     ) -> Bool {
-        var truncateTo: UInt32?
+        // How many bytes the next output does without.
+        var cut = 0
         for (i, action) in zip(actions.indices, actions) {
             switch action {
             case .output(let port):
                 var copy = packet.clone()
-                if let limit = truncateTo {
-                    copy.truncate(to: Int(limit))
-                    truncateTo = nil
+                if cut > 0 {
+                    copy.truncate(to: copy.count - cut)
+                    cut = 0
                 }
                 transmit(copy, to: port)
             case .userspace(let action):
-                if let limit = truncateTo {
+                if cut > 0 {
                     var copy = packet.clone()
-                    copy.truncate(to: Int(limit))
-                    truncateTo = nil
+                    copy.truncate(to: copy.count - cut)
+                    cut = 0
                     upcall(action, copy, key: &key, depth: depth)
                 } else {
                     upcall(action, packet.clone(), key: &key, depth: depth)
@@ -367,7 +368,7 @@ open class UserspaceDatapath: Dpif {
                 var copy = packet.clone()
                 var copyKey = key
                 runAll(list[...], &copy, key: &copyKey, parsed: parsed, depth: depth)
-            case .truncate(let limit): truncateTo = limit
+            case .truncate(let limit): cut = max(0, packet.count - Int(limit))
             case .meter(let id):
                 guard meterTable.admits(id, bytes: packet.count) else {
                     drop(.meter)

@@ -20,37 +20,50 @@ struct LearnedFlows: Hashable {
 }
 
 extension OpenFlowSwitch {
-    /// Adds, refreshes or replaces the flow that a learn action made.
-    /// - Returns: false when the action's limit forbids another flow.
-    func learn(_ learn: LearnAction, match: Match, actions: [OFAction]) -> Bool {
-        guard learn.table < 254 else { return true }
+    /// What became of a learn action.
+    enum Learned {
+        case added(Rule)
+        /// The flow is there already: `relearn` refreshes it.
+        case known
+        /// The action's limit forbids another flow.
+        case refused
+        case failed
+    }
+
+    /// Adds the flow that a learn action made.
+    func learn(_ learn: LearnAction, match: Match, actions: [OFAction]) -> Learned {
+        guard learn.table < 254 else { return .failed }
         var match = match
         match.setDefaultPacketType()
         let table = tables[Int(learn.table)]
-        if let rule = table.find(match, priority: Int(learn.priority)) {
-            guard !rule.isHidden else { return true }
-            rule.modified = time.now
-            guard rule.actions != actions else { return true }
-            let old = rule.actions
-            setActions(actions, of: rule)
-            backer.changed()
-            eventReceiver?(.flowModified(rule, oldActions: old))
-            return true
-        }
+        if table.find(match, priority: Int(learn.priority)) != nil { return .known }
         if learn.limit > 0 {
             var count = 0
             table.forEach(within: Match(), cookie: learn.cookie, cookieMask: .max) { _ in count += 1 }
-            guard count < learn.limit else { return false }
+            guard count < learn.limit else { return .refused }
         }
         var flags: RuleFlags = []
         if learn.flags.contains(.sendFlowRemoved) { flags.insert(.sendFlowRemoved) }
-        guard (try? makeRoom(in: table)) != nil else { return true }
-        install(
-            Rule(
-                tableID: learn.table, match: match, priority: Int(learn.priority), cookie: learn.cookie,
-                idleTimeout: learn.idleTimeout, hardTimeout: learn.hardTimeout, flags: flags, actions: actions,
-                now: time.now))
-        return true
+        guard (try? makeRoom(in: table)) != nil else { return .failed }
+        let rule = Rule(
+            tableID: learn.table, match: match, priority: Int(learn.priority), cookie: learn.cookie,
+            idleTimeout: learn.idleTimeout, hardTimeout: learn.hardTimeout, flags: flags, actions: actions, now: time.now)
+        install(rule)
+        return .added(rule)
+    }
+
+    /// Refreshes a flow that was learned before, and replaces its actions.
+    func relearn(_ learn: LearnAction, match: Match, actions: [OFAction]) {
+        guard learn.table < 254 else { return }
+        var match = match
+        match.setDefaultPacketType()
+        guard let rule = tables[Int(learn.table)].find(match, priority: Int(learn.priority)), !rule.isHidden else { return }
+        rule.modified = time.now
+        guard rule.actions != actions else { return }
+        let old = rule.actions
+        setActions(actions, of: rule)
+        backer.changed()
+        eventReceiver?(.flowModified(rule, oldActions: old))
     }
 
     /// Counts the learn actions of a flow that comes.

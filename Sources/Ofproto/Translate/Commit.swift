@@ -129,7 +129,7 @@ extension Translation {
                     wildcards.bits.tpDst |= 0xff
                 }
             }
-        case EtherType.arp, EtherType.rarp:
+        case EtherType.arp:
             if commitSet(
                 .arp, [Location.nwSrc, Location.nwDst, Location.nwProto, Location.arpSHA, Location.arpTHA])
             {

@@ -265,7 +265,7 @@ extension Translation {
     private func consultProtocol(_ field: FieldID) {
         guard let location = field.location, FlowStage.l3.words.contains(location.word) || FlowStage.l4.words.contains(location.word)
         else { return }
-        if flow.isIP || flow.ethType == EtherType.arp || flow.ethType == EtherType.rarp {
+        if flow.isIP || flow.ethType == EtherType.arp {
             wildcards.setExact(Location.nwProto)
         }
     }
@@ -490,10 +490,18 @@ extension Translation {
         flow.skbPriority = saved
     }
 
+    /// What is done to the datapath's packet cannot be undone for what follows.
+    private static func isIrreversible(_ action: OFAction) -> Bool {
+        switch action {
+        case .ct, .meter, .nat, .outputTruncated, .encap, .decap, .decNSHTTL: true
+        default: false
+        }
+    }
+
     private func executeClone(_ list: [OFAction]) {
         // What is done to the copy shows neither here nor in the datapath's packet.
         let saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit)
-        let needsClone = list.contains { if case .ct = $0 { true } else { false } }
+        let needsClone = !isLastAction && list.contains(where: Self.isIrreversible)
         if needsClone, capabilities.clone {
             commit()
             let outer = actions
@@ -514,7 +522,6 @@ extension Translation {
     /// The datapath decides by the packet's length which of two translations of the rest of the list applies.
     private func branch(on size: UInt16, _ destination: Subfield, _ rest: ArraySlice<OFAction>) {
         destination.match(in: &wildcards)
-        guard !rest.isEmpty else { return }
         commit()
         let before = actions
         let saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace)

@@ -5,6 +5,24 @@ import Flow
 import OpenFlow
 
 extension Translation {
+    /// Gives flows that were learned again their new actions.
+    func finishLearning() {
+        let list = pendingLearning
+        pendingLearning = []
+        for (target, learn, match, actions) in list { target.relearn(learn, match: match, actions: actions) }
+    }
+
+    /// Looks a table up as it was when the translation began: a packet does not see what it teaches.
+    func lookupBeforeLearning(_ table: FlowTable, _ key: FlowKey) -> Rule? {
+        guard let found = table.lookup(key, consulted: &wildcards) else { return nil }
+        guard !learnedRules.isEmpty, learnedRules.contains(where: { $0 === found }) else { return found }
+        let hidden = learnedRules.filter { $0.tableID == table.id && $0.isInstalled }
+        for rule in hidden { table.remove(rule) }
+        let before = table.lookup(key, consulted: &wildcards)
+        for rule in hidden { table.insert(rule) }
+        return before
+    }
+
     func executeLearn(_ learn: LearnAction) {
         var match = Match()
         var actions: [OFAction] = []
@@ -39,7 +57,13 @@ extension Translation {
             return
         }
         if trace != nil { report(.detail, describe(learn, match, actions)) }
-        let learned = owner.learn(learn, match: match, actions: actions)
+        var learned = true
+        switch owner.learn(learn, match: match, actions: actions) {
+        case .added(let rule): learnedRules.append(rule)
+        case .known: pendingLearning.append((owner, learn, match, actions))
+        case .refused: learned = false
+        case .failed: break
+        }
         if let result = learn.result { store(result, learned ? 1 : 0) }
         if !learned { report(.detail, "Limit exceeded, learn failed") }
     }

@@ -49,10 +49,13 @@ extension Translation {
                 report(.warning, "skipping output to input port")
                 return
             }
-            truncation = max(maxLength, 14)
             if !capabilities.truncate { slowPath.insert(.action) }
+            // The cut is measured before what the packet still becomes is done to it.
+            let limit = DpAction.truncate(max(maxLength, 14))
+            actions.append(limit)
+            let count = actions.count
             composeOutput(target)
-            truncation = nil
+            if actions.count == count { actions.removeLast() }
         }
     }
 

@@ -27,7 +27,7 @@ extension Translation {
         while next < 255 {
             table = UInt8(next)
             let flowTable = owner.tables[next]
-            let rule = flowTable.lookup(key, consulted: &wildcards)
+            let rule = lookupBeforeLearning(flowTable, key)
             targets.append(.table(flowTable, matched: rule != nil))
             if packet != nil { flowTable.count(matched: rule != nil) }
             if let rule { return rule }
@@ -202,6 +202,7 @@ extension Translation {
         if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
         if isFreezing { finishFreezing() }
         if error != nil { actions = [] }
+        finishLearning()
         finishWildcards()
     }
 

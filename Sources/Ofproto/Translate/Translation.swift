@@ -99,6 +99,10 @@ final class Translation {
     var targets: [TranslationTarget] = []
     /// Reasons not to install a megaflow.
     var avoidCaching = false
+    /// Flows that this packet taught.
+    var learnedRules: [Rule] = []
+    /// Flows that are to be refreshed when the translation is done.
+    var pendingLearning: [(target: OpenFlowSwitch, learn: LearnAction, match: Match, actions: [OFAction])] = []
 
     // Where the walk is.
     var table: UInt8 = 0
@@ -140,10 +144,11 @@ final class Translation {
     var followUps: [FollowUp] = []
     /// Mirrors that have had their copy.
     var usedMirrors: Set<ObjectIdentifier> = []
-    /// What a `trunc` before the next output limits it to.
-    var truncation: UInt32?
     /// Where an IGMP or MLD message came from that is to be learned from.
     var snooped: (owner: OpenFlowSwitch, bundle: PortBundle, vlan: UInt16)?
+
+    /// What a mirror limits the next output to.
+    var truncation: UInt32?
 
     // What it is for.
     /// Learning and packet-ins take place.
@@ -290,6 +295,7 @@ final class Translation {
     }
 
     private func finish() {
+        finishLearning()
         if error != nil {
             actions = []
         } else if firstOwner.inBand, mustOutputToLocal, !actions.contains(.output(firstOwner.localDatapathPort)) {
