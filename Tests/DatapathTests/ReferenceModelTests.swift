@@ -24,13 +24,14 @@ private enum Model {
     static func run(_ actions: [DpAction], _ input: [UInt8]) -> [(port: UInt32, bytes: [UInt8])] {
         var bytes = input
         var out: [(UInt32, [UInt8])] = []
-        var limit: Int?
+        // What a truncation cuts is measured where it stands, and cut at the next output.
+        var cut = 0
         for action in actions {
             switch action {
             case .output(let port):
-                out.append((port, limit.map { Array(bytes.prefix($0)) } ?? bytes))
-                limit = nil
-            case .truncate(let n): limit = Int(n)
+                out.append((port, Array(bytes.prefix(max(0, bytes.count - cut)))))
+                cut = 0
+            case .truncate(let n): cut = max(0, bytes.count - Int(n))
             case .pushVLAN(let tpid, let tci):
                 guard bytes.count >= 14 else { continue }
                 bytes.insert(contentsOf: [UInt8(tpid >> 8), UInt8(tpid & 255), UInt8(tci >> 8), UInt8(tci & 255)], at: 12)
