@@ -46,7 +46,7 @@ let package = Package(
         .target(name: "CLinux"),
         .systemLibrary(name: "CMnl", pkgConfig: "libmnl"),
         .systemLibrary(name: "CNuma", pkgConfig: "numa"),
-        module("Vlog"),
+        module("Vlog", [.product(name: "NIOConcurrencyHelpers", package: "swift-nio")]),
         module("Packet"),
         module("Flow", ["Packet"]),
         module("Classifier", ["Flow", .product(name: "HashTreeCollections", package: "swift-collections")]),
@@ -58,7 +58,13 @@ let package = Package(
             name: "CDPDK", cSettings: [.unsafeFlags(dpdkFlags)],
             linkerSettings: ["rte_ethdev", "rte_mbuf", "rte_mempool", "rte_ring", "rte_eal"].map { .linkedLibrary($0) }),
         module("FastPath", ["CDPDK", "Dpif"], hot),
-        module("DpifNetdev", ["Vlog", "Dpif", "Datapath", "Netdev", "FastPath", "CDPDK", "CNuma"], usesDPDK),
+        module(
+            "DpifNetdev",
+            [
+                "Vlog", "Dpif", "Datapath", "Netdev", "FastPath", "CDPDK", "CNuma",
+                .product(name: "NIOConcurrencyHelpers", package: "swift-nio"),
+            ],
+            usesDPDK),
         module("DpifDummy", ["Vlog", "Dpif", "Datapath", "Netdev"]),
         module("OpenFlow", ["Flow"]),
         module("Ofproto", ["Vlog", "Dpif", "Classifier", "OpenFlow"]),

@@ -60,7 +60,8 @@ final class PollModeThreads: FlowAccelerator {
     private var copies: [UFID: [Copy]] = [:]
     private var freeTransmitIndices: [UInt32] = Array((0..<256).reversed())
     private var turn = 0
-    private var countedBefore = ThreadCounters()
+    /// By threads that have ended.
+    private var countedBefore: (hits: UInt64, lost: UInt64) = (0, 0)
     /// The processors to poll on.
     private var cores: [Int] = [0]
     private var vlanLimit = 1
@@ -188,7 +189,7 @@ final class PollModeThreads: FlowAccelerator {
         let known = copies[flow.ufid] ?? []
         if let copy = known.first(where: { $0.worker === worker && ($0.shape == shape || $0.isPrefixOnly) }) {
             // Only the limit on subtables keeps a thread from finding what it has; otherwise the packet came before the flow.
-            guard bytes.count >= 64, worker.thread.counters.subtables > UInt64(FlowStore.subtableLimit) else { return }
+            guard bytes.count >= 64, worker.thread.counter(.subtables) > UInt64(FlowStore.subtableLimit) else { return }
             worker.thread.hint(copy.index, start.loadUnaligned(as: HeaderBytes.self))
             return
         }
@@ -213,8 +214,8 @@ final class PollModeThreads: FlowAccelerator {
 
     // MARK: Flows
 
-    var hits: UInt64 { countedBefore.hits &+ workers.reduce(0) { $0 &+ $1.thread.counters.hits } }
-    var lost: UInt64 { countedBefore.lost &+ workers.reduce(0) { $0 &+ $1.thread.counters.lost } }
+    var hits: UInt64 { countedBefore.hits &+ workers.reduce(0) { $0 &+ $1.thread.counter(.hits) } }
+    var lost: UInt64 { countedBefore.lost &+ workers.reduce(0) { $0 &+ $1.thread.counter(.lost) } }
 
     private func remember() {
         countedBefore.hits = hits

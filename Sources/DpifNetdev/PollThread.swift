@@ -4,8 +4,8 @@
 import CLinux
 import Dpif
 import Glibc
+import NIOConcurrencyHelpers
 import Netdev
-import Synchronization
 import Vlog
 
 /// Packets read and not yet processed. Safe on any thread.
@@ -19,13 +19,13 @@ final class PacketQueue: Sendable {
         var waiting: [UInt32: Int] = [:]
         var dropped: UInt64 = 0
     }
-    private let state = Mutex(State())
+    private let state = NIOLockedValueBox(State())
     /// The most packets of one port that wait.
     private static let limit = 1024
 
     /// Returns true when the queue was empty: somebody has to be woken.
     func append(_ port: UInt32, _ bytes: [UInt8]) -> Bool {
-        state.withLock { s in
+        state.withLockedValue { s in
             guard s.waiting[port, default: 0] < Self.limit else {
                 s.dropped += 1
                 return false
@@ -38,7 +38,7 @@ final class PacketQueue: Sendable {
 
     /// Takes all that waits.
     func drain() -> [Item] {
-        state.withLock { s in
+        state.withLockedValue { s in
             let items = s.items
             s.items = []
             s.waiting = [:]
@@ -46,17 +46,17 @@ final class PacketQueue: Sendable {
         }
     }
 
-    var dropped: UInt64 { state.withLock { $0.dropped } }
+    var dropped: UInt64 { state.withLockedValue { $0.dropped } }
 }
 
 /// One thread that reads packet sources.
 final class PollThread: Sendable {
     private let epoll: Int32
     private let stopEvent: Int32
-    private let sources = Mutex<[UInt32: PacketSource]>([:])
+    private let sources = NIOLockedValueBox<[UInt32: PacketSource]>([:])
     private let queue: PacketQueue
     private let wake: @Sendable () -> Void
-    private let isDone = Mutex(false)
+    private let isDone = NIOLockedValueBox(false)
 
     /// - Parameter wake: called when the queue was empty and is not any more.
     init(queue: PacketQueue, wake: @escaping @Sendable () -> Void) throws(DpifError) {
@@ -102,20 +102,20 @@ final class PollThread: Sendable {
     }
 
     func add(_ port: UInt32, _ source: PacketSource) {
-        sources.withLock { $0[port] = source }
+        sources.withLockedValue { $0[port] = source }
         watch(source.fileDescriptor, tag: UInt64(port))
     }
 
     /// Returns when the thread reads this port no more.
     func remove(_ port: UInt32) {
-        sources.withLock { sources in
+        sources.withLockedValue { sources in
             guard let source = sources.removeValue(forKey: port) else { return }
             epoll_ctl(epoll, EPOLL_CTL_DEL, source.fileDescriptor, nil)
         }
     }
 
     func stop() {
-        isDone.withLock { $0 = true }
+        isDone.withLockedValue { $0 = true }
         var one: UInt64 = 1
         _ = write(stopEvent, &one, 8)
     }
@@ -124,7 +124,7 @@ final class PollThread: Sendable {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: maxPacketSize, alignment: 64)
         defer { buffer.deallocate() }
         var events = [epoll_event](repeating: epoll_event(), count: 64)
-        while !isDone.withLock({ $0 }) {
+        while !isDone.withLockedValue({ $0 }) {
             let n = epoll_wait(epoll, &events, 64, -1)
             guard n > 0 else { continue }
             for event in events[0..<Int(n)] where event.data.u64 != .max {
@@ -136,7 +136,7 @@ final class PollThread: Sendable {
     /// Reads a burst of one port. The lock keeps the port's descriptor open meanwhile.
     private func read(_ port: UInt32, _ buffer: UnsafeMutableRawBufferPointer) {
         var mustWake = false
-        sources.withLock { sources in
+        sources.withLockedValue { sources in
             guard let source = sources[port] else { return }
             for _ in 0..<32 {
                 guard let size = source.read(buffer) else { break }

@@ -15,14 +15,11 @@ public struct FlowEntry {
     var kind = Kind.free
     /// Whether packets may be TCP, and their flags are gathered.
     var countsFlags = false
-    var tcpFlags: UInt16 = 0
     /// The port for `.output`, as an index of the thread's transmit queues.
     var output: UInt32 = 0
     var program: UnsafeMutablePointer<FlowProgram>?
-    public internal(set) var packets: UInt64 = 0
-    public internal(set) var byteCount: UInt64 = 0
-    /// When the last packet came, in cycles.
-    public internal(set) var used: UInt64 = 0
+    /// Counters that the main thread reads, by `FlowCounter`.
+    var counters: InlineArray<4, UInt64> = [0, 0, 0, 0]
     /// The next flow of the same subtable and hash; 0 ends the chain, since index 0 is no flow.
     var next: UInt32 = 0
     var subtable: UInt32 = 0
@@ -52,4 +49,13 @@ public struct FlowEntry {
     }
 
     public static let size = MemoryLayout<FlowEntry>.stride
+}
+
+/// What is counted of a flow: numbers that its thread alone writes, with atomic stores, and others read.
+enum FlowCounter {
+    static let packets = 0
+    static let bytes = 1
+    /// When the last packet came, in cycles.
+    static let used = 2
+    static let tcpFlags = 3
 }

@@ -34,7 +34,8 @@ public struct FlowStore: ~Copyable {
 
     let entries: UnsafeMutablePointer<FlowEntry>
     private let cache: UnsafeMutablePointer<UInt32>
-    /// Where the chain goes on in an entry.
+    /// Where an entry has its counters, and where the chain goes on.
+    private let countersOffset = MemoryLayout<FlowEntry>.offset(of: \.counters) ?? 0
     private let nextOffset = MemoryLayout<FlowEntry>.offset(of: \.next) ?? 0
     /// For each shape, the bits that flows look at.
     let relevant: UnsafeMutablePointer<HeaderBytes>
@@ -105,6 +106,12 @@ public struct FlowStore: ~Copyable {
         guard let p, p != MAP_FAILED else { fatalError("no address space for \(size) bytes of flow table") }
         madvise(p, size, 14)  // MADV_HUGEPAGE
         return p
+    }
+
+    /// A flow's counters, by `FlowCounter`.
+    @inline(__always)
+    func counters(_ e: UnsafeMutablePointer<FlowEntry>) -> UnsafeMutablePointer<UInt64> {
+        (UnsafeMutableRawPointer(e) + countersOffset).assumingMemoryBound(to: UInt64.self)
     }
 
     // MARK: Hashing

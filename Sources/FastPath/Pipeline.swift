@@ -45,21 +45,12 @@ struct TransmitQueue {
     var packets: InlineArray<64, Mbuf?> = InlineArray(repeating: nil)
 }
 
-/// Counters of a thread, which the main thread reads.
-public struct ThreadCounters {
-    public var hits: UInt64 = 0
-    public var handedOver: UInt64 = 0
+/// What a thread counts: numbers that it alone writes, with atomic stores, and the main thread reads.
+public enum ThreadCounter: Int, CaseIterable, Sendable {
+    case hits, handedOver
     /// Packets that the main thread had no room for.
-    public var lost: UInt64 = 0
-    public var transmitDrops: UInt64 = 0
-    public var noCopy: UInt64 = 0
-    public var cacheMisses: UInt64 = 0
-    public var busyCycles: UInt64 = 0
-    public var idleCycles: UInt64 = 0
-    public var batches: UInt64 = 0
-    public var iterations: UInt64 = 0
-    public var subtables: UInt64 = 0
-    public init() {}
+    case lost
+    case transmitDrops, noCopy, cacheMisses, busyCycles, idleCycles, batches, iterations, subtables
 }
 
 /// All that a polling thread works on. It owns this memory.
@@ -83,14 +74,14 @@ struct Pipeline: ~Copyable {
     private let over: UnsafeMutablePointer<Mbuf?>
     /// Where the packets lie in a transmit queue.
     private let packetsOffset: Int
-    let counters: UnsafeMutablePointer<ThreadCounters>
+    let counters: UnsafeMutablePointer<UInt64>
     /// Packets for the main thread.
     let upcalls: OpaquePointer
     var acceptsTag = true
     /// Set when the main thread has to be woken.
     var mustWake = false
 
-    init(upcalls: OpaquePointer, counters: UnsafeMutablePointer<ThreadCounters>) {
+    init(upcalls: OpaquePointer, counters: UnsafeMutablePointer<UInt64>) {
         self.upcalls = upcalls
         self.counters = counters
         packetsOffset = MemoryLayout<TransmitQueue>.offset(of: \.packets) ?? 0
@@ -131,6 +122,9 @@ struct Pipeline: ~Copyable {
         queue.pointee.packets &+= UInt64(n)
         return n
     }
+
+    @inline(__always)
+    private func tally(_ counter: ThreadCounter, _ n: UInt64) { cdpdk_add(counters + counter.rawValue, n) }
 
     // MARK: Match
 
@@ -203,6 +197,7 @@ struct Pipeline: ~Copyable {
             k = 0
             var previous: UInt32 = 0
             var repeats = 0
+            var misses = 0
             while k < pendingCount {
                 let i = Int(pending[k])
                 let m = packets[i].unsafelyUnwrapped
@@ -211,7 +206,7 @@ struct Pipeline: ~Copyable {
                 let shape = HeaderShape(shapes[i])
                 let index = flows[i]
                 if index == 0 || !FlowStore.covers(entries + Int(index), bytes, inPort, readable, shape) {
-                    counters.pointee.cacheMisses &+= 1
+                    misses &+= 1
                     flows[i] = store.find(bytes, hashes[i], inPort, readable, shape)
                 }
                 if flows[i] == previous { repeats &+= 1 }
@@ -219,6 +214,7 @@ struct Pipeline: ~Copyable {
                 if previous != 0 { last = previous }
                 k &+= 1
             }
+            if misses > 0 { tally(.cacheMisses, UInt64(misses)) }
             if !triesLast, repeats &* 2 >= pendingCount || last == 0 { runs += 1 }
         }
         queue.pointee.last = last
@@ -237,7 +233,8 @@ struct Pipeline: ~Copyable {
         guard p[n + (is6 ? 6 : 9)] == 6 else { return }
         let at = n + (is6 ? 40 : 20)
         guard Int(cdpdk_first_length(m)) >= at + 20 else { return }
-        e.pointee.tcpFlags |= UInt16(p[at + 12] & 0xf) << 8 | UInt16(p[at + 13])
+        let flags = store.counters(e) + FlowCounter.tcpFlags
+        cdpdk_store(flags, flags.pointee | UInt64(p[at + 12] & 0xf) << 8 | UInt64(p[at + 13]))
     }
 
     @inline(__always)
@@ -284,12 +281,13 @@ struct Pipeline: ~Copyable {
                 continue
             }
             hits &+= run
-            cdpdk_add(&e.pointee.packets, UInt64(run))
-            cdpdk_add(&e.pointee.byteCount, UInt64(size))
-            cdpdk_store(&e.pointee.used, now)
+            let numbers = store.counters(e)
+            cdpdk_add(numbers + FlowCounter.packets, UInt64(run))
+            cdpdk_add(numbers + FlowCounter.bytes, UInt64(size))
+            cdpdk_store(numbers + FlowCounter.used, now)
             i = j
         }
-        cdpdk_add(&counters.pointee.hits, UInt64(hits))
+        tally(.hits, UInt64(hits))
         if overCount > 0 { handOver(overCount) }
     }
 
@@ -298,10 +296,10 @@ struct Pipeline: ~Copyable {
         let put = over.withMemoryRebound(to: UnsafeMutableRawPointer?.self, capacity: Self.batch) {
             Int(cdpdk_ring_put(upcalls, $0, UInt32(count)))
         }
-        cdpdk_add(&counters.pointee.handedOver, UInt64(put))
+        tally(.handedOver, UInt64(put))
         mustWake = true
         guard put < count else { return }
-        cdpdk_add(&counters.pointee.lost, UInt64(count &- put))
+        tally(.lost, UInt64(count &- put))
         cdpdk_free_all(over + put, UInt32(count &- put))
     }
 
@@ -315,14 +313,14 @@ struct Pipeline: ~Copyable {
             case .write, .writeIPv4, .writeTransport, .writeAddress: step.rewrite(p)
             case .copyTo:
                 var copy: Mbuf? = cdpdk_copy(packet)
-                if copy == nil { cdpdk_add(&counters.pointee.noCopy, 1) } else { transmit(&copy, 1, Int(step.port)) }
+                if copy == nil { tally(.noCopy, 1) } else { transmit(&copy, 1, Int(step.port)) }
             case .sendTo:
                 var own: Mbuf? = packet
                 transmit(&own, 1, Int(step.port))
                 return
             case .pushVLAN:
                 guard let start = cdpdk_prepend(packet, 4) else {
-                    cdpdk_add(&counters.pointee.noCopy, 1)
+                    tally(.noCopy, 1)
                     cdpdk_free(packet)
                     return
                 }
@@ -346,7 +344,7 @@ struct Pipeline: ~Copyable {
     private mutating func transmit(_ run: UnsafeMutablePointer<Mbuf?>, _ count: Int, _ index: Int) {
         let q = transmitQueues + index
         guard q.pointee.isOpen else {
-            cdpdk_add(&counters.pointee.transmitDrops, UInt64(count))
+            tally(.transmitDrops, UInt64(count))
             cdpdk_free_all(run, UInt32(count))
             return
         }
@@ -370,7 +368,7 @@ struct Pipeline: ~Copyable {
         let sent = Int(cdpdk_tx_burst(q.pointee.device, q.pointee.queue, run, UInt16(count)))
         if let lock { cdpdk_unlock(lock) }
         guard sent < count else { return }
-        cdpdk_add(&counters.pointee.transmitDrops, UInt64(count &- sent))
+        tally(.transmitDrops, UInt64(count &- sent))
         cdpdk_free_all(run + sent, UInt32(count &- sent))
     }
 

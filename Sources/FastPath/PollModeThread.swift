@@ -34,7 +34,10 @@ public final class PollModeThread: @unchecked Sendable {
     private let commands: OpaquePointer
     private let upcalls: OpaquePointer
     private let pipeline: UnsafeMutablePointer<Pipeline>
-    private let counterMemory: UnsafeMutablePointer<ThreadCounters>
+    private let counterMemory: UnsafeMutablePointer<UInt64>
+    /// The flows' memory, of which the main thread reads counters.
+    private let entries: UnsafeMutablePointer<FlowEntry>
+    private let countersOffset = MemoryLayout<FlowEntry>.offset(of: \.counters) ?? 0
     /// How many commands were given, and how many are carried out.
     private var given: UInt64 = 0
     private let done: UnsafeMutablePointer<UInt64>
@@ -59,12 +62,13 @@ public final class PollModeThread: @unchecked Sendable {
         self.commands = commands
         self.upcalls = upcalls
         self.wake = wake
-        counterMemory = .allocate(capacity: 1)
-        counterMemory.initialize(to: ThreadCounters())
+        counterMemory = .allocate(capacity: ThreadCounter.allCases.count)
+        counterMemory.initialize(repeating: 0, count: ThreadCounter.allCases.count)
         done = .allocate(capacity: 1)
         done.initialize(to: 0)
         pipeline = .allocate(capacity: 1)
         pipeline.initialize(to: Pipeline(upcalls: upcalls, counters: counterMemory))
+        entries = pipeline.pointee.store.entries
         let context = Unmanaged.passRetained(self).toOpaque()
         let failed = pthread_create(
             &thread, nil,
@@ -172,27 +176,18 @@ public final class PollModeThread: @unchecked Sendable {
 
     /// A flow's counters: packets, bytes, cycles when last used, TCP flags.
     public func counters(of index: UInt32) -> (packets: UInt64, bytes: UInt64, used: UInt64, tcpFlags: UInt16) {
-        let e = pipeline.pointee.store.entries + Int(index)
+        let numbers = counterOf(entries + Int(index))
         return (
-            cdpdk_load(&e.pointee.packets), cdpdk_load(&e.pointee.byteCount), cdpdk_load(&e.pointee.used), e.pointee.tcpFlags
+            cdpdk_load(numbers + FlowCounter.packets), cdpdk_load(numbers + FlowCounter.bytes), cdpdk_load(numbers + FlowCounter.used),
+            UInt16(truncatingIfNeeded: cdpdk_load(numbers + FlowCounter.tcpFlags))
         )
     }
 
-    public var counters: ThreadCounters {
-        var c = ThreadCounters()
-        c.hits = cdpdk_load(&counterMemory.pointee.hits)
-        c.handedOver = cdpdk_load(&counterMemory.pointee.handedOver)
-        c.lost = cdpdk_load(&counterMemory.pointee.lost)
-        c.transmitDrops = cdpdk_load(&counterMemory.pointee.transmitDrops)
-        c.noCopy = cdpdk_load(&counterMemory.pointee.noCopy)
-        c.cacheMisses = cdpdk_load(&counterMemory.pointee.cacheMisses)
-        c.busyCycles = cdpdk_load(&counterMemory.pointee.busyCycles)
-        c.idleCycles = cdpdk_load(&counterMemory.pointee.idleCycles)
-        c.batches = cdpdk_load(&counterMemory.pointee.batches)
-        c.iterations = cdpdk_load(&counterMemory.pointee.iterations)
-        c.subtables = cdpdk_load(&counterMemory.pointee.subtables)
-        return c
+    private func counterOf(_ e: UnsafeMutablePointer<FlowEntry>) -> UnsafeMutablePointer<UInt64> {
+        (UnsafeMutableRawPointer(e) + countersOffset).assumingMemoryBound(to: UInt64.self)
     }
+
+    public func counter(_ c: ThreadCounter) -> UInt64 { cdpdk_load(counterMemory + c.rawValue) }
 
     /// Takes the packets that wait, at most 256. `body` gets the device and the bytes, which stay this function's.
     /// Returns true when more may wait.
@@ -235,17 +230,17 @@ public final class PollModeThread: @unchecked Sendable {
             for _ in 0..<Self.pollsBetweenCommands {
                 var n = 0
                 for i in 0..<pipeline.pointee.receiveQueueCount { n += pipeline.pointee.poll(pipeline.pointee.receiveQueues + i) }
-                if n == 0 { cdpdk_pause() } else { cdpdk_add(&counterMemory.pointee.batches, 1) }
+                if n == 0 { cdpdk_pause() } else { cdpdk_add(counterMemory + ThreadCounter.batches.rawValue, 1) }
                 total += n
                 if pipeline.pointee.mustWake { break }
             }
             let end = cdpdk_cycles()
             if total > 0 {
-                cdpdk_add(&counterMemory.pointee.busyCycles, end &- start)
+                cdpdk_add(counterMemory + ThreadCounter.busyCycles.rawValue, end &- start)
             } else {
-                cdpdk_add(&counterMemory.pointee.idleCycles, end &- start)
+                cdpdk_add(counterMemory + ThreadCounter.idleCycles.rawValue, end &- start)
             }
-            cdpdk_add(&counterMemory.pointee.iterations, UInt64(Self.pollsBetweenCommands))
+            cdpdk_add(counterMemory + ThreadCounter.iterations.rawValue, UInt64(Self.pollsBetweenCommands))
             if pipeline.pointee.mustWake {
                 pipeline.pointee.mustWake = false
                 wake()
@@ -266,7 +261,7 @@ public final class PollModeThread: @unchecked Sendable {
             count += 1
         }
         guard count > 0 else { return }
-        cdpdk_store(&counterMemory.pointee.subtables, UInt64(pipeline.pointee.store.subtableCount))
+        cdpdk_store(counterMemory + ThreadCounter.subtables.rawValue, UInt64(pipeline.pointee.store.subtableCount))
         cdpdk_publish(done, cdpdk_load(done) + count)
     }
 

@@ -4,6 +4,7 @@
 // A disabled message costs one relaxed atomic load; its text is not built. Enabled messages are
 // formatted and written by the calling thread under one lock, so lines never interleave.
 import Glibc
+import struct NIOConcurrencyHelpers.NIOLockedValueBox
 import Synchronization
 
 /// A source of log messages. Obtain one with ``Vlog/module(_:)`` and keep it. Usable from any thread.
@@ -82,19 +83,19 @@ public final class VlogRateLimit: Sendable {
 
     private let perMinute: Double
     private let burst: Double
-    private let state: Mutex<State>
+    private let state: NIOLockedValueBox<State>
 
     /// - Parameters: sustained messages a minute, and how many may come at once.
     public init(perMinute: Int, burst: Int) {
         self.perMinute = Double(perMinute)
         self.burst = Double(burst)
-        state = Mutex(State(tokens: Double(burst), filled: Vlog.monotonicSeconds()))
+        state = NIOLockedValueBox(State(tokens: Double(burst), filled: Vlog.monotonicSeconds()))
     }
 
     /// nil: drop this message. Otherwise how many were dropped before it, and when, in seconds ago.
     func admit() -> (count: Int, since: Int, latest: Int)? {
         let now = Vlog.monotonicSeconds()
-        return state.withLock { state in
+        return state.withLockedValue { state in
             state.tokens = min(burst, state.tokens + Double(now - state.filled) * perMinute / 60)
             state.filled = now
             guard state.tokens >= 1 else {
@@ -128,13 +129,13 @@ public enum Vlog {
     }
 
     /// Lock order: `registry` before `output`.
-    static let registry = Mutex(initialRegistry())
-    static let output = Mutex(Output())
+    static let registry = NIOLockedValueBox(initialRegistry())
+    static let output = NIOLockedValueBox(Output())
     private static let started = monotonicMilliseconds()
 
     /// The module of that name, made on first use with the levels last set for every module.
     public static func module(_ name: String) -> VlogModule {
-        registry.withLock { registry in
+        registry.withLockedValue { registry in
             if let known = registry.modules[name] { return known }
             let module = VlogModule(name: name, levels: registry.defaults)
             registry.modules[name] = module
@@ -149,14 +150,14 @@ public enum Vlog {
     }
 
     /// Sets what `%A` prints; by default the last component of the program's path.
-    public static func setProgramName(_ name: String) { output.withLock { $0.program = name } }
+    public static func setProgramName(_ name: String) { output.withLockedValue { $0.program = name } }
 
     static func emit(_ module: VlogModule, _ level: VlogLevel, _ message: String) {
         let started = started
         let record = VlogRecord(
             module: module.name, level: level, message: message, serial: 0, seconds: 0,
             milliseconds: 0, elapsed: monotonicMilliseconds() - started, program: "", facility: 3)
-        output.withLock { output in write(record, module, &output) }
+        output.withLockedValue { output in write(record, module, &output) }
     }
 
     private static func write(_ template: VlogRecord, _ module: VlogModule, _ output: inout Output) {

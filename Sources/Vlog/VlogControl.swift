@@ -20,7 +20,7 @@ extension Vlog {
         case "PATTERN": return setPattern(spec)
         case "FACILITY":
             guard words.count > 1, let facility = SyslogFacility.number(of: words[1]) else { return "invalid facility" }
-            output.withLock { $0.facility = facility }
+            output.withLockedValue { $0.facility = facility }
             return nil
         default: break
         }
@@ -48,7 +48,7 @@ extension Vlog {
     /// Sets a threshold; nil means every module, and every destination.
     public static func setLevel(_ level: VlogLevel, module name: String? = nil, destination: VlogDestination? = nil) {
         let destinations = destination.map { [$0] } ?? VlogDestination.allCases
-        registry.withLock { registry in
+        registry.withLockedValue { registry in
             if let name {
                 registry.modules[name]?.set(level, destinations)
             } else {
@@ -60,7 +60,7 @@ extension Vlog {
 
     private static func registeredName(_ word: String) -> String? {
         let lower = word.lowercased()
-        return registry.withLock { $0.modules[lower]?.name }
+        return registry.withLockedValue { $0.modules[lower]?.name }
     }
 
     /// The pattern is everything after the destination's separator, separators included.
@@ -72,9 +72,9 @@ extension Vlog {
         guard !word.isEmpty else { return "missing destination" }
         let pattern = String(rest.dropFirst(word.count).dropFirst())
         if word.uppercased() == "ANY" {
-            output.withLock { for index in $0.patterns.indices { $0.patterns[index] = pattern } }
+            output.withLockedValue { for index in $0.patterns.indices { $0.patterns[index] = pattern } }
         } else if let destination = VlogDestination(name: word) {
-            output.withLock { $0.patterns[destination.rawValue] = pattern }
+            output.withLockedValue { $0.patterns[destination.rawValue] = pattern }
         } else {
             return "unknown destination \"\(word)\""
         }
@@ -84,7 +84,7 @@ extension Vlog {
     /// What `vlog/list` prints: every module with its three thresholds.
     public static func list() -> String {
         var text = "                 console    syslog    file\n                 -------    ------    ------\n"
-        let modules = registry.withLock { registry in registry.modules.values.sorted { $0.name < $1.name } }
+        let modules = registry.withLockedValue { registry in registry.modules.values.sorted { $0.name < $1.name } }
         for module in modules {
             let name =
                 module.name.utf8.count >= 16
@@ -102,7 +102,7 @@ extension Vlog {
     /// What `vlog/list-pattern` prints.
     public static func listPatterns() -> String {
         var text = "         prefix                            format\n         ------                            ------\n"
-        let patterns = output.withLock { $0.patterns }
+        let patterns = output.withLockedValue { $0.patterns }
         for destination in VlogDestination.allCases {
             let prefix = destination == .syslog ? "<%B> %D{%h %e %T} %E %A: " : "none"
             let padding = String(repeating: " ", count: 34 - prefix.utf8.count)
@@ -120,7 +120,7 @@ extension Vlog {
             log.warn(error.description)
             throw error
         }
-        let previous = output.withLock { output in
+        let previous = output.withLockedValue { output in
             defer { (output.path, output.descriptor) = (path, descriptor) }
             return output.descriptor
         }
@@ -130,7 +130,7 @@ extension Vlog {
 
     /// Closes and reopens the log file, after it was rotated. Does nothing when none is configured.
     public static func reopenLogFile() throws(VlogFileError) {
-        guard let path = output.withLock({ $0.path }) else { return }
+        guard let path = output.withLockedValue({ $0.path }) else { return }
         log.info("closing log file")
         closeLogFile()
         try setLogFile(path)
@@ -138,7 +138,7 @@ extension Vlog {
 
     /// Closes the log file; ``reopenLogFile()`` opens it again.
     public static func closeLogFile() {
-        let descriptor = output.withLock { output in
+        let descriptor = output.withLockedValue { output in
             defer { output.descriptor = -1 }
             return output.descriptor
         }
@@ -148,7 +148,7 @@ extension Vlog {
     /// Whether the rate limits of `module` (nil: every module) apply. False when there is no such module.
     @discardableResult
     public static func setRateLimits(_ honoured: Bool, module name: String?) -> Bool {
-        registry.withLock { registry in
+        registry.withLockedValue { registry in
             guard let name else {
                 for module in registry.modules.values { module.honoursRateLimits.store(honoured, ordering: .relaxed) }
                 return true
