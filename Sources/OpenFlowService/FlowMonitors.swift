@@ -92,7 +92,7 @@ extension OpenFlowConnection {
         let wanted = new.filter { $0.flags.contains(.initial) }
         for rule in watchedRules(wanted, { _ in true }) {
             let withActions = wanted.contains { $0.flags.contains(.actions) && $0.covers(rule, old: nil) }
-            let update = FlowUpdate.full(.initial, reason: 0, FlowStats(rule, now: now), withActions: withActions)
+            let update = FlowUpdate.full(.initial, reason: 0, rule.match, FlowStats(rule, now: now), withActions: withActions)
             reply.append { update.encode(changed.form, version: m.version, tunnelOptions: tunnelOptions, to: &$0) }
         }
         sendAll(&reply)
@@ -138,7 +138,7 @@ extension OpenFlowConnection {
         }
         let kind: FlowUpdate.Event = event == .added ? .added : event == .modified ? .modified : .deleted
         monitors.updates.append(
-            .full(kind, reason: reason, FlowStats(rule, now: owner.time.now), withActions: wanted.contains(.actions)))
+            .full(kind, reason: reason, rule.match, FlowStats(rule, now: owner.time.now), withActions: wanted.contains(.actions)))
     }
 
     /// Sends what was noted, and pauses when too much waits already.
@@ -186,7 +186,7 @@ extension OpenFlowConnection {
             let wanted = watches.filter { $0.flags.contains(flag) && $0.covers(rule, old: nil) }
             guard !wanted.isEmpty else { continue }
             monitors.updates.append(
-                .full(event, reason: 0, FlowStats(rule, now: now), withActions: wanted.contains { $0.flags.contains(.actions) }))
+                .full(event, reason: 0, rule.match, FlowStats(rule, now: now), withActions: wanted.contains { $0.flags.contains(.actions) }))
         }
         monitors.pausedAt = nil
         sendUpdates()

@@ -26,14 +26,18 @@ extension OpenFlowConnection {
         var reply = MultipartReply(to: m)
         let now = owner.time.now
         let nicira = m.kind == .nxFlowStats
-        var stats = FlowStats()
-        var mask: MiniMask?
+        var template: MatchTemplate?
         for rule in rules {
-            // The matches of one subtable differ in few words.
-            if rule.mask === mask { rule.mask.expand(rule.values, into: &stats.match.key) } else { stats.match = rule.match }
-            mask = rule.mask
-            stats.describe(rule, now: now)
-            reply.append { stats.encode(version: m.version, nicira: nicira, tunnelOptions: tunnelOptions, to: &$0) }
+            let stats = FlowStats(rule, now: now)
+            if template == nil || template?.mask !== rule.mask || template?.covers(rule.values) == false {
+                template = MatchTemplate(rule.mask, values: rule.values, version: nicira ? .v10 : m.version, tunnelOptions: tunnelOptions)
+            }
+            reply.append { w in
+                func encode(_ match: some EncodableMatch) {
+                    stats.encode(match, version: m.version, nicira: nicira, tunnelOptions: tunnelOptions, to: &w)
+                }
+                if let template { encode(TemplateMatch(template, rule.values)) } else { encode(rule.match) }
+            }
         }
         sendAll(&reply)
     }
@@ -116,15 +120,8 @@ extension TableConfig {
 }
 
 extension FlowStats {
-    /// All of a rule.
     init(_ rule: Rule, now: Int64) {
         self.init()
-        match = rule.match
-        describe(rule, now: now)
-    }
-
-    /// Takes over what a flow says, all but the match.
-    mutating func describe(_ rule: Rule, now: Int64) {
         table = rule.tableID
         priority = UInt16(clamping: rule.priority)
         cookie = rule.cookie

@@ -53,6 +53,40 @@ import struct Foundation.URL
         #expect(Array(vector.bytes.dropLast(writer.bytes.count).suffix(matchWriter.bytes.count)) == matchWriter.bytes)
     }
 
+    /// What is compiled for a mask writes what is written field by field, for every version.
+    @Test(arguments: vectors) func templatesWriteTheSame(_ vector: Vector) throws {
+        let message = try OFMessage(vector.bytes)
+        let match = try FlowMod.decode(message, tableID: message.version == .v10, tunnelOptions: nil).match
+        let mask = MiniMask(match.mask)
+        let values = mask.reduce(match.key)
+        for version in OFVersion.allCases {
+            let template = try #require(MatchTemplate(mask, values: values, version: version, tunnelOptions: nil))
+            #expect(template.covers(values))
+            var spelled = WireWriter()
+            var compiled = WireWriter()
+            match.writeTLVs(version: version, tunnelOptions: nil, to: &spelled)
+            TemplateMatch(template, values).writeTLVs(version: version, tunnelOptions: nil, to: &compiled)
+            #expect(compiled.bytes == spelled.bytes, "version \(version)")
+        }
+    }
+
+    /// A template is not used for a match of the same mask that has other fields.
+    @Test func templatesKnowWhatTheyCover() throws {
+        func match(_ proto: UInt128) -> Match {
+            var match = Match()
+            match.set(Location.packetType, 0)
+            match.set(Location.ethType, 0x0800)
+            match.set(Location.nwProto, proto)
+            match.set(Location.tpDst, 80)
+            return match
+        }
+        let mask = MiniMask(match(6).mask)
+        let template = try #require(
+            MatchTemplate(mask, values: mask.reduce(match(6).key), version: .v13, tunnelOptions: nil))
+        #expect(!template.covers(mask.reduce(match(17).key)))
+        #expect(!template.covers([]))
+    }
+
     @Test(arguments: vectors) func noTruncationTraps(_ vector: Vector) throws {
         for count in stride(from: 8, to: vector.bytes.count, by: 4) {
             var bytes = Array(vector.bytes.prefix(count))

@@ -3,17 +3,45 @@
 import Flow
 
 extension MatchCodec {
+    /// What a match is written as: a field under a mask, or a tunnel option, which the TLV map describes.
+    enum Item {
+        /// `hasMask`: the mask is written too.
+        case field(FieldID, mask: UInt128, hasMask: Bool)
+        case option(TunnelOptionMap.Entry, FieldID)
+    }
+
     /// Appends the TLVs of a match. `version` is the wire's; 1.0 gets NXM.
     static func encodeTLVs(
-        _ match: Match, cookie: UInt64 = 0, cookieMask: UInt64 = 0, version: OFVersion, to w: inout WireWriter,
-        tunnelOptions map: TunnelOptionMap?
+        _ match: Match, version: OFVersion, to w: inout WireWriter, tunnelOptions map: TunnelOptionMap?
     ) {
         let v = version.rawValue
+        forEachItem(match, version: version, tunnelOptions: map) { item in
+            switch item {
+            case .field(let field, let mask, let hasMask):
+                w.oxmHeader(field, version: v, hasMask: hasMask)
+                let size = field.row.bytes
+                w.uint(field.value(in: match.key), size: size)
+                if hasMask { w.uint(mask, size: size) }
+            case .option(let slot, let field):
+                guard let map else { return }
+                let bits = map.bytes(slot, in: match.mask.bits)
+                w.oxmWide(
+                    field, map.bytes(slot, in: match.key), mask: bits.allSatisfy { $0 == 0xff } ? nil : bits, version: v)
+            }
+        }
+    }
+
+    /// Tells, in the order of the wire, what a match is written as. Which items there are depends on the mask and, of the key, on
+    /// `deciding` alone.
+    static func forEachItem(
+        _ match: Match, version: OFVersion, tunnelOptions map: TunnelOptionMap?, _ body: (Item) -> Void
+    ) {
         let isOXM = version >= .v11
         func put(_ field: FieldID) {
             let m = field.value(in: match.mask)
             guard m != 0 else { return }
-            w.oxm(field, field.value(in: match.key), mask: field.row.maskable ? m : nil, version: v)
+            let row = field.row
+            body(.field(field, mask: m, hasMask: row.maskable && m & row.allOnes != row.allOnes))
         }
         func words(_ r: Range<Int>) -> Bool {
             for i in r where match.mask.bits.words[i] != 0 { return true }
@@ -32,17 +60,9 @@ extension MatchCodec {
             let vidMask = FieldID.vlanVID.value(in: match.mask)
             if vidMask != 0 {
                 // All 13 bits are the whole of the field.
-                let vid = FieldID.vlanVID.value(in: match.key)
-                if vidMask == 0x1fff {
-                    w.oxmHeader(.vlanVID, version: v)
-                    w.u16(UInt16(truncatingIfNeeded: vid))
-                } else {
-                    w.oxmHeader(.vlanVID, version: v, hasMask: true)
-                    w.u16(UInt16(truncatingIfNeeded: vid))
-                    w.u16(UInt16(truncatingIfNeeded: vidMask))
-                }
-                if vid & 0x1000 != 0, match.mask.bits.vlanTCI & 0xe000 != 0 {
-                    w.oxm(.vlanPCP, UInt128(match.key.vlanTCI >> 13), version: v)
+                body(.field(.vlanVID, mask: vidMask, hasMask: vidMask != 0x1fff))
+                if FieldID.vlanVID.value(in: match.key) & 0x1000 != 0, match.mask.bits.vlanTCI & 0xe000 != 0 {
+                    body(.field(.vlanPCP, mask: 7, hasMask: false))
                 }
             }
         } else {
@@ -79,9 +99,7 @@ extension MatchCodec {
                 guard let map, map.isPresent(slot, in: match.mask.bits), let field = FieldID.tunMetadata(slot.index) else {
                     continue
                 }
-                let bits = map.bytes(slot, in: match.mask.bits)
-                w.oxmWide(
-                    field, map.bytes(slot, in: match.key), mask: bits.allSatisfy { $0 == 0xff } ? nil : bits, version: v)
+                body(.option(slot, field))
             }
         }
         if words(43..<51) {
@@ -99,12 +117,18 @@ extension MatchCodec {
             ] { put(f) }
         }
         put(.metadata)
-        if cookieMask != 0 {
-            w.u32(0x0001_0000 | UInt32(nxmCookieNumber) << 9 | (cookieMask == .max ? 8 : 0x110))
-            w.u64(cookie)
-            if cookieMask != .max { w.u64(cookieMask) }
-        }
     }
+
+    /// The bits of a key that decide which fields the others are.
+    static let deciding: FlowMask = {
+        var mask = FlowMask()
+        mask.bits[Location.ethType] = .max
+        mask.bits[Location.nwProto] = .max
+        mask.bits[Location.tpSrc] = .max
+        mask.bits[Location.packetType] = .max
+        mask.bits.vlanTCI |= 0x1000
+        return mask
+    }()
 
     private static func ip(_ match: Match, isOXM: Bool, _ put: (FieldID) -> Void) {
         let isIPv4 = match.key.ethType == 0x0800
@@ -146,24 +170,20 @@ extension MatchCodec {
     /// Appends the match of an OpenFlow 1.1 or later message, padded. In 1.1 too it is made of OXM TLVs, because the fixed
     /// form could not say all.
     public static func encode11(
-        _ match: Match, version: OFVersion, to w: inout WireWriter, tunnelOptions: TunnelOptionMap? = nil
+        _ match: some EncodableMatch, version: OFVersion, to w: inout WireWriter, tunnelOptions: TunnelOptionMap? = nil
     ) {
         let start = w.count
         w.u16(1)
         w.u16(0)
-        encodeTLVs(match, version: version, to: &w, tunnelOptions: tunnelOptions)
+        match.writeTLVs(version: version, tunnelOptions: tunnelOptions, to: &w)
         w.patch16(w.count - start, at: start + 2)
         w.pad8(from: start)
     }
 
     /// Appends NXM entries, padded, and returns their length without the padding.
-    public static func encodeNXM(
-        _ match: Match, cookie: UInt64 = 0, cookieMask: UInt64 = 0, to w: inout WireWriter,
-        tunnelOptions: TunnelOptionMap? = nil
-    ) -> Int {
+    public static func encodeNXM(_ match: some EncodableMatch, to w: inout WireWriter, tunnelOptions: TunnelOptionMap? = nil) -> Int {
         let start = w.count
-        encodeTLVs(
-            match, cookie: cookie, cookieMask: cookieMask, version: .v10, to: &w, tunnelOptions: tunnelOptions)
+        match.writeTLVs(version: .v10, tunnelOptions: tunnelOptions, to: &w)
         let length = w.count - start
         w.pad8(from: start)
         return length

@@ -77,7 +77,7 @@ public enum FlowUpdate: Sendable {
     public enum Event: Sendable { case initial, added, deleted, modified }
 
     /// A flow. `actions` is nil where they are not asked for.
-    case full(Event, reason: UInt8, FlowStats, withActions: Bool)
+    case full(Event, reason: UInt8, Match, FlowStats, withActions: Bool)
     /// The watcher changed flows itself, by this request.
     case abbreviated(xid: UInt32)
     /// The watcher is too slow, and is told less for a while; only in the standard form.
@@ -94,7 +94,7 @@ public enum FlowUpdate: Sendable {
         case .paused, .resumed:
             if case .paused = self { w.u16(5) } else { w.u16(6) }
             w.u32(0)
-        case .full(let event, let reason, let flow, let withActions):
+        case .full(let event, let reason, let match, let flow, let withActions):
             if form == .standard {
                 switch event {
                 case .initial: w.u16(0)
@@ -109,7 +109,7 @@ public enum FlowUpdate: Sendable {
                 w.u16(flow.priority)
                 w.u32(0)
                 w.u64(flow.cookie)
-                MatchCodec.encode11(flow.match, version: v, to: &w, tunnelOptions: tunnelOptions)
+                MatchCodec.encode11(match, version: v, to: &w, tunnelOptions: tunnelOptions)
             } else {
                 switch event {
                 case .initial, .added: w.u16(0)
@@ -126,12 +126,12 @@ public enum FlowUpdate: Sendable {
                 w.u8(0)
                 w.u64(flow.cookie)
                 if form == .nicira {
-                    w.patch16(MatchCodec.encodeNXM(flow.match, to: &w, tunnelOptions: tunnelOptions), at: at)
+                    w.patch16(MatchCodec.encodeNXM(match, to: &w, tunnelOptions: tunnelOptions), at: at)
                 } else {
-                    let match = w.count
-                    MatchCodec.encode11(flow.match, version: v, to: &w, tunnelOptions: tunnelOptions)
+                    let start = w.count
+                    MatchCodec.encode11(match, version: v, to: &w, tunnelOptions: tunnelOptions)
                     // The length without its padding, as the match itself says.
-                    w.patch16(Int(w.bytes[match + 2]) << 8 | Int(w.bytes[match + 3]), at: at)
+                    w.patch16(Int(w.bytes[start + 2]) << 8 | Int(w.bytes[start + 3]), at: at)
                 }
             }
             if withActions { ActionCodec.encodeFlowActions(flow.actions, version: form == .nicira ? .v10 : v, to: &w) }

@@ -125,9 +125,8 @@ public struct FlowStatsRequest: Sendable {
     }
 }
 
-/// One flow in a reply.
+/// One flow in a reply, but for its match.
 public struct FlowStats: Sendable {
-    public var match = Match()
     public var table: UInt8 = 0
     public var priority: UInt16 = 0
     public var cookie: UInt64 = 0
@@ -147,7 +146,9 @@ public struct FlowStats: Sendable {
     public init() {}
 
     /// Appends the item. `nicira`: in an NXST_FLOW reply.
-    public func encode(version v: OFVersion, nicira: Bool, tunnelOptions: TunnelOptionMap?, to w: inout WireWriter) {
+    public func encode(
+        _ match: some EncodableMatch, version v: OFVersion, nicira: Bool, tunnelOptions: TunnelOptionMap?, to w: inout WireWriter
+    ) {
         let start = w.count
         w.u16(0)
         if nicira {
@@ -170,7 +171,7 @@ public struct FlowStats: Sendable {
         } else if v == .v10 {
             w.u8(table)
             w.u8(0)
-            MatchCodec.encode10(match, to: &w)
+            match.writeFixed(to: &w)
             w.u32(durationSeconds)
             w.u32(durationNanoseconds)
             w.u16(priority)
