@@ -86,24 +86,25 @@ let package = Package(
             name: "SystemTests", dependencies: ["vswitchd"], exclude: ["learning_switch.py"], swiftSettings: checked),
         .testTarget(
             name: "OpenFlowTests", dependencies: ["OpenFlow", "Flow"], exclude: ["flow-mods.txt"], swiftSettings: checked),
-        tests("FastPath", ["Datapath", "Dpif", "Flow", "Packet"], usesDPDK),
+        tests("FastPath", ["Datapath", "Dpif", "Flow", "Packet", "TestSupport"], usesDPDK),
         tests("Packet"),
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: checked),
         tests("Dpif"),
         // What every datapath must do, for the tests of each.
         .target(name: "DpifConformance", dependencies: ["Dpif", "Flow", "Packet"], path: "Tests/DpifConformance", swiftSettings: checked),
         .testTarget(
             name: "DpifConformanceTests", dependencies: ["DpifConformance", "Dpif", "DpifDummy", "DpifNetdev", "Netdev", "Packet"],
             swiftSettings: usesDPDK),
-        tests("Flow", ["Packet"]),
-        tests("Classifier", ["Flow"]),
-        tests("Datapath", ["Dpif", "Flow", "Packet"]),
+        tests("Flow", ["Packet", "TestSupport"]),
+        tests("Classifier", ["Flow", "TestSupport"]),
+        tests("Datapath", ["Dpif", "Flow", "Packet", "TestSupport"]),
         tests(
             "OpenFlowService",
             [
                 "Datapath", "Dpif", "DpifDummy", "Flow", "Netdev", "OpenFlow", "Ofproto", "Packet",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio"),
             ]),
-        tests("Ofproto", ["Datapath", "Dpif", "DpifDummy", "Flow", "Netdev", "OpenFlow", "Packet"]),
+        tests("Ofproto", ["Datapath", "Dpif", "DpifDummy", "Flow", "Netdev", "OpenFlow", "Packet", "TestSupport"]),
     ]
 )
 

@@ -122,10 +122,76 @@ extension DpAction {
                 let greater = try? parse(gt.body, port: port), let less = try? parse(le.body, port: port)
             else { return nil }
             return .checkPacketLength(size, greater: greater, lessOrEqual: less)
+        case "push_nsh": return parseNSH(arguments).map { .pushNSH($0) }
         case "ct": return parseConntrack(body).map { .ct($0) }
         case "userspace": return parseUserspace(body).map { .userspace($0) }
         default: return nil
         }
+    }
+
+    /// What is not given is as `DpNSH` has it, the next protocol Ethernet and the service index 255. Values too large for their
+    /// fields are refused.
+    private static func parseNSH(_ arguments: [String: String]) -> DpNSH? {
+        var nsh = DpNSH()
+        nsh.nextProtocol = 3
+        var path: UInt32 = 0
+        var index: UInt8 = 255
+        var words: [UInt32] = [0, 0, 0, 0]
+        var options: [UInt8]?
+        for (name, text) in arguments {
+            switch name {
+            case "flags":
+                guard let v: UInt8 = integer(text), v < 4 else { return nil }
+                nsh.flags = v
+            case "ttl":
+                guard let v: UInt8 = integer(text), v < 64 else { return nil }
+                nsh.ttl = v
+            case "mdtype":
+                guard let v: UInt8 = integer(text), v == 1 || v == 2 else { return nil }
+                nsh.mdType = v
+            case "np":
+                guard let v: UInt8 = integer(text) else { return nil }
+                nsh.nextProtocol = v
+            case "spi":
+                guard let v: UInt32 = integer(text), v < 1 << 24 else { return nil }
+                path = v
+            case "si":
+                guard let v: UInt8 = integer(text) else { return nil }
+                index = v
+            case "c1", "c2", "c3", "c4":
+                guard let v: UInt32 = integer(text), let n = name.last?.wholeNumberValue else { return nil }
+                words[n - 1] = v
+            case "md2":
+                guard let bytes = parseOptions(text) else { return nil }
+                options = bytes
+            default: return nil
+            }
+        }
+        nsh.path = path << 8 | UInt32(index)
+        if nsh.mdType == 1 {
+            guard options == nil else { return nil }
+            nsh.context = words.flatMap { word in (0..<4).map { UInt8(truncatingIfNeeded: word >> UInt32(24 - 8 * $0)) } }
+        } else {
+            guard words == [0, 0, 0, 0] else { return nil }
+            nsh.context = options ?? []
+        }
+        return nsh
+    }
+
+    /// Bytes in hexadecimal, filled up to whole words with zeros (RFC 8300 section 2.5.1). The header holds at most 248 of them.
+    private static func parseOptions(_ text: String) -> [UInt8]? {
+        guard text.hasPrefix("0x") else { return nil }
+        let digits = Array(text.utf8.dropFirst(2))
+        guard !digits.isEmpty, digits.count % 2 == 0, digits.count <= 2 * 248 else { return nil }
+        var bytes: [UInt8] = []
+        for i in stride(from: 0, to: digits.count, by: 2) {
+            guard let byte = UInt8(String(decoding: digits[i..<i + 2], as: UTF8.self), radix: 16), digits[i] != UInt8(ascii: "+") else {
+                return nil
+            }
+            bytes.append(byte)
+        }
+        bytes += [UInt8](repeating: 0, count: (4 - bytes.count % 4) % 4)
+        return bytes
     }
 
     private static func masked<T: FixedWidthInteger & Hashable & Sendable>(_ text: String) -> DpConntrack.Masked<T>? {

@@ -120,14 +120,16 @@ extension DpNAT {
 extension DpNSH {
     var text: String {
         var out = "push_nsh(flags=\(flags),ttl=\(ttl),mdtype=\(mdType),np=\(nextProtocol)"
-        out += ",spi=\(AddressText.hex(path >> 8)),si=\(path & 0xff)"
+        out += ",spi=0x\(String(path >> 8, radix: 16)),si=\(path & 0xff)"
         if mdType == 1 {
             for i in 0..<4 where context.count >= 4 * i + 4 {
                 let word = context[(4 * i)..<(4 * i + 4)].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
                 out += ",c\(i + 1)=0x" + String(word, radix: 16)
             }
-        } else if !context.isEmpty {
-            out += ",md2=0x" + context.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined()
+        } else {
+            // One number, however long.
+            let digits = context.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined().drop { $0 == "0" }
+            out += digits.isEmpty ? ",md2=0" : ",md2=0x\(digits)"
         }
         return out + ")"
     }

@@ -89,8 +89,10 @@ public final class OpenFlowSwitch {
     private(set) var noPacketInRule: Rule
     private(set) var dropFragmentsRule: Rule
 
-    /// How many flows have learn actions that delete what they learned.
-    var learners: [LearnedFlows: Int] = [:]
+    /// What flows' actions name.
+    var references = FlowReferences()
+    /// What a bundle has changed so far, while one is carried out.
+    var transaction: FlowTransaction?
     /// Rules with timeouts.
     private var expirable: [ObjectIdentifier: Rule] = [:]
     private var lastExpiry: Int64 = 0
@@ -293,6 +295,7 @@ public final class OpenFlowSwitch {
     public func group(_ id: UInt32) -> Group? { groups[id] }
 
     public func setGroup(_ group: Group?, id: UInt32) {
+        transaction?.willSet(groups[id], id: id)
         groups[id] = group
         backer.changed()
     }
@@ -334,9 +337,8 @@ public final class OpenFlowSwitch {
         rule.addedAt = nextChange()
         rule.changedAt = rule.addedAt
         if isModification, let replaced { rule.addedAt = replaced.addedAt }
-        tables[Int(rule.tableID)].insert(rule)
-        if rule.idleTimeout != 0 || rule.hardTimeout != 0 { expirable[ObjectIdentifier(rule)] = rule }
-        learnerAdded(rule.actions)
+        transaction?.came(rule)
+        put(rule)
         backer.changed()
         if isModification, let replaced {
             eventReceiver?(.flowModified(rule, oldActions: replaced.actions))
@@ -345,28 +347,53 @@ public final class OpenFlowSwitch {
         }
     }
 
+    /// - Parameter cause: nil: nobody is told.
     func uninstall(_ rule: Rule, _ cause: FlowRemovedCause?) {
-        tables[Int(rule.tableID)].remove(rule)
-        expirable[ObjectIdentifier(rule)] = nil
+        transaction?.went(rule)
+        let orphaned = take(rule)
         backer.changed()
         if let cause { eventReceiver?(.flowRemoved(rule, cause)) }
-        learnerRemoved(rule.actions)
+        removeLearned(orphaned)
     }
 
-    /// Removes several flows, and empties the list. Tables that lose all of theirs are emptied at once.
-    func uninstall(_ rules: inout [Rule], _ cause: FlowRemovedCause?) {
-        var counts: [UInt8: Int] = [:]
-        for rule in rules { counts[rule.tableID, default: 0] += 1 }
+    /// Removes flows, table by table, and empties the list. Tables that lose all of theirs are emptied at once.
+    func uninstall(_ flows: inout [SelectedFlows], _ cause: FlowRemovedCause?) {
         var emptied: [Emptied] = []
-        for (id, count) in counts where count == tables[Int(id)].count { emptied.append(tables[Int(id)].removeAll()) }
-        for rule in rules {
-            if rule.isInstalled { tables[Int(rule.tableID)].remove(rule) }
-            if !expirable.isEmpty { expirable[ObjectIdentifier(rule)] = nil }
-            if let cause { eventReceiver?(.flowRemoved(rule, cause)) }
+        var orphaned: [LearnedFlows] = []
+        var count = 0
+        for (table, rules) in flows {
+            count += rules.count
+            let isAll = rules.count == table.count
+            if isAll { emptied.append(table.removeAll()) }
+            for rule in rules {
+                transaction?.went(rule)
+                if isAll { table.left(rule) } else { table.remove(rule) }
+                orphaned += forget(rule)
+                if let cause { eventReceiver?(.flowRemoved(rule, cause)) }
+            }
         }
-        if !rules.isEmpty { backer.changed() }
-        if !learners.isEmpty { for rule in rules { learnerRemoved(rule.actions) } }
-        if rules.count >= Reclaimer.threshold { Reclaimer.release(&rules, &emptied) }
+        if count > 0 { backer.changed() }
+        removeLearned(orphaned)
+        if count >= Reclaimer.threshold { Reclaimer.release(&flows, &emptied) }
+        flows = []
+    }
+
+    /// Puts a flow into its table, and tells nobody.
+    func put(_ rule: Rule) {
+        tables[Int(rule.tableID)].insert(rule)
+        references.add(rule.actions, of: rule)
+        if rule.idleTimeout != 0 || rule.hardTimeout != 0 { expirable[ObjectIdentifier(rule)] = rule }
+    }
+
+    /// Takes a flow out of its table, and tells nobody. Returns where nobody learns flows any more.
+    func take(_ rule: Rule) -> [LearnedFlows] {
+        tables[Int(rule.tableID)].remove(rule)
+        return forget(rule)
+    }
+
+    private func forget(_ rule: Rule) -> [LearnedFlows] {
+        if !expirable.isEmpty { expirable[ObjectIdentifier(rule)] = nil }
+        return references.remove(rule.actions, of: rule)
     }
 
     func timeoutsChanged(_ rule: Rule) {
@@ -403,11 +430,12 @@ public final class OpenFlowSwitch {
 
     /// Removes every flow, as when no controller is to be obeyed any more.
     public func flushFlows() {
-        for table in tables.dropLast() {
+        var flows: [SelectedFlows] = tables.dropLast().filter { $0.count > 0 }.map { table in
             var rules: [Rule] = []
             table.forEach { rules.append($0) }
-            uninstall(&rules, nil)
+            return (table, rules)
         }
+        uninstall(&flows, nil)
         backer.purge()
     }
 

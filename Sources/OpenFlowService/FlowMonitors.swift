@@ -186,7 +186,8 @@ extension OpenFlowConnection {
             let wanted = watches.filter { $0.flags.contains(flag) && $0.covers(rule, old: nil) }
             guard !wanted.isEmpty else { continue }
             monitors.updates.append(
-                .full(event, reason: 0, rule.match, FlowStats(rule, now: now), withActions: wanted.contains { $0.flags.contains(.actions) }))
+                .full(event, reason: 0, rule.match, FlowStats(rule, now: now), withActions: wanted.contains { $0.flags.contains(.actions) })
+            )
         }
         monitors.pausedAt = nil
         sendUpdates()

@@ -156,12 +156,9 @@ public final class OpenFlowService {
         for watcher in snoopers { watcher.sendPacketIn(message) }
     }
 
-    /// Packets that nothing matches are for controllers before OpenFlow 1.3 only.
+    /// Packets that nothing matches are for controllers before OpenFlow 1.3 only; who has not settled on a version wants none.
     func updateMissInterest() {
-        let wanted =
-            connections.contains { c in
-                c.controllerID == 0 && (c.version.map { $0 < .v13 } ?? false)
-            } || controllers.contains { $0.isPrimary && $0.connection == nil }
+        let wanted = connections.contains { c in c.controllerID == 0 && (c.version.map { $0 < .v13 } ?? false) }
         if owner.wantsPacketInOnMiss != wanted { owner.wantsPacketInOnMiss = wanted }
     }
 

@@ -12,22 +12,21 @@ extension OpenFlowConnection {
         try service.changeFlows(mod, by: self, xid: m.xid)
     }
 
-    private func select(_ m: OFMessage) throws(OFError) -> (FlowStatsRequest, [Rule]) {
+    private func select(_ m: OFMessage) throws(OFError) -> [SelectedFlows] {
         let request = try FlowStatsRequest.decode(m, tunnelOptions: tunnelOptions)
         owner.backer.synchronise()
-        let rules = try owner.rules(
+        return try owner.select(
             table: request.table, includesInternal: true, match: request.match, cookie: request.cookie, cookieMask: request.cookieMask,
             outPort: request.outPort, outGroup: request.outGroup)
-        return (request, rules)
     }
 
     func flowStats(_ m: OFMessage) throws(OFError) {
-        let (_, rules) = try select(m)
+        let selected = try select(m)
         var reply = MultipartReply(to: m)
         let now = owner.time.now
         let nicira = m.kind == .nxFlowStats
         var template: MatchTemplate?
-        for rule in rules {
+        for rule in selected.lazy.flatMap(\.rules) {
             let stats = FlowStats(rule, now: now)
             if template == nil || template?.mask !== rule.mask || template?.covers(rule.values) == false {
                 template = MatchTemplate(rule.mask, values: rule.values, version: nicira ? .v10 : m.version, tunnelOptions: tunnelOptions)
@@ -43,16 +42,16 @@ extension OpenFlowConnection {
     }
 
     func aggregateStats(_ m: OFMessage) throws(OFError) {
-        let (_, rules) = try select(m)
+        let selected = try select(m)
         var packets: UInt64 = 0
         var bytes: UInt64 = 0
-        for rule in rules {
+        for rule in selected.lazy.flatMap(\.rules) {
             packets &+= rule.packetCount
             bytes &+= rule.byteCount
         }
         var reply = MultipartReply(to: m)
         reply.aggregate(
-            version: m.version, flows: UInt32(truncatingIfNeeded: rules.count), packets: packets, bytes: bytes)
+            version: m.version, flows: UInt32(clamping: selected.reduce(0) { $0 + $1.rules.count }), packets: packets, bytes: bytes)
         sendAll(&reply)
     }
 

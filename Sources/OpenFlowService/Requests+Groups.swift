@@ -120,7 +120,7 @@ extension OpenFlowConnection {
         for entry in entries {
             let d = entry.description
             var stats = GroupStats(id: d.id)
-            stats.references = owner.referenceCount { $0.references(toGroup: d.id) }
+            stats.references = owner.referenceCount(group: d.id)
             let age = max(0, owner.time.now - entry.created)
             stats.durationSeconds = UInt32(truncatingIfNeeded: age / 1000)
             stats.durationNanoseconds = UInt32(truncatingIfNeeded: age % 1000 * 1_000_000)
@@ -196,7 +196,7 @@ extension OpenFlowConnection {
         for entry in entries {
             let id = entry.config.id
             var stats = MeterStats(id: id)
-            stats.flows = owner.referenceCount { $0.count { $0 == .meter(id) } }
+            stats.flows = owner.referenceCount(meter: id)
             let age = max(0, owner.time.now - entry.created)
             stats.durationSeconds = UInt32(truncatingIfNeeded: age / 1000)
             stats.durationNanoseconds = UInt32(truncatingIfNeeded: age % 1000 * 1_000_000)
@@ -224,18 +224,6 @@ extension OpenFlowConnection {
         let has = owner.backer.dpif.meters != nil
         reply.meterFeatures(maxMeters: has ? MeterStore.maxMeters : 0, maxBands: has ? MeterStore.maxBands : 0)
         sendAll(&reply)
-    }
-}
-
-extension [OFAction] {
-    fileprivate func references(toGroup group: UInt32) -> Int {
-        reduce(0) { count, action in
-            switch action {
-            case .group(let id): count + (id == group ? 1 : 0)
-            case .writeActions(let list), .clone(let list): count + list.references(toGroup: group)
-            default: count
-            }
-        }
     }
 }
 

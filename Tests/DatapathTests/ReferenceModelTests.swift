@@ -4,20 +4,10 @@
 import Dpif
 import Flow
 import Packet
+import TestSupport
 import Testing
 
 @testable import Datapath
-
-private struct SeededGenerator: RandomNumberGenerator {
-    var state: UInt64
-    mutating func next() -> UInt64 {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var z = state
-        z = (z ^ z >> 30) &* 0xbf58_476d_1ce4_e5b9
-        z = (z ^ z >> 27) &* 0x94d0_49bb_1331_11eb
-        return z ^ z >> 31
-    }
-}
 
 /// The model: what each action does to the bytes, one after the other.
 private enum Model {
@@ -81,8 +71,7 @@ private enum Model {
     }
 
     @Test func randomTablesAndPackets() throws {
-        let seed = UInt64.random(in: 0 ... .max)
-        var g = SeededGenerator(state: seed)
+        var g = SeededGenerator(for: "reference model")
         for round in 0..<300 {
             let engine = UserspaceDatapath(type: "test", name: "test", capabilities: DpifCapabilities(), time: TimeSource())
             let sinks = (1...3).map { Sink("p\($0)") }
@@ -119,14 +108,14 @@ private enum Model {
                 for (i, sink) in sinks.enumerated() {
                     #expect(
                         sink.sent == expected.filter { $0.port == UInt32(i + 1) }.map(\.bytes),
-                        "seed \(seed), round \(round)")
+                        "seed \(g.seed), round \(round)")
                 }
             }
             for (i, flow) in flows.enumerated() {
                 var match = Match()
                 match.set(Location.inPort, UInt128(flow.port))
                 match.set(Location.ethType, UInt128(flow.type))
-                #expect(engine.flow(key: match.key, mask: match.mask)?.stats.packets == counts[i] ?? 0, "seed \(seed)")
+                #expect(engine.flow(key: match.key, mask: match.mask)?.stats.packets == counts[i] ?? 0, "seed \(g.seed)")
             }
         }
     }

@@ -32,7 +32,7 @@ import Testing
         #expect(bench.datapath.stats.missed == 1)
         #expect(bench.datapath.stats.hit == 4)
         bench.backer.revalidate()
-        let rule = try #require(try bench.bridge.rules(table: 0, match: Match()).first)
+        let rule = try #require(try bench.bridge.select(table: 0, match: Match()).first?.rules.first)
         #expect(rule.packetCount == 5)
     }
 

@@ -5,20 +5,22 @@ import Dpif
 import Flow
 import OpenFlow
 
+/// Flows of one table.
+public typealias SelectedFlows = (table: FlowTable, rules: [Rule])
+
 extension OpenFlowSwitch {
     /// Executes a flow modification whole or not at all.
     public func modifyFlows(_ mod: FlowMod) throws(OFError) {
         try check(mod)
         switch mod.command {
         case .add: try addFlow(mod)
-        case .modify: try modify(try rules(loosely: mod), mod)
+        case .modify: try modify(try select(loosely: mod).flatMap(\.rules), mod)
         case .modifyStrict: try modify(try rules(strictly: mod), mod)
         case .delete:
-            var found = try rules(loosely: mod)
+            var found = try select(loosely: mod)
             uninstall(&found, .delete)
         case .deleteStrict:
-            var found = try rules(strictly: mod)
-            uninstall(&found, .delete)
+            for rule in try rules(strictly: mod) where rule.isInstalled { uninstall(rule, .delete) }
         }
     }
 
@@ -138,6 +140,7 @@ extension OpenFlowSwitch {
         let conjunctions = Rule.conjunctions(of: mod.actions)
         for rule in rules {
             if rule.conjunctions == conjunctions {
+                transaction?.willChange(rule)
                 if mod.modifyCookie { tables[Int(rule.tableID)].setCookie(mod.newCookie, of: rule) }
                 let old = rule.actions
                 setActions(mod.actions, of: rule)
@@ -174,30 +177,32 @@ extension OpenFlowSwitch {
         return tables[Int(id)...Int(id)]
     }
 
-    private func rules(loosely mod: FlowMod) throws(OFError) -> [Rule] {
+    private func select(loosely mod: FlowMod) throws(OFError) -> [SelectedFlows] {
         let filtersOutput = mod.command == .delete
-        return try rules(
+        return try select(
             table: mod.table, match: mod.match, cookie: mod.cookie, cookieMask: mod.cookieMask,
             outPort: filtersOutput ? mod.outPort : .none, outGroup: filtersOutput ? mod.outGroup : .max)
     }
 
     /// Visible flows that a loose match, a cookie and an output select.
     /// `includesInternal`: the table that only the switch itself writes can be asked for.
-    public func rules(
+    public func select(
         table: UInt8, includesInternal: Bool = false, match: Match, cookie: UInt64 = 0, cookieMask: UInt64 = 0, outPort: OFPort = .none,
         outGroup: UInt32 = .max
-    ) throws(OFError) -> [Rule] {
-        var found: [Rule] = []
+    ) throws(OFError) -> [SelectedFlows] {
+        var selected: [SelectedFlows] = []
         let isInternal = includesInternal && table == 254
         for flowTable in isInternal ? tables[254...254] : try selectedTables(table) where flowTable.count > 0 {
+            var found: [Rule] = []
             flowTable.forEach(within: match, cookie: cookie & cookieMask, cookieMask: cookieMask) { rule in
                 guard !rule.isHidden || isInternal else { return }
                 if outPort != .none, !rule.actions.outputs(to: outPort) { return }
                 if outGroup != .max, !rule.actions.outputs(toGroup: outGroup) { return }
                 found.append(rule)
             }
+            if !found.isEmpty { selected.append((flowTable, found)) }
         }
-        return found
+        return selected
     }
 
     private func rules(strictly mod: FlowMod) throws(OFError) -> [Rule] {

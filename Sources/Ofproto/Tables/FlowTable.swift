@@ -104,16 +104,19 @@ public final class FlowTable {
         classifier.remove(rule)
         byCookie[rule.cookie]?[ObjectIdentifier(rule)] = nil
         if byCookie[rule.cookie]?.isEmpty == true { byCookie[rule.cookie] = nil }
-        rule.isInstalled = false
         leave(rule)
+        left(rule)
     }
 
-    /// Removes every flow, in less time than one by one. Returns what held them, whose memory is the caller's to free.
+    /// Notes that a flow is in the table no more.
+    func left(_ rule: Rule) {
+        rule.isInstalled = false
+        rule.evictionGroup = nil
+    }
+
+    /// Removes every flow, in less time than one by one; the caller tells each with `left`. Returns what held them, whose memory is
+    /// the caller's to free.
     func removeAll() -> Emptied {
-        forEach {
-            $0.isInstalled = false
-            $0.evictionGroup = nil
-        }
         let old = Emptied(classifier: classifier, byCookie: byCookie)
         classifier.removeAll()
         byCookie = [:]

@@ -66,17 +66,9 @@ extension OpenFlowSwitch {
         eventReceiver?(.flowModified(rule, oldActions: old))
     }
 
-    /// Counts the learn actions of a flow that comes.
-    func learnerAdded(_ actions: [OFAction]) {
-        for flows in LearnedFlows.named(by: actions) { learners[flows, default: 0] += 1 }
-    }
-
-    /// Removes what a flow that goes has learned, unless another learns the same.
-    func learnerRemoved(_ actions: [OFAction]) {
-        for flows in LearnedFlows.named(by: actions) {
-            let left = (learners[flows] ?? 1) - 1
-            learners[flows] = left > 0 ? left : nil
-            guard left <= 0, flows.table < 254 else { continue }
+    /// Removes what was learned into places that nobody learns into any more.
+    func removeLearned(_ orphaned: [LearnedFlows]) {
+        for flows in orphaned where flows.table < 254 {
             var gone: [Rule] = []
             tables[Int(flows.table)].forEach(within: Match(), cookie: flows.cookie, cookieMask: .max) {
                 if !$0.isHidden { gone.append($0) }
@@ -85,12 +77,18 @@ extension OpenFlowSwitch {
         }
     }
 
-    /// Replaces a flow's actions in place.
+    /// Replaces a flow's actions in place, and removes what only the old ones learned.
     func setActions(_ actions: [OFAction], of rule: Rule) {
+        transaction?.willChange(rule)
+        rule.changedAt = nextChange()
+        removeLearned(exchangeActions(actions, of: rule))
+    }
+
+    /// Replaces a flow's actions, and nothing else. Returns where nobody learns flows any more.
+    func exchangeActions(_ actions: [OFAction], of rule: Rule) -> [LearnedFlows] {
         let old = rule.actions
         rule.actions = actions
-        rule.changedAt = nextChange()
-        learnerAdded(actions)
-        learnerRemoved(old)
+        references.add(actions, of: rule)
+        return references.remove(old, of: rule)
     }
 }

@@ -11,14 +11,14 @@ enum Reclaimer {
     /// What is given up. Unchecked: whoever hands it over keeps no way to the tables' insides, and of the rules only references that count
     /// atomically; nothing here is read, only released.
     private struct Load: @unchecked Sendable {
-        var rules: [Rule]
+        var flows: [SelectedFlows]
         var tables: [Emptied]
     }
 
     /// Drops the last references to rules that have left their tables, and what the tables held them with.
-    static func release(_ rules: inout [Rule], _ tables: inout [Emptied]) {
-        let load = Load(rules: rules, tables: tables)
-        rules = []
+    static func release(_ flows: inout [SelectedFlows], _ tables: inout [Emptied]) {
+        let load = Load(flows: flows, tables: tables)
+        flows = []
         tables = []
         queue.async { _ = load }
     }
