@@ -243,6 +243,12 @@ extension Packet {
         store32(at, lse)
     }
 
+    /// Puts a label before everything.
+    mutating func addMPLS(lse: UInt32) {
+        insert(HeaderSize.mpls, at: 0)
+        store32(0, lse)
+    }
+
     mutating func popMPLS(ethType: UInt16) {
         guard let at = l2_5, at >= 2, at + HeaderSize.mpls <= count, EtherType.isMPLS(load16(at - 2)) else { return }
         remove(HeaderSize.mpls, at: at)

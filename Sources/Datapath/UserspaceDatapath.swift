@@ -18,7 +18,6 @@ public enum DropReason: String, CaseIterable, Sendable {
     case recirculationLimit = "datapath_drop_recirc_error"
     case invalidPort = "datapath_drop_invalid_port"
     case meter = "datapath_drop_meter"
-    case explicit = "drop_action_of_pipeline"
     case tunnelPush = "datapath_drop_tunnel_push_error"
     case tunnelPop = "datapath_drop_tunnel_pop_error"
     case nsh = "datapath_drop_nsh_decap_error"
@@ -30,6 +29,8 @@ public protocol FlowAccelerator: AnyObject {
     var hits: UInt64 { get }
     /// Packets that it had to drop because the main thread was behind.
     var lost: UInt64 { get }
+    /// Packets that flows told it to drop.
+    var dropped: UInt64 { get }
     /// Adds what it counted of a flow since the last time to the flow's statistics.
     func update(_ flow: Megaflow)
     /// The flow's actions changed.
@@ -63,7 +64,9 @@ open class UserspaceDatapath: Dpif {
 
     private var table = MegaflowTable()
     private var counters = DpStats()
-    public private(set) var drops: [DropReason: UInt64] = [:]
+    private var dropped: [DropReason: UInt64] = [:]
+    /// By `drop` actions, by their code.
+    private var droppedByAction = [UInt64](repeating: 0, count: DropCode.names.count)
     private let meterTable: MeterTable
     private let tracker = ConnectionTracker()
     /// The next sequence number of each tunnel port that numbers its packets.
@@ -282,7 +285,18 @@ open class UserspaceDatapath: Dpif {
         run(actions, packet, key: &metadata, parsed: key, depth: 0)
     }
 
-    private func drop(_ reason: DropReason) { drops[reason, default: 0] += 1 }
+    private func drop(_ reason: DropReason) { dropped[reason, default: 0] += 1 }
+
+    private func drop(code: UInt32) {
+        let i = Int(code)
+        if droppedByAction.indices.contains(i) { droppedByAction[i] += 1 }
+    }
+
+    public var drops: [(name: String, count: UInt64)] {
+        var byAction = droppedByAction
+        byAction[Int(DropCode.pipeline)] += accelerator?.dropped ?? 0
+        return DropReason.allCases.map { ($0.rawValue, dropped[$0] ?? 0) } + zip(DropCode.names, byAction).map { ($0, $1) }
+    }
 
     /// Runs actions on a packet that nobody needs afterwards.
     ///
@@ -324,6 +338,10 @@ open class UserspaceDatapath: Dpif {
             case .pushVLAN(let tpid, let tci): packet.pushVLAN(tpid: tpid, tci: tci)
             case .popVLAN: packet.popVLAN()
             case .pushMPLS(let lse, let type): packet.pushMPLS(lse: lse, ethType: type)
+            case .addMPLS(let lse, let type):
+                packet.addMPLS(lse: lse)
+                key.packetType = 1 << 16 | UInt32(type)
+                reparse(&packet, key)
             case .popMPLS(let type): packet.popMPLS(ethType: type)
             case .pushEthernet(let source, let destination):
                 packet.pushEthernet(
@@ -394,8 +412,8 @@ open class UserspaceDatapath: Dpif {
             case .ctClear:
                 key.clearConnection()
                 packet.connectionZone = nil
-            case .drop:
-                drop(.explicit)
+            case .drop(let code):
+                drop(code: code)
                 return false
             case .pushNSH(let nsh):
                 packet.pushNSH(nsh, innerType: UInt16(truncatingIfNeeded: key.packetType))

@@ -3,35 +3,106 @@
 import Flow
 import Packet
 
-/// Checks keys, masks and actions against a capability set.
-public struct CapabilityCheck {
+/// Checks keys, masks and actions against a capability set. A value; making it costs a few masks, using it little.
+public struct CapabilityCheck: Sendable {
     private let c: DpifCapabilities
+    /// Bits that no flow may match, each with what the datapath calls them.
+    private let never: [(name: String, bits: FlowMask)]
+    /// All of them.
+    private let neverBits: FlowMask
 
-    public init(_ capabilities: DpifCapabilities) { c = capabilities }
+    public init(_ capabilities: DpifCapabilities) {
+        c = capabilities
+        var rows: [(name: String, bits: FlowMask)] = []
+        func row(_ isThere: Bool, _ name: String, _ body: (inout FlowMask) -> Void) {
+            guard !isThere else { return }
+            var mask = FlowMask()
+            body(&mask)
+            rows.append((name, mask))
+        }
+        row(c.ctState, "key ct_state") { $0.bits.ctState = .max }
+        row(c.ctStateNAT, "key ct_state snat or dnat") { $0.bits.ctState = CTState.sourceNAT | CTState.destinationNAT }
+        row(c.ctZone, "key ct_zone") { $0.bits.ctZone = .max }
+        row(c.ctMark, "key ct_mark") { $0.bits.ctMark = .max }
+        row(c.ctLabel, "key ct_label") { $0.bits.ctLabel = .max }
+        row(c.ctOrigTuple, "key ct_tuple4") { mask in
+            for l in [Location.ctNwSrc, Location.ctNwDst] { mask.setExact(l) }
+        }
+        row(c.ctOrigTuple6, "key ct_tuple6") { mask in
+            for l in [Location.ctIPv6Src, Location.ctIPv6Dst] { mask.setExact(l) }
+        }
+        row(c.ctOrigTuple || c.ctOrigTuple6, "key ct_tuple") { mask in
+            for l in [Location.ctNwProto, Location.ctTpSrc, Location.ctTpDst] { mask.setExact(l) }
+        }
+        row(c.recirculation, "key recirc_id or dp_hash") { mask in
+            for l in [Location.recircID, Location.dpHash] { mask.setExact(l) }
+        }
+        row(c.maxVLANHeaders >= 1, "key vlan") { mask in
+            for l in [Location.vlanTPID, Location.vlanTCI] { mask.setExact(l) }
+        }
+        row(c.maxVLANHeaders >= 2, "key second vlan") { mask in
+            for l in [Location.innerVLANTPID, Location.innerVLANTCI] { mask.setExact(l) }
+        }
+        never = rows
+        neverBits = rows.reduce(into: FlowMask()) { $0.formUnion($1.bits) }
+    }
 
     /// What the datapath did not advertise, in words; nil when all is well.
     public func problem(key: FlowKey, mask: FlowMask, actions: [DpAction]) -> String? {
-        keyProblem(key, mask) ?? actionProblem(actions, depth: 0)
+        keyProblem(key, mask) ?? problem(actions: actions)
+    }
+
+    /// What of the actions the datapath did not advertise; nil when all is well.
+    public func problem(actions: [DpAction]) -> String? { actionProblem(actions, depth: 0) }
+
+    /// Takes out of a mask what the datapath cannot match. True when that was something.
+    public func trim(_ mask: inout FlowMask, key: borrowing FlowKey) -> Bool {
+        var isTrimmed = false
+        func clear(_ bits: borrowing FlowMask) {
+            for i in 0..<FlowKey.wordCount where mask.bits.words[i] & bits.bits.words[i] != 0 {
+                mask.bits.words[i] &= ~bits.bits.words[i]
+                isTrimmed = true
+            }
+        }
+        clear(neverBits)
+        forEachUnmatched(key) { _, bits in clear(bits) }
+        return isTrimmed
+    }
+
+    /// Tells the bits that packets of this key have and the datapath cannot match: places that hold something else for packets of
+    /// other protocols.
+    private func forEachUnmatched(_ key: borrowing FlowKey, _ body: (String, FlowMask) -> Void) {
+        func tell(_ name: String, _ locations: [FieldLocation]) {
+            var mask = FlowMask()
+            for l in locations { mask.setExact(l) }
+            body(name, mask)
+        }
+        let type = key.ethType
+        if !c.ndExtensions, type == EtherType.ipv6, key.nwProto == IPProtocol.icmpv6 {
+            tell("key nd_ext", [Location.ndOptionsType, Location.igmpGroup])
+        }
+        if !c.tcpFlags, key.nwProto == IPProtocol.tcp, type == EtherType.ipv4 || type == EtherType.ipv6 {
+            tell("key tcp_flags", [Location.tcpFlags])
+        }
+        if !c.sctp, key.nwProto == IPProtocol.sctp, type == EtherType.ipv4 || type == EtherType.ipv6 {
+            tell("key sctp", [Location.tpSrc, Location.tpDst])
+        }
+        if EtherType.isMPLS(type) {
+            for i in max(0, c.maxMPLSDepth)..<max(maxMPLSLabels, c.maxMPLSDepth) { tell("key mpls label \(i)", [Location.mplsLSE(i)]) }
+        }
     }
 
     private func keyProblem(_ key: FlowKey, _ mask: FlowMask) -> String? {
-        let state = mask.bits.ctState
-        if !c.ctState, state != 0 { return "key ct_state" }
-        if !c.ctStateNAT, state & 0xc0 != 0 && state != .max { return "key ct_state snat or dnat" }
-        if !c.ctZone, mask.bits.ctZone != 0 { return "key ct_zone" }
-        if !c.ctMark, mask.bits.ctMark != 0 { return "key ct_mark" }
-        if !c.ctLabel, mask.bits.ctLabel != 0 { return "key ct_label" }
-        if !c.ctOrigTuple, !mask.isWild(Location.ctNwSrc) || !mask.isWild(Location.ctNwDst) { return "key ct_tuple4" }
-        if !c.ctOrigTuple6, !mask.isWild(Location.ctIPv6Src) || !mask.isWild(Location.ctIPv6Dst) { return "key ct_tuple6" }
-        if !c.recirculation, mask.bits.recircID != 0 || mask.bits.dpHash != 0 { return "key recirc_id or dp_hash" }
-        if !c.ndExtensions, key.ethType == EtherType.ipv6, key.nwProto == 58, mask.bits.ndOptionsType != 0 { return "key nd_ext" }
-        if !c.tcpFlags, key.nwProto == IPProtocol.tcp, mask.bits.tcpFlags != 0 { return "key tcp_flags" }
-        if c.maxVLANHeaders < 1, mask.bits.vlanTCI != 0 { return "key vlan" }
-        if c.maxVLANHeaders < 2, mask.bits.innerVLANTCI != 0 { return "key second vlan" }
-        if EtherType.isMPLS(key.ethType) {
-            for i in 0..<maxMPLSLabels where i >= c.maxMPLSDepth && mask.bits.mplsLSE(i) != 0 { return "key mpls label \(i)" }
+        func isMatched(_ bits: FlowMask) -> Bool {
+            for i in 0..<FlowKey.wordCount where mask.bits.words[i] & bits.bits.words[i] != 0 { return true }
+            return false
         }
-        return nil
+        if let row = never.first(where: { isMatched($0.bits) }) { return row.name }
+        var problem: String?
+        forEachUnmatched(key) { name, bits in
+            if problem == nil, isMatched(bits) { problem = name }
+        }
+        return problem
     }
 
     private func actionProblem(_ actions: [DpAction], depth: Int) -> String? {
@@ -64,6 +135,7 @@ public struct CapabilityCheck {
             case .tunnelPush where !c.tunnelPushPop, .tunnelPop where !c.tunnelPushPop: return "action tnl_push or tnl_pop"
             case .drop where !c.explicitDrop: return "action drop with a reason"
             case .lbOutput where !c.lbOutput: return "action lb_output"
+            case .addMPLS where !c.addMPLS: return "action add_mpls"
             case .pushMPLS where c.maxMPLSDepth == 0, .popMPLS where c.maxMPLSDepth == 0: return "action push_mpls or pop_mpls"
             default: break
             }

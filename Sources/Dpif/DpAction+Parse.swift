@@ -85,14 +85,15 @@ extension DpAction {
                 let pcp: UInt16 = integer(arguments["pcp"] ?? "0"), pcp < 8
             else { return nil }
             return .pushVLAN(tpid: integer(arguments["tpid"]) ?? 0x8100, tci: pcp << 13 | vid)
-        case "push_mpls":
+        case "push_mpls", "add_mpls":
             guard let label: UInt32 = integer(arguments["label"]), label < 1 << 20,
                 let type: UInt16 = integer(arguments["eth_type"])
             else { return nil }
             let tc: UInt32 = integer(arguments["tc"] ?? "0") ?? 0
             let ttl: UInt32 = integer(arguments["ttl"] ?? "0") ?? 0
             let bos: UInt32 = integer(arguments["bos"] ?? "0") ?? 0
-            return .pushMPLS(lse: label << 12 | (tc & 7) << 9 | (bos & 1) << 8 | ttl & 0xff, ethType: type)
+            let lse = label << 12 | (tc & 7) << 9 | (bos & 1) << 8 | ttl & 0xff
+            return name == "add_mpls" ? .addMPLS(lse: lse, ethType: type) : .pushMPLS(lse: lse, ethType: type)
         case "pop_mpls": return integer(arguments["eth_type"], UInt16.self).map { .popMPLS(ethType: $0) }
         case "push_eth":
             guard let source = AddressText.parseMAC(arguments["src"] ?? ""),

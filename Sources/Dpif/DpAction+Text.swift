@@ -9,6 +9,10 @@ extension DpAction {
         return actions.map { $0.text(portName) }.joined(separator: ",")
     }
 
+    private static func label(_ action: String, _ lse: UInt32, _ type: UInt16) -> String {
+        "\(action)(label=\(lse >> 12),tc=\(lse >> 9 & 7),ttl=\(lse & 0xff),bos=\(lse >> 8 & 1),eth_type=0x\(String(type, radix: 16)))"
+    }
+
     func text(_ portName: (UInt32) -> String?) -> String {
         func nested(_ actions: [DpAction]) -> String { Self.text(actions, portName: portName) }
         func port(_ n: UInt32) -> String { portName(n) ?? String(n) }
@@ -21,9 +25,8 @@ extension DpAction {
             let type = tpid == 0x8100 ? "" : "tpid=0x\(hex4(tpid)),"
             return "push_vlan(\(type)vid=\(tci & 0xfff),pcp=\(tci >> 13))"
         case .popVLAN: return "pop_vlan"
-        case .pushMPLS(let lse, let type):
-            return
-                "push_mpls(label=\(lse >> 12),tc=\(lse >> 9 & 7),ttl=\(lse & 0xff),bos=\(lse >> 8 & 1),eth_type=0x\(String(type, radix: 16)))"
+        case .pushMPLS(let lse, let type): return Self.label("push_mpls", lse, type)
+        case .addMPLS(let lse, let type): return Self.label("add_mpls", lse, type)
         case .popMPLS(let type): return "pop_mpls(eth_type=0x\(String(type, radix: 16)))"
         case .recirc(let id): return "recirc(\(AddressText.hex(id)))"
         case .hash(let algorithm, let basis):

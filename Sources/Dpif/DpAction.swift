@@ -16,6 +16,8 @@ public indirect enum DpAction: Hashable, Sendable {
     case popVLAN
     case pushMPLS(lse: UInt32, ethType: UInt16)
     case popMPLS(ethType: UInt16)
+    /// Puts a label before all of the packet, whose Ethernet header, if any, becomes part of what is carried.
+    case addMPLS(lse: UInt32, ethType: UInt16)
     /// Looks the packet up again with this recirculation id.
     case recirc(UInt32)
     /// Computes `dp_hash`.
@@ -36,12 +38,25 @@ public indirect enum DpAction: Hashable, Sendable {
     case tunnelPop(UInt32)
     /// Puts a tunnel header before the packet and sends it out of `outPort`.
     case tunnelPush(TunnelHeader)
-    /// Drops, with a reason that is counted.
+    /// Drops, with a reason that is counted (`DropCode`).
     case drop(UInt32)
     case pushNSH(DpNSH)
     case popNSH
     /// Sends the packet out of a member of a bond by its hash.
     case lbOutput(UInt32)
+}
+
+/// The reasons that a `drop` action names, by what the real daemon's coverage calls them.
+public enum DropCode {
+    /// Translation went well, and came to nothing.
+    public static let pipeline: UInt32 = 0
+    /// By code.
+    public static let names = [
+        "drop_action_of_pipeline", "drop_action_bridge_not_found", "drop_action_recursion_too_deep", "drop_action_too_many_resubmit",
+        "drop_action_stack_too_deep", "drop_action_no_recirculation_context", "drop_action_recirculation_conflict",
+        "drop_action_too_many_mpls_labels", "drop_action_invalid_tunnel_metadata", "drop_action_unsupported_packet_type",
+        "drop_action_congestion", "drop_action_forwarding_disabled",
+    ]
 }
 
 public enum HashAlgorithm: UInt32, Hashable, Sendable {
@@ -137,8 +152,11 @@ public struct DpConntrack: Hashable, Sendable {
     public var label: Masked<UInt128>?
     public var helper: String?
     public var timeoutPolicy: String?
+    /// Which changes of the connection the kernel tells of, as bits by the numbers of `enum ip_conntrack_events`.
     public var eventMask: UInt32?
     public var nat: DpNAT?
+    /// New, related, destroyed, and changes of mark and labels: not each packet that changes a protocol's state.
+    public static let usualEvents: UInt32 = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 7 | 1 << 10
 
     public struct Masked<T: Hashable & Sendable>: Hashable, Sendable {
         public var value: T

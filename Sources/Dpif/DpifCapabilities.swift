@@ -9,31 +9,33 @@ public struct DpifCapabilities: Hashable, Sendable {
     public var maskedSet = true
     /// Tunnels are actions (`tnl_push`/`tnl_pop`). Without: tunnels are datapath ports and `set(tunnel())`.
     public var tunnelPushPop = false
-    /// Flows may be named by a 128-bit id. Without: by their key.
+    /// Flows may be named by a 128-bit id. Without: by their key, and `dpctl/get-flow` and `dpctl/del-flow` refuse ids.
     public var ufid = true
     /// `trunc`. Without: outputs with max_len take the slow path.
     public var truncate = true
     /// `clone`. Without: a `sample` of 100 % does it, or the slow path.
     public var clone = true
-    /// How deep `sample` may nest. Deeper samples take the slow path.
+    /// How deep `sample` may nest. Packets whose actions nest it deeper take the slow path.
     public var sampleNesting = 10
     /// `ct(eventmask=...)`. Without: events are not filtered.
     public var ctEventMask = true
     /// `ct_clear`. Without: the action only forgets the state within translation.
     public var ctClear = true
-    /// The highest `dp_hash` algorithm. Groups that want a higher one are refused.
+    /// The highest `dp_hash` algorithm. Select groups that want a higher one use algorithm 0; without algorithm 1, those that leave
+    /// the method open hash the packet's fields in translation.
     public var maxHashAlgorithm = 1
     /// `check_pkt_len`. Without: check_pkt_larger takes the slow path.
     public var checkPacketLength = true
     /// `ct(timeout=...)`. Without: zones use the default timeouts.
     public var ctTimeoutPolicy = true
-    /// `drop` with a reason. Without: the empty list.
+    /// `drop` with a reason. Without: the empty list, and drops are not counted by their reasons.
     public var explicitDrop = true
     /// `lb_output` for balance-tcp bonds. Without: recirculation.
     public var lbOutput = true
-    /// SNAT to 0.0.0.0. Without: it is not used to resolve tuple collisions.
+    /// SNAT to 0.0.0.0, which resolves collisions of tuples. Nothing is asked of a datapath for it that others do not get: it is
+    /// told to orchestrators (Datapath.capabilities), which decide what flows they write.
     public var ctZeroSNAT = true
-    /// `add_mpls`. Without: MPLS is pushed below Ethernet only.
+    /// `add_mpls`. Without: pushing MPLS onto packets without Ethernet header takes the slow path.
     public var addMPLS = true
     /// `meter`. Without: meter instructions are refused.
     public var meters = true
@@ -41,9 +43,9 @@ public struct DpifCapabilities: Hashable, Sendable {
     public var ctNAT = true
 
     // Keys.
-    /// VLAN tags that can be matched. More need the slow path.
+    /// VLAN tags that can be matched. Flows that look at more take the slow path.
     public var maxVLANHeaders = 1
-    /// MPLS labels that can be matched. More need the slow path.
+    /// MPLS labels that can be matched. Flows that look at more take the slow path.
     public var maxMPLSDepth = 3
     /// `recirc` and the `recirc_id` and `dp_hash` keys. Without: what needs them is refused.
     public var recirculation = true
@@ -61,7 +63,7 @@ public struct DpifCapabilities: Hashable, Sendable {
     public var ndExtensions = true
     /// `tcp_flags`. Without: a match of them is refused.
     public var tcpFlags = true
-    /// SCTP ports. Without: SCTP flows match their addresses only.
+    /// SCTP ports. Without: SCTP flows match their addresses only, and where ports matter they take the slow path.
     public var sctp = true
     /// Wildcarded flows. Without: every flow is installed exact.
     public var megaflows = true

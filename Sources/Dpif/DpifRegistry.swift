@@ -80,6 +80,10 @@ public final class DpifRegistry {
         let type = normalise(type)
         guard let provider = providers[type] else { throw DpifError(97, "could not create datapath \(name) of unknown type \(type)") }
         if let dpif = open["\(type)@\(name)"] { return dpif }
+        if let other = open.values.first(where: { $0.type == type }), !other.capabilities.multipleDatapaths {
+            throw DpifError(
+                95, "could not create datapath \(name): datapaths of type \(type) cannot be several, and \(other.name) is there")
+        }
         let dpif = try provider.open(name: name)
         open["\(type)@\(name)"] = dpif
         return dpif

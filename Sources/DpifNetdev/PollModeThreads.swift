@@ -61,7 +61,7 @@ final class PollModeThreads: FlowAccelerator {
     private var freeTransmitIndices: [UInt32] = Array((0..<256).reversed())
     private var turn = 0
     /// By threads that have ended.
-    private var countedBefore: (hits: UInt64, lost: UInt64) = (0, 0)
+    private var countedBefore: (hits: UInt64, lost: UInt64, dropped: UInt64) = (0, 0, 0)
     /// The processors to poll on.
     private var cores: [Int] = [0]
     private var vlanLimit = 1
@@ -216,10 +216,10 @@ final class PollModeThreads: FlowAccelerator {
 
     var hits: UInt64 { countedBefore.hits &+ workers.reduce(0) { $0 &+ $1.thread.counter(.hits) } }
     var lost: UInt64 { countedBefore.lost &+ workers.reduce(0) { $0 &+ $1.thread.counter(.lost) } }
+    var dropped: UInt64 { countedBefore.dropped &+ workers.reduce(0) { $0 &+ $1.thread.counter(.drops) } }
 
     private func remember() {
-        countedBefore.hits = hits
-        countedBefore.lost = lost
+        countedBefore = (hits, lost, dropped)
     }
 
     func update(_ flow: Megaflow) {

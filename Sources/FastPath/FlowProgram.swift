@@ -65,6 +65,7 @@ public struct FlowProgram {
     /// - Parameter queue: the transmit queue of a datapath port, or nil when packets cannot be sent there from here.
     public static func compile(_ actions: [DpAction], shape original: HeaderShape, queue: (UInt32) -> UInt32?) -> Compiled {
         if actions.isEmpty { return .drop }
+        if actions.count == 1, case .drop = actions[0] { return .drop }
         if actions.count == 1, case .output(let port) = actions[0] { return queue(port).map { .output($0) } ?? .unable }
         var program = FlowProgram()
         var shape = original

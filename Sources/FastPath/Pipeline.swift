@@ -50,7 +50,7 @@ public enum ThreadCounter: Int, CaseIterable, Sendable {
     case hits, handedOver
     /// Packets that the main thread had no room for.
     case lost
-    case transmitDrops, noCopy, cacheMisses, busyCycles, idleCycles, batches, iterations, subtables
+    case transmitDrops, drops, noCopy, cacheMisses, busyCycles, idleCycles, batches, iterations, subtables
 }
 
 /// All that a polling thread works on. It owns this memory.
@@ -266,7 +266,9 @@ struct Pipeline: ~Copyable {
             let run = j &- i
             switch e.pointee.kind {
             case .output: transmit(packets + i, run, Int(e.pointee.output))
-            case .drop: cdpdk_free_all(packets + i, UInt32(run))
+            case .drop:
+                tally(.drops, UInt64(run))
+                cdpdk_free_all(packets + i, UInt32(run))
             case .program:
                 if let program = e.pointee.program {
                     for k in i..<j { execute(program, packets[k].unsafelyUnwrapped) }

@@ -85,7 +85,9 @@ extension ControlCommands {
             return "disabling TCP sequence checking successful"
         case "ct-get-tcp-seq-chk":
             return "TCP sequence checking: \(conntrack.checksTCPSequence ? "enabled" : "disabled")\n"
-        case "ct-set-limits", "ct-del-limits", "ct-get-limits": return try zoneLimits(name, conntrack, words)
+        case "ct-set-limits", "ct-del-limits", "ct-get-limits":
+            guard dpif.capabilities.ctZoneLimit else { throw DpctlFailure("failed to set conntrack limit", 95) }
+            return try zoneLimits(name, conntrack, words)
         default: return try fragments(name, conntrack, words, verbose: verbose)
         }
     }

@@ -67,13 +67,15 @@ public final class DaemonCommands {
     private var counters: [(name: String, total: UInt64)] {
         var hits: UInt64 = 0
         var misses: UInt64 = 0
+        var drops: [String: UInt64] = [:]
         for backer in fabric.backers.values {
             hits &+= backer.dpif.stats.hit
             misses &+= backer.dpif.stats.missed
+            for drop in backer.dpif.drops { drops[drop.name, default: 0] &+= drop.count }
         }
         return [
             ("bridge_reconfigure", configurator.configurationCount), ("datapath_hit", hits), ("upcall_miss", misses),
-        ]
+        ] + drops.sorted { $0.key < $1.key }.map { (name: $0.key, total: $0.value) }
     }
 
     private func registerCoverage() {

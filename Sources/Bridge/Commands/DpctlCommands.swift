@@ -143,6 +143,7 @@ extension ControlCommands {
             guard word.hasPrefix("ufid:"), let ufid = UFID(text: String(word.dropFirst(5))) else {
                 return "ovs-vswitchd: parsing flow ufid (Invalid argument)"
             }
+            guard dpif.capabilities.ufid else { throw DpctlFailure("getting flow", 95) }
             guard let flow = dpif.flow(ufid) else { throw DpctlFailure("getting flow", 2) }
             return dumpFlows(dpif, verbose: true, names: false) { $0.ufid == flow.ufid }
         }
@@ -150,6 +151,7 @@ extension ControlCommands {
             let dpif = try optionalDatapath(Array(args.dropLast()))
             let word = args[args.count - 1]
             if word.hasPrefix("ufid:"), let ufid = UFID(text: String(word.dropFirst(5))) {
+                guard dpif.capabilities.ufid else { throw DpctlFailure("deleting flow", 95) }
                 do throws(DpifError) {
                     try dpif.deleteFlow(ufid)
                 } catch {

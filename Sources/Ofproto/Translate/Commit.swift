@@ -256,6 +256,11 @@ extension Translation {
             for i in Location.nshFlags.word...Location.nshC(3).word { base.words[i] = flow.words[i] }
             base.ethSrc = 0
             base.ethDst = 0
+        case .addMPLS:
+            actions.append(.addMPLS(lse: flow.mplsLSE(0), ethType: flow.ethType))
+            // All that was is carried now.
+            for i in FlowStage.l2.words.lowerBound..<FlowKey.wordCount { base.words[i] = flow.words[i] }
+            base.packetType = flow.packetType
         case .popNSH:
             actions.append(.popNSH)
             base.packetType = flow.packetType
@@ -278,4 +283,5 @@ enum Encapsulation {
     case pushEthernet, popEthernet
     case pushNSH(DpNSH)
     case popNSH
+    case addMPLS
 }

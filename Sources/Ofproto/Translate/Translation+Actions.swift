@@ -404,12 +404,11 @@ extension Translation {
                 report(.warning, "encap(ethernet) ignored: the packet is Ethernet already")
                 return
             }
-            let type = UInt16(truncatingIfNeeded: flow.packetType)
+            commit()
+            flow.ethType = UInt16(truncatingIfNeeded: flow.packetType)
             flow.packetType = 0
             flow.ethSrc = 0
             flow.ethDst = 0
-            flow.ethType = type
-            commit()
             pendingEncapsulation = .pushEthernet
         case 1 << 16 | UInt32(EtherType.nsh):
             commit()
@@ -437,9 +436,30 @@ extension Translation {
             flow[Location.nshMDType] = UInt128(header.mdType)
             flow[Location.nshNP] = UInt128(header.nextProtocol)
             pendingEncapsulation = .pushNSH(header)
-        default:
-            pushMPLS(UInt16(truncatingIfNeeded: encap.packetType))
+        default: encapsulateInMPLS(UInt16(truncatingIfNeeded: encap.packetType))
         }
+    }
+
+    /// Puts a label before the packet, which need not be Ethernet; an Ethernet header becomes part of what is carried.
+    private func encapsulateInMPLS(_ type: UInt16) {
+        commit()
+        let count = flow.packetType != 0 ? flow.mplsCount : 0
+        guard count < maxMPLSLabels else {
+            error = .tooManyMPLSLabels
+            return
+        }
+        for i in stride(from: count, to: 0, by: -1) { flow.setMPLSLSE(i, flow.mplsLSE(i - 1)) }
+        if count == 0 {
+            flow.clearUpperLayers()
+            for l in [Location.vlanTPID, Location.vlanTCI, Location.innerVLANTPID, Location.innerVLANTCI] { flow[l] = 0 }
+            for i in 1..<maxMPLSLabels { flow.setMPLSLSE(i, 0) }
+        }
+        flow.setMPLSLSE(0, (count == 0 ? 0x100 : 0) | 64)
+        flow.packetType = 1 << 16 | UInt32(type)
+        flow.ethType = type
+        flow.ethSrc = 0
+        flow.ethDst = 0
+        pendingEncapsulation = .addMPLS
     }
 
     private func decapsulate(_ type: UInt32) {

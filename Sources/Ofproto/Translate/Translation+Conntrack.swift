@@ -12,6 +12,7 @@ extension Translation {
         var action = DpConntrack()
         action.commit = ct.commit || ct.force
         action.force = ct.force
+        if action.commit, capabilities.ctEventMask { action.eventMask = DpConntrack.usualEvents }
         if let source = ct.zoneSource {
             source.match(in: &wildcards)
             action.zone = UInt16(truncatingIfNeeded: source.value(in: flow))

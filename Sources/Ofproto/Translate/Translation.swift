@@ -42,6 +42,22 @@ enum TranslationError: String {
     case unsupportedPacketType = "Unsupported packet type"
     case congestionDrop = "Congestion Drop"
     case forwardingDisabled = "Forwarding is disabled"
+
+    /// What the datapath's drop action says of it.
+    var dropCode: UInt32 {
+        switch self {
+        case .recursionTooDeep: 2
+        case .tooManyResubmits: 3
+        case .stackTooDeep: 4
+        case .noRecirculationContext: 5
+        case .recirculationConflict: 6
+        case .tooManyMPLSLabels: 7
+        case .invalidTunnelMetadata: 8
+        case .unsupportedPacketType: 9
+        case .congestionDrop: 10
+        case .forwardingDisabled: 11
+        }
+    }
 }
 
 /// What was to be done when a translation stopped to be resumed after recirculation or by a controller.

@@ -53,7 +53,8 @@ public struct CacheSettings: Hashable, Sendable {
 public final class DatapathBacker: UpcallHandler {
     public let dpif: any Dpif
     public let time: TimeSource
-    public var capabilities: DpifCapabilities
+    public var capabilities: DpifCapabilities { didSet { fit = CapabilityCheck(capabilities) } }
+    private var fit: CapabilityCheck
     public var settings = CacheSettings()
     /// How many VLAN tags are looked at (other_config:vlan-limit).
     public var vlanLimit: Int {
@@ -90,6 +91,7 @@ public final class DatapathBacker: UpcallHandler {
         self.dpif = dpif
         self.time = time
         capabilities = dpif.capabilities
+        fit = CapabilityCheck(dpif.capabilities)
         dpif.upcallHandler = self
     }
 
@@ -173,14 +175,9 @@ public final class DatapathBacker: UpcallHandler {
         let translation = translate(key, on: port, packetBytes: packet.count, sideEffects: true)
         if !translation.slowPath.isEmpty { consume(packet, translation, on: port) }
         let runtime = translation.actions
-        let slow = !translation.slowPath.isEmpty
-        let installed: [DpAction] = slow ? [.userspace(.slowPath(translation.slowPath))] : runtime
         guard !translation.avoidCaching, flows.count < settings.flowLimit, translation.error != .noRecirculationContext
         else { return UpcallVerdict(actions: runtime) }
-        var mask = translation.wildcards
-        if !megaflowsEnabled || !capabilities.megaflows { mask = Self.exactMask(key) }
-        // A datapath's key cannot leave open whether there is a tag.
-        if mask.bits.vlanTCI == 0, capabilities.maxVLANHeaders > 0 { mask.bits.vlanTCI = 0x1fff }
+        let (mask, installed) = megaflow(translation, key)
         let ufid = UFID(key: key, mask: mask)
         let flow = DpFlow(ufid: ufid, key: key, mask: mask, actions: installed)
         let entry = InstalledFlow(flow, translation, now: time.now, generation: generation)
@@ -190,7 +187,28 @@ public final class DatapathBacker: UpcallHandler {
         recirculation.retain(entry.recirculationIDs)
         flows[ufid] = entry
         maxFlowCount = max(maxFlowCount, flows.count)
-        return UpcallVerdict(actions: runtime, install: (ufid, mask, installed))
+        // What the datapath drops with a reason it counts so for this packet, too.
+        return UpcallVerdict(actions: runtime.isEmpty ? installed : runtime, install: (ufid, mask, installed))
+    }
+
+    /// What a translation comes to as a flow of the datapath, within what that advertises. Packets that it cannot tell apart as the
+    /// translation did, or to which it cannot do what is to be done, take the slow path.
+    private func megaflow(_ translation: Translation, _ key: FlowKey) -> (mask: FlowMask, actions: [DpAction]) {
+        var slow = translation.slowPath
+        var mask = translation.wildcards
+        if fit.trim(&mask, key: key) { slow.insert(.match) }
+        if slow.isEmpty, fit.problem(actions: translation.actions) != nil { slow.insert(.action) }
+        if !megaflowsEnabled || !capabilities.megaflows {
+            mask = Self.exactMask(key)
+            _ = fit.trim(&mask, key: key)
+        }
+        // A datapath's key cannot leave open whether there is a tag.
+        if mask.bits.vlanTCI == 0, capabilities.maxVLANHeaders > 0 { mask.bits.vlanTCI = 0x1fff }
+        if !slow.isEmpty { return (mask, [.userspace(.slowPath(slow))]) }
+        if translation.actions.isEmpty, capabilities.explicitDrop {
+            return (mask, [.drop(translation.error?.dropCode ?? DropCode.pipeline)])
+        }
+        return (mask, translation.actions)
     }
 
     /// The mask that matches a packet exactly: every field that it can have.
@@ -378,10 +396,8 @@ public final class DatapathBacker: UpcallHandler {
             return
         }
         let translation = translate(entry.key, on: port, sideEffects: false)
-        let slow = !translation.slowPath.isEmpty
-        let wanted: [DpAction] = slow ? [.userspace(.slowPath(translation.slowPath))] : translation.actions
-        guard translation.error != .noRecirculationContext,
-            !megaflowsEnabled || !capabilities.megaflows || entry.mask.isSuperset(of: translation.wildcards)
+        let (mask, wanted) = megaflow(translation, entry.key)
+        guard translation.error != .noRecirculationContext, entry.mask.isSuperset(of: mask)
         else {
             delete(entry)
             return
