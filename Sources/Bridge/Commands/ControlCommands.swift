@@ -33,6 +33,7 @@ public final class ControlCommands {
         registerLACP()
         registerBFD()
         registerCFM()
+        registerSpanningTree()
         registerMulticast()
         registerNeighbors()
         registerDatapathThreads()

@@ -15,6 +15,7 @@ extension BridgeConfigurator {
         configureAddress(bridge, config, records)
         for record in records { configure(record, of: bridge) }
         configureLearning(target, row, config)
+        configureSpanningTree(bridge, row, records)
         configureMirrors(target, row)
         configureTables(bridge, row)
         target.forwardsBPDU = config.bool("forward-bpdu")

@@ -71,8 +71,9 @@ final class StatusWriter {
                     "datapath_id": .string(hex16(bridge.target.datapathID)),
                     "datapath_version": .string(bridge.target.backer.dpif.type == "system" ? "<unknown>" : "<built-in>"),
                 ])
+            transaction.set(row, SpanningTreeStatus.columns(of: bridge.target))
             setControllers(bridge, transaction)
-            setPorts(bridge, row, transaction)
+            setPorts(bridge, row, transaction, counts)
             if counts { setMirrors(bridge, row, transaction) }
         }
         if !configurator.bridges.isEmpty || configurator.isConfigured { clearLostBridges(transaction) }
@@ -107,12 +108,13 @@ final class StatusWriter {
         }
     }
 
-    private func setPorts(_ bridge: ConfiguredBridge, _ row: OVSDBRow, _ transaction: OVSDBTransaction) {
+    private func setPorts(_ bridge: ConfiguredBridge, _ row: OVSDBRow, _ transaction: OVSDBTransaction, _ counts: Bool) {
         for id in row.uuids("ports") {
             guard let port = client.row("Port", id) else { continue }
             let bond = bridge.target.bundles[port.string("name")]?.bond
             let active = bond.map { AddressText.mac($0.active?.port.device.macAddress ?? 0) }
             transaction.set(port, ["bond_active_slave": .optional(active)])
+            transaction.set(port, SpanningTreeStatus.columns(ofPort: port.string("name"), on: bridge.target, counts: counts))
         }
     }
 
@@ -236,7 +238,7 @@ final class StatusWriter {
         return Int64(if_nametoindex(device.name))
     }
 
-    private static func speed(_ features: PortFeatures) -> (bitsPerSecond: Int64, isFull: Bool)? {
+    static func speed(_ features: PortFeatures) -> (bitsPerSecond: Int64, isFull: Bool)? {
         let speeds: [(PortFeatures, Int64, Bool)] = [
             (.full1Tb, 1_000_000_000_000, true), (.full100Gb, 100_000_000_000, true), (.full40Gb, 40_000_000_000, true),
             (.full10Gb, 10_000_000_000, true), (.full1Gb, 1_000_000_000, true), (.half1Gb, 1_000_000_000, false),

@@ -14,6 +14,10 @@ extension OpenFlowSwitch {
             consulted.setExact(Location.ethDst)
             if flow.ethDst == (cfm.settings.isExtended ? CCM.extendedGroup : CCM.group) { return .cfm }
         }
+        if stp != nil || rstp != nil {
+            consulted.setExact(Location.ethDst)
+            if flow.ethDst == BPDU.group, flow.ethType == BPDU.frameType { return .stp }
+        }
         if port.bfd != nil, flow.ethDst == BFDPacket.destination, flow.ethType == EtherType.ipv4 {
             consulted.setExact(Location.ethDst)
             consulted.setExact(Location.nwProto)
@@ -35,6 +39,10 @@ extension OpenFlowSwitch {
             let start = frame[12] == 0x81 && frame[13] == 0 && frame.count > 18 ? 18 : 14
             if let message = CCM(Array(frame[start...]), isExtended: cfm.settings.isExtended) { cfm.receive(message) }
         }
+        if reason.contains(.stp), let payload = BPDU.payload(of: frame) {
+            stp?.receive(payload, on: port)
+            rstp?.receive(payload, on: port)
+        }
         if reason.contains(.bfd), let bfd = port.bfd, let payload = BFDPacket.payload(of: frame), let packet = BFDPacket(payload) {
             let before = bfd.isForwarding
             bfd.receive(packet)
@@ -52,6 +60,11 @@ extension OpenFlowSwitch {
 
     /// Sends a frame out of a port, past the pipeline.
     func sendFrame(_ frame: [UInt8], on port: SwitchPort) {
+        if port.isPatch {
+            // What it meets in the other bridge, translation finds.
+            send(Packet(frame), from: .none, actions: [.output(port.number, maxLength: 0)])
+            return
+        }
         guard let number = port.datapathPort else { return }
         try? backer.dpif.execute(Packet(frame), metadata: FlowKey(), actions: [.output(number)])
     }

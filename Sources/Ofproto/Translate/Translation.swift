@@ -147,6 +147,9 @@ final class Translation {
     /// Where an IGMP or MLD message came from that is to be learned from.
     var snooped: (owner: OpenFlowSwitch, bundle: PortBundle, vlan: UInt16)?
 
+    /// Ports whose protocols take the packet.
+    var consumers: [(port: SwitchPort, reasons: SlowPathReasons)] = []
+
     /// What a mirror limits the next output to.
     var truncation: UInt32?
 
@@ -246,14 +249,14 @@ final class Translation {
             resume()
             return
         }
-        if let special = specialProcessing() {
-            slowPath.insert(special)
+        let port = owner.port(OFPort(flow.inPort))
+        let isConsumed = port.map { self.isConsumed(at: $0) } ?? false
+        let found = owner.lookupFirst(self)
+        enter(found, table: table)
+        if isConsumed {
             finish()
             return
         }
-        let found = owner.lookupFirst(self)
-        enter(found, table: table)
-        let port = owner.port(OFPort(flow.inPort))
         if let port, let bundle = port.bundle, owner.isMirrorOutput(bundle) {
             report(
                 .error, "dropping packet received on port \(port.name), which is reserved exclusively for mirroring")
@@ -266,6 +269,8 @@ final class Translation {
             }
             if let bundle = port?.bundle { mirror(bundle, \.sourcePorts) }
             execute(found.actions)
+            // What NORMAL and learn actions see teaches them; then the packet is dropped.
+            if port?.spanningTree.forwards == false { actions = [] }
             if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
             if isFreezing { finishFreezing() }
         }
@@ -284,14 +289,17 @@ final class Translation {
 
     private func mayReceive(_ port: SwitchPort?) -> Bool {
         guard let port else { return true }
+        guard port.spanningTree.learns else { return false }
         if flow.ethDst == 0x0180_c200_0000 { return !port.config.contains(.noReceiveSTP) }
         return !port.config.contains(.noReceive)
     }
 
-    /// Whether one of the switch's own protocols takes the packet.
-    private func specialProcessing() -> SlowPathReasons? {
-        guard let port = owner.port(OFPort(flow.inPort)) else { return nil }
-        return owner.consumer(of: flow, on: port, consulted: &wildcards)
+    /// Whether one of the switch's own protocols takes the packet where it comes in.
+    func isConsumed(at port: SwitchPort) -> Bool {
+        guard let reason = owner.consumer(of: flow, on: port, consulted: &wildcards) else { return false }
+        slowPath.insert(reason)
+        consumers.append((port, reason))
+        return true
     }
 
     private func finish() {
