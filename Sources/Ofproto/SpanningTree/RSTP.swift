@@ -1,8 +1,8 @@
 // The rapid spanning tree protocol of one bridge (IEEE 802.1D-2004, section 17): like STP, but neighbours agree on who forwards
 // instead of waiting, so that a tree forms in a moment.
 //
-// The standard describes a set of machines for each port and one for the bridge. `settle` lets each make one step in turn, until
-// none can.
+// The standard describes a set of machines for each port and one for the bridge. `settle` lets each in turn go as far as it can,
+// until none can.
 
 import Dpif
 
@@ -50,7 +50,7 @@ public final class RSTP {
     var outbox: [(SwitchPort, BPDU)] = []
     private var isSettling = false
     /// More rounds than any set of messages leads to; a bound, for what the standard's machines may have that tests did not find.
-    private static let maxRounds = 1000
+    private static let maxRounds = 100_000
 
     init(name: String, settings: RSTPSettings, time: TimeSource, send: @escaping (SwitchPort, BPDU) -> Void) {
         self.name = name
@@ -153,6 +153,11 @@ public final class RSTP {
         if changed { settle() }
     }
 
+    private static let machines = [
+        RSTPPort.stepReceive, RSTPPort.stepDetection, RSTPPort.stepInformation, RSTPPort.stepTransition, RSTPPort.stepState,
+        RSTPPort.stepTopologyChange, RSTPPort.stepTransmit, RSTPPort.stepMigration,
+    ]
+
     private func settle() {
         guard !isSettling else { return }
         isSettling = true
@@ -162,11 +167,12 @@ public final class RSTP {
             rounds += 1
             var moved = selectRoles()
             for port in ports {
-                let steps = [
-                    port.stepReceive(), port.stepDetection(), port.stepInformation(), port.stepTransition(), port.stepState(),
-                    port.stepTopologyChange(), port.stepTransmit(), port.stepMigration(),
-                ]
-                moved = moved || steps.contains(true)
+                for machine in Self.machines {
+                    while rounds < Self.maxRounds, machine(port)() {
+                        moved = true
+                        rounds += 1
+                    }
+                }
                 if port.fdbFlush {
                     port.fdbFlush = false
                     flush = true

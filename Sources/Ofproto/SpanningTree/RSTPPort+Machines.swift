@@ -342,7 +342,8 @@ extension RSTPPort {
             return true
         case .idle: break
         }
-        guard portEnabled, selected, !updtInfo else { return false }
+        // The real daemon does not wait until roles are selected, as the standard would.
+        guard portEnabled, role != .disabled else { return false }
         if helloWhen == 0 {
             newInfo = newInfo || role == .designated || role == .root && tcWhile != 0
         } else if newInfo, txCount < bridge.settings.transmitHoldCount {

@@ -43,19 +43,16 @@ extension Translation {
         frozenSteps.append(contentsOf: rest.map { .action($0) })
     }
 
-    /// Behind a popped MPLS label the datapath has to look again before anything else is done to what is there.
+    /// Behind a popped MPLS label the datapath has to look again before what lies there is used. What plainly does not use it
+    /// goes on; within a group each bucket sees to that for itself.
     private func freezeForMPLS(_ action: OFAction) {
-        guard wasMPLS, !EtherType.isMPLS(flow.ethType) else { return }
+        guard wasMPLS, !exit else { return }
         switch action {
-        case .setIPv4Src, .setIPv4Dst, .setIPDSCP, .setIPECN, .setIPTTL, .setL4SrcPort, .setL4DstPort, .decTTL, .pushMPLS,
-            .resubmit, .gotoTable, .learn, .ct, .multipath, .bundle:
-            isFreezing = true
-        case .setField(let set) where set.field.row.prerequisite != .none: isFreezing = true
-        case .regMove(let from, let to)
-        where from.field.row.prerequisite != .none || to.field.row.prerequisite != .none:
-            isFreezing = true
-        case .output(.normal, _), .output(.table, _), .group: isFreezing = true
-        default: break
+        case .output, .outputTruncated, .outputRegister, .enqueue, .group, .setVLANVID, .setVLANPCP, .setEthSrc, .setEthDst,
+            .setTunnel, .setQueue:
+            break
+        case .setField(let set) where set.field.rawValue < FieldID.mplsLabel.rawValue: break
+        default: isFreezing = true
         }
     }
 
@@ -357,6 +354,7 @@ extension Translation {
 
     private func pushMPLS(_ type: UInt16) {
         let n = flow.mplsCount
+        consultLabels()
         if n == 0 {
             commit()
         } else if n >= maxMPLSLabels {
@@ -375,14 +373,19 @@ extension Translation {
         flow.pushMPLS(ethType: type, count: n)
     }
 
-    private func popMPLS(_ type: UInt16) {
-        let n = flow.mplsCount
-        guard n > 0 || EtherType.isMPLS(flow.ethType) else { return }
-        // Finding the bottom of the stack looks at each label up to it.
+    /// Finding the bottom of the stack looks at each label up to it.
+    private func consultLabels() {
+        guard EtherType.isMPLS(flow.ethType) else { return }
         for i in 0..<maxMPLSLabels {
             wildcards.bits.setMPLSLSE(i, wildcards.bits.mplsLSE(i) | 0x100)
             if flow.mplsLSE(i) & 0x100 != 0 { break }
         }
+    }
+
+    private func popMPLS(_ type: UInt16) {
+        let n = flow.mplsCount
+        guard n > 0 || EtherType.isMPLS(flow.ethType) else { return }
+        consultLabels()
         guard n > 0 else { return }
         if n >= maxMPLSLabels, flow.mplsLSE(maxMPLSLabels - 1) & 0x100 == 0 {
             report(
@@ -529,6 +532,7 @@ extension Translation {
             actions = []
             destination.set(value, in: &flow)
             execute(Array(rest))
+            if !isFreezing, hasActionSet { executeActionSet() }
             if isFreezing { finishFreezing() }
             let result = actions
             (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace) = saved
@@ -573,6 +577,7 @@ extension Translation {
         let oldTrace = trace
         if let trace { self.trace = trace.add(.table, "--. Executing action set:") }
         inActionSet = true
+        exit = false
         table = 0
         execute(list)
         inActionSet = false

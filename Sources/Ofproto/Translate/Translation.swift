@@ -214,8 +214,8 @@ final class Translation {
             wildcards.bits.ethSrc = 0
             wildcards.bits.ethDst = 0
         }
-        let icmp =
-            original.ethType == 0x0800 && original.nwProto == 1 || original.ethType == 0x86dd && original.nwProto == 58
+        // Judged by what the packet has become; elsewhere the whole words may stay.
+        let icmp = flow.ethType == 0x0800 && flow.nwProto == 1 || flow.ethType == 0x86dd && flow.nwProto == 58
         if icmp {
             wildcards.bits.tpSrc &= 0xff
             wildcards.bits.tpDst &= 0xff
