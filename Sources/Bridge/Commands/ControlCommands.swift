@@ -28,7 +28,7 @@ public final class ControlCommands {
         registerUpcalls()
         registerOpenFlow()
         registerTrace()
-        registerUnconfigured()
+        registerLLDP()
         registerBonds()
         registerLACP()
         registerBFD()

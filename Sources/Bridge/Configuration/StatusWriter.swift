@@ -114,8 +114,21 @@ final class StatusWriter {
             let bond = bridge.target.bundles[port.string("name")]?.bond
             let active = bond.map { AddressText.mac($0.active?.port.device.macAddress ?? 0) }
             transaction.set(port, ["bond_active_slave": .optional(active)])
+            setTrunks(bridge, port, transaction)
             transaction.set(port, SpanningTreeStatus.columns(ofPort: port.string("name"), on: bridge.target, counts: counts))
         }
+    }
+
+    /// Auto Attach has the VLANs that it maps to services trunked by the ports that speak LLDP.
+    private func setTrunks(_ bridge: ConfiguredBridge, _ row: OVSDBRow, _ transaction: OVSDBTransaction) {
+        let name = row.string("name")
+        let agent = bridge.target.bundles[name]?.ports.first?.lldp
+        let wanted = Set(agent?.settings.mappings.map { Int64($0.vlan) } ?? [])
+        let applied = bridge.autoAttachVLANs[name] ?? []
+        guard wanted != applied else { return }
+        bridge.autoAttachVLANs[name] = wanted
+        let trunks = Set(row.integers("trunks")).subtracting(applied.subtracting(wanted)).union(wanted)
+        transaction.set(row, ["trunks": .integers(trunks.sorted())])
     }
 
     private func setMirrors(_ bridge: ConfiguredBridge, _ row: OVSDBRow, _ transaction: OVSDBTransaction) {

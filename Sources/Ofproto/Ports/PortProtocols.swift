@@ -10,6 +10,7 @@ extension OpenFlowSwitch {
     func consumer(of flow: FlowKey, on port: SwitchPort, consulted: inout FlowMask) -> SlowPathReasons? {
         // The type and destination of every packet are looked at.
         if flow.ethType == LACPDU.etherType, port.bundle?.lacp != nil { return .lacp }
+        if flow.ethType == LLDPDU.etherType, port.lldp?.isEnabled == true { return .lldp }
         if let cfm = port.cfm, flow.ethType == CCM.etherType {
             consulted.setExact(Location.ethDst)
             if flow.ethDst == (cfm.settings.isExtended ? CCM.extendedGroup : CCM.group) { return .cfm }
@@ -39,6 +40,10 @@ extension OpenFlowSwitch {
             let start = frame[12] == 0x81 && frame[13] == 0 && frame.count > 18 ? 18 : 14
             if let message = CCM(Array(frame[start...]), isExtended: cfm.settings.isExtended) { cfm.receive(message) }
         }
+        if reason.contains(.lldp), let lldp = port.lldp, frame.count > 14 {
+            // A VLAN tag may come before the type.
+            lldp.receive(frame[(frame[12] == 0x81 && frame[13] == 0 && frame.count > 18 ? 18 : 14)...])
+        }
         if reason.contains(.stp), let payload = BPDU.payload(of: frame) {
             stp?.receive(payload, on: port)
             rstp?.receive(payload, on: port)
@@ -50,11 +55,12 @@ extension OpenFlowSwitch {
         }
     }
 
-    /// Does what is due for BFD and CFM.
+    /// Does what is due for BFD, CFM and LLDP.
     func runMonitors() {
         for port in portsInOrder {
             let changes = [port.bfd?.run() == true, port.cfm?.run() == true]
             if changes.contains(true) { backer.changed() }
+            port.lldp?.run()
         }
     }
 

@@ -28,6 +28,8 @@ public final class SwitchPort {
     public internal(set) weak var bundle: PortBundle?
     /// The maintenance point on the port.
     public internal(set) var cfm: CFM?
+    /// LLDP on the port.
+    public internal(set) var lldp: LLDP?
     /// What STP or RSTP lets the port do.
     public internal(set) var spanningTree = SpanningTreePermissions()
     /// The BFD session on the port.

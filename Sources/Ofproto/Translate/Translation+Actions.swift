@@ -30,6 +30,10 @@ extension Translation {
             } else {
                 execute(action)
             }
+            if endsList {
+                endsList = false
+                return
+            }
             if isFreezing {
                 freeze(list[(freezesCurrentAction ? i : i + 1)...])
                 freezesCurrentAction = false
@@ -158,7 +162,7 @@ extension Translation {
             if flow[Location.nshTTL] > 1 {
                 flow[Location.nshTTL] -= 1
             } else {
-                exit = true
+                endsList = true
                 sendToController(expiredTTL(0))
                 report(.warning, "NSH decrement TTL exception")
             }
@@ -327,7 +331,7 @@ extension Translation {
             flow.nwTTL -= 1
             return
         }
-        exit = true
+        endsList = true
         for id in action.controllers { sendToController(expiredTTL(id)) }
         report(.warning, "IPv\(flow.ethType == EtherType.ipv4 ? 4 : 6) decrement TTL exception")
     }
@@ -347,7 +351,7 @@ extension Translation {
             flow[Location.mplsTTL] = ttl - 1
             return
         }
-        exit = true
+        endsList = true
         sendToController(expiredTTL(0))
         report(.warning, "MPLS decrement TTL exception")
     }

@@ -111,6 +111,8 @@ final class Translation {
     var depth = 0
     var resubmits = 0
     var exit = false
+    /// A TTL ran out, which ends the list of actions that is being executed, and no other.
+    var endsList = false
     /// Nothing comes after the action that is executed, so that the datapath's packet may be changed for good.
     var isLastAction = true
     var inPacketOut = false
