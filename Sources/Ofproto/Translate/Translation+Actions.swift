@@ -522,8 +522,11 @@ extension Translation {
         }
         if needsClone { slowPath.insert(.action) }
         execute(list)
+        let isFrozen = isFreezing
         if isFreezing { finishFreezing() }
         (flow, _, stack, actionSet, wasMPLS, conntracked, exit) = saved
+        // Without a copy the packet is gone with its recirculation.
+        if isFrozen { exit = true }
     }
 
     /// The datapath decides by the packet's length which of two translations of the rest of the list applies.
@@ -532,13 +535,17 @@ extension Translation {
         commit()
         let before = actions
         let saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace)
+        var left = stack
         func translate(_ value: UInt128) -> [DpAction] {
             actions = []
+            // What the first branch took from the stack, the second does not find, as in the real daemon.
+            stack = left
             destination.set(value, in: &flow)
             execute(Array(rest))
             if !isFreezing, hasActionSet { executeActionSet() }
             if isFreezing { finishFreezing() }
             let result = actions
+            left = stack
             (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace) = saved
             return result
         }
@@ -581,7 +588,6 @@ extension Translation {
         let oldTrace = trace
         if let trace { self.trace = trace.add(.table, "--. Executing action set:") }
         inActionSet = true
-        exit = false
         table = 0
         execute(list)
         inActionSet = false

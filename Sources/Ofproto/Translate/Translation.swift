@@ -93,6 +93,8 @@ final class Translation {
     let original: FlowKey
     /// Bits that the result depends on.
     var wildcards = FlowMask()
+    /// The same before the bits that no packet has were taken out; nil: there is no difference worth showing.
+    private(set) var consulted: FlowMask?
     var actions: [DpAction] = []
     var slowPath: SlowPathReasons = []
     var error: TranslationError?
@@ -304,8 +306,10 @@ final class Translation {
         return true
     }
 
-    private func finish() {
+    func finish() {
         finishLearning()
+        // A translation that failed shows all that it looked at.
+        if error != nil { consulted = wildcards }
         if error != nil {
             actions = []
         } else if firstOwner.inBand, mustOutputToLocal, !actions.contains(.output(firstOwner.localDatapathPort)) {
