@@ -264,7 +264,7 @@ extension Translation {
 
     /// A field of the network header can be rewritten only where the protocol is known.
     private func consultProtocol(_ field: FieldID) {
-        guard let location = field.location, FlowStage.l3.words.contains(location.word) || FlowStage.l4.words.contains(location.word)
+        guard field != .ipDSCPShifted, let location = field.location, FlowStage.l3.words.contains(location.word) || FlowStage.l4.words.contains(location.word)
         else { return }
         if flow.isIP || flow.ethType == EtherType.arp {
             wildcards.setExact(Location.nwProto)
@@ -293,6 +293,7 @@ extension Translation {
             return
         }
         if field == .vlanVID, flow.vlanTCI & 0x1000 == 0, !set.flowHasVLAN { return }
+        consultPrerequisites(of: field)
         guard field.prerequisitesHold(flow) || field == .vlanTCI else { return }
         consultProtocol(field)
         field.match(set.mask, in: &wildcards)
@@ -304,6 +305,7 @@ extension Translation {
     }
 
     private func move(_ from: Subfield, _ to: Subfield) {
+        for field in [from.field, to.field] { consultPrerequisites(of: field) }
         guard from.field.prerequisitesHold(flow), to.field.prerequisitesHold(flow) else { return }
         from.match(in: &wildcards)
         store(to, from.value(in: flow))
@@ -574,7 +576,7 @@ extension Translation {
     }
 
     private func reportActionSet(_ verb: String) {
-        let set = Self.ordered(actionSet, complete: true)
+        let set = Self.ordered(actionSet)
         let text = OFAction.text(set, ports: owner.portNames)
         report(.detail, set.isEmpty ? "action set \(verb) empty" : verb == "is" ? "action set is: \(text)" : "action set was: \(text)")
     }
