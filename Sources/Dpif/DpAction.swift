@@ -123,8 +123,8 @@ public struct SlowPathReasons: OptionSet, Hashable, Sendable {
     public static let match = SlowPathReasons(rawValue: 64)
 
     static let names: [(SlowPathReasons, String, String)] = [
-        (.cfm, "cfm", "Consumed by CFM"), (.bfd, "bfd", "Consumed by BFD"), (.lacp, "lacp", "Consumed by LACP"),
-        (.stp, "stp", "Consumed by STP"), (.lldp, "lldp", "Consumed by LLDP"),
+        (.cfm, "cfm", "Consists of CFM packets"), (.bfd, "bfd", "Consists of BFD packets"), (.lacp, "lacp", "Consists of LACP packets"),
+        (.stp, "stp", "Consists of STP packets"), (.lldp, "lldp", "Consists of LLDP packets"),
         (.action, "action", "Uses action(s) not supported by datapath"),
         (.match, "match", "Datapath can't match specifically enough"),
     ]

@@ -69,6 +69,8 @@ public struct ODPFormatter {
         for attribute in mplsOrUpper(key) where mask == nil || verbose || !attribute.maskIsEmpty(mask!) {
             // Flags that are neither there nor matched are no attribute at all.
             if attribute.name == "tcp_flags", let mask, key.tcpFlags == 0, mask.bits.tcpFlags == 0 { continue }
+            // Neighbour discovery is matched only where type and code are, in the eight bits that they have.
+            if attribute.name == "nd", let mask, mask.bits.tpSrc != 0xff || mask.bits.tpDst != 0xff { continue }
             layers.append(text(attribute, key, mask))
         }
         if EtherType.isMPLS(key.ethType) {

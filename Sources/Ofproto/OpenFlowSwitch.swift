@@ -44,6 +44,9 @@ public final class OpenFlowSwitch {
     public let macs: MACLearning
     /// Nil while multicast is not snooped.
     public internal(set) var snooping: MulticastSnooping?
+    /// At most one of both spanning tree protocols runs.
+    public internal(set) var stp: STP?
+    public internal(set) var rstp: RSTP?
     public internal(set) var mirrors: [Mirror] = []
     public private(set) var groups: [UInt32: Group] = [:]
     /// The datapath's numbers of meters.
@@ -410,6 +413,8 @@ public final class OpenFlowSwitch {
     public func run() {
         checkPorts()
         runMonitors()
+        stp?.run()
+        rstp?.run()
         runBonds()
         let now = time.now
         guard now - lastExpiry >= 100 || now < lastExpiry else { return }

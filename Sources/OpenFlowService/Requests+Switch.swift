@@ -204,6 +204,7 @@ extension PortDescription {
         name = port.name
         config = Config(rawValue: port.config.rawValue)
         state = !port.device.isLinkUp ? .linkDown : config.contains(.portDown) ? [] : .live
+        if version == .v10 { state.insert(State(rawValue: port.spanningTree.openFlowState << 8)) }
         let features = port.device.features
         current = Self.bits(features.current)
         advertised = Self.bits(features.advertised)

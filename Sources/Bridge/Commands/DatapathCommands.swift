@@ -135,7 +135,8 @@ extension ControlCommands {
         let letters: [(UInt16, String)] = [
             (2, "S"), (1, "F"), (8, "P"), (4, "R"), (0x20, "U"), (0x10, "."), (0x40, "E"), (0x80, "C"), (0x100, "N"),
         ]
-        return letters.filter { flags & $0.0 != 0 }.map(\.1).joined()
+        let reserved = (9..<12).map { UInt16(1) << $0 }.filter { flags & $0 != 0 }.map { "[\(String($0, radix: 16))]" }
+        return letters.filter { flags & $0.0 != 0 }.map(\.1).joined() + reserved.joined()
     }
 
     private func miniflowBits(_ mask: FlowMask) -> String {

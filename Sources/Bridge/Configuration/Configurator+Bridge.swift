@@ -13,8 +13,10 @@ extension BridgeConfigurator {
         let config = row.map("other_config")
         configureMTUs(records, target)
         configureAddress(bridge, config, records)
-        for record in records { configure(record, of: bridge) }
+        let autoAttach = autoAttachSettings(row)
+        for record in records { configure(record, of: bridge, autoAttach) }
         configureLearning(target, row, config)
+        configureSpanningTree(bridge, row, records)
         configureMirrors(target, row)
         configureTables(bridge, row)
         target.forwardsBPDU = config.bool("forward-bpdu")
@@ -23,7 +25,20 @@ extension BridgeConfigurator {
         configureControl(bridge, row, config)
     }
 
-    private func configure(_ record: PortRecord, of bridge: ConfiguredBridge) {
+    /// What the AutoAttach row of a bridge says.
+    private func autoAttachSettings(_ row: OVSDBRow) -> AutoAttachSettings {
+        var settings = AutoAttachSettings()
+        guard let autoAttach = row.optionalUUID("auto_attach").flatMap({ client.row("AutoAttach", $0) }) else { return settings }
+        settings.systemName = autoAttach.string("system_name")
+        settings.systemDescription = autoAttach.string("system_description")
+        settings.mappings = autoAttach.numberMap("mappings").sorted { $0.key < $1.key }.compactMap { service, vlan in
+            guard (0...0xff_ffff).contains(service), (0...4095).contains(vlan) else { return nil }
+            return LLDPDU.Assignment(vlan: UInt16(vlan), service: UInt32(service))
+        }
+        return settings
+    }
+
+    private func configure(_ record: PortRecord, of bridge: ConfiguredBridge, _ autoAttach: AutoAttachSettings) {
         let target = bridge.target
         let ports = record.interfaces.compactMap { target.port(named: $0.name) }
         var settings = BundleSettings(name: record.name, row: record.row)
@@ -37,6 +52,8 @@ extension BridgeConfigurator {
         for interface in record.interfaces {
             guard let row = interface.row, let port = target.port(named: interface.name) else { continue }
             target.setCFM(CFMSettings(row), on: port)
+            let lldp = row.map("lldp")
+            target.setLLDP(lldp.isEmpty ? nil : lldp.bool("enable"), autoAttach, on: port)
             target.setBFD(BFDSettings(row.map("bfd")), on: port)
             if let text = row.optionalString("mac") {
                 if port.number == .local {

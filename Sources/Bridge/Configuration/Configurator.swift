@@ -25,6 +25,8 @@ final class ConfiguredBridge {
     var controllers: ControllerConfiguration
     var tables: [UInt8: TableSettings] = [:]
     var addressSource = ""
+    /// VLANs that Auto Attach has put into the trunks of ports.
+    var autoAttachVLANs: [String: Set<Int64>] = [:]
 
     init(_ target: OpenFlowSwitch, id: UUID, runDirectory: String) {
         self.target = target

@@ -71,8 +71,9 @@ final class StatusWriter {
                     "datapath_id": .string(hex16(bridge.target.datapathID)),
                     "datapath_version": .string(bridge.target.backer.dpif.type == "system" ? "<unknown>" : "<built-in>"),
                 ])
+            transaction.set(row, SpanningTreeStatus.columns(of: bridge.target))
             setControllers(bridge, transaction)
-            setPorts(bridge, row, transaction)
+            setPorts(bridge, row, transaction, counts)
             if counts { setMirrors(bridge, row, transaction) }
         }
         if !configurator.bridges.isEmpty || configurator.isConfigured { clearLostBridges(transaction) }
@@ -107,13 +108,27 @@ final class StatusWriter {
         }
     }
 
-    private func setPorts(_ bridge: ConfiguredBridge, _ row: OVSDBRow, _ transaction: OVSDBTransaction) {
+    private func setPorts(_ bridge: ConfiguredBridge, _ row: OVSDBRow, _ transaction: OVSDBTransaction, _ counts: Bool) {
         for id in row.uuids("ports") {
             guard let port = client.row("Port", id) else { continue }
             let bond = bridge.target.bundles[port.string("name")]?.bond
             let active = bond.map { AddressText.mac($0.active?.port.device.macAddress ?? 0) }
             transaction.set(port, ["bond_active_slave": .optional(active)])
+            setTrunks(bridge, port, transaction)
+            transaction.set(port, SpanningTreeStatus.columns(ofPort: port.string("name"), on: bridge.target, counts: counts))
         }
+    }
+
+    /// Auto Attach has the VLANs that it maps to services trunked by the ports that speak LLDP.
+    private func setTrunks(_ bridge: ConfiguredBridge, _ row: OVSDBRow, _ transaction: OVSDBTransaction) {
+        let name = row.string("name")
+        let agent = bridge.target.bundles[name]?.ports.first?.lldp
+        let wanted = Set(agent?.settings.mappings.map { Int64($0.vlan) } ?? [])
+        let applied = bridge.autoAttachVLANs[name] ?? []
+        guard wanted != applied else { return }
+        bridge.autoAttachVLANs[name] = wanted
+        let trunks = Set(row.integers("trunks")).subtracting(applied.subtracting(wanted)).union(wanted)
+        transaction.set(row, ["trunks": .integers(trunks.sorted())])
     }
 
     private func setMirrors(_ bridge: ConfiguredBridge, _ row: OVSDBRow, _ transaction: OVSDBTransaction) {
@@ -236,7 +251,7 @@ final class StatusWriter {
         return Int64(if_nametoindex(device.name))
     }
 
-    private static func speed(_ features: PortFeatures) -> (bitsPerSecond: Int64, isFull: Bool)? {
+    static func speed(_ features: PortFeatures) -> (bitsPerSecond: Int64, isFull: Bool)? {
         let speeds: [(PortFeatures, Int64, Bool)] = [
             (.full1Tb, 1_000_000_000_000, true), (.full100Gb, 100_000_000_000, true), (.full40Gb, 40_000_000_000, true),
             (.full10Gb, 10_000_000_000, true), (.full1Gb, 1_000_000_000, true), (.half1Gb, 1_000_000_000, false),

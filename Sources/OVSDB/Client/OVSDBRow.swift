@@ -51,6 +51,14 @@ public struct OVSDBRow: Sendable, Equatable {
         return map
     }
 
+    /// A map from integers to integers, such as AutoAttach.mappings.
+    public func numberMap(_ column: String) -> [Int64: Int64] {
+        guard let datum = columns[column] else { return [:] }
+        var map: [Int64: Int64] = [:]
+        for case (.integer(let key), .integer(let value)) in zip(datum.keys, datum.values) { map[key] = value }
+        return map
+    }
+
     /// A map from strings to integers, such as Interface.statistics.
     public func integerMap(_ column: String) -> [String: Int64] {
         guard let datum = columns[column] else { return [:] }

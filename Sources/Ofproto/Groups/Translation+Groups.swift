@@ -47,9 +47,10 @@ extension Translation {
         if let packet { group.credit(bucket: bucket, packets: 1, bytes: UInt64(packet.bytes)) }
     }
 
-    /// A bucket is an action set that a copy of the packet goes through.
+    /// A bucket is an action set that a copy of the packet goes through. What it adds to the stack and to the packet's own action set
+    /// stays, as in the real daemon.
     private func execute(_ bucket: Group.Bucket) {
-        let saved = (flow, stack, actionSet, wasMPLS, conntracked, exit)
+        let saved = (flow, wasMPLS, conntracked, exit)
         let savedSteps = frozenSteps
         frozenSteps = []
         let oldTrace = trace
@@ -58,7 +59,7 @@ extension Translation {
         if isFreezing { finishFreezing() }
         trace = oldTrace
         frozenSteps = savedSteps
-        (flow, stack, actionSet, wasMPLS, conntracked, exit) = saved
+        (flow, wasMPLS, conntracked, exit) = saved
     }
 
     // MARK: Liveness

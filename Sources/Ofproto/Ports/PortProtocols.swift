@@ -10,9 +10,14 @@ extension OpenFlowSwitch {
     func consumer(of flow: FlowKey, on port: SwitchPort, consulted: inout FlowMask) -> SlowPathReasons? {
         // The type and destination of every packet are looked at.
         if flow.ethType == LACPDU.etherType, port.bundle?.lacp != nil { return .lacp }
+        if flow.ethType == LLDPDU.etherType, port.lldp?.isEnabled == true { return .lldp }
         if let cfm = port.cfm, flow.ethType == CCM.etherType {
             consulted.setExact(Location.ethDst)
             if flow.ethDst == (cfm.settings.isExtended ? CCM.extendedGroup : CCM.group) { return .cfm }
+        }
+        if stp != nil || rstp != nil {
+            consulted.setExact(Location.ethDst)
+            if flow.ethDst == BPDU.group, flow.ethType == BPDU.frameType { return .stp }
         }
         if port.bfd != nil, flow.ethDst == BFDPacket.destination, flow.ethType == EtherType.ipv4 {
             consulted.setExact(Location.ethDst)
@@ -35,6 +40,14 @@ extension OpenFlowSwitch {
             let start = frame[12] == 0x81 && frame[13] == 0 && frame.count > 18 ? 18 : 14
             if let message = CCM(Array(frame[start...]), isExtended: cfm.settings.isExtended) { cfm.receive(message) }
         }
+        if reason.contains(.lldp), let lldp = port.lldp, frame.count > 14 {
+            // A VLAN tag may come before the type.
+            lldp.receive(frame[(frame[12] == 0x81 && frame[13] == 0 && frame.count > 18 ? 18 : 14)...])
+        }
+        if reason.contains(.stp), let payload = BPDU.payload(of: frame) {
+            stp?.receive(payload, on: port)
+            rstp?.receive(payload, on: port)
+        }
         if reason.contains(.bfd), let bfd = port.bfd, let payload = BFDPacket.payload(of: frame), let packet = BFDPacket(payload) {
             let before = bfd.isForwarding
             bfd.receive(packet)
@@ -42,16 +55,22 @@ extension OpenFlowSwitch {
         }
     }
 
-    /// Does what is due for BFD and CFM.
+    /// Does what is due for BFD, CFM and LLDP.
     func runMonitors() {
         for port in portsInOrder {
             let changes = [port.bfd?.run() == true, port.cfm?.run() == true]
             if changes.contains(true) { backer.changed() }
+            port.lldp?.run()
         }
     }
 
     /// Sends a frame out of a port, past the pipeline.
     func sendFrame(_ frame: [UInt8], on port: SwitchPort) {
+        if port.isPatch {
+            // What it meets in the other bridge, translation finds.
+            send(Packet(frame), from: .none, actions: [.output(port.number, maxLength: 0)])
+            return
+        }
         guard let number = port.datapathPort else { return }
         try? backer.dpif.execute(Packet(frame), metadata: FlowKey(), actions: [.output(number)])
     }

@@ -28,6 +28,10 @@ public final class SwitchPort {
     public internal(set) weak var bundle: PortBundle?
     /// The maintenance point on the port.
     public internal(set) var cfm: CFM?
+    /// LLDP on the port.
+    public internal(set) var lldp: LLDP?
+    /// What STP or RSTP lets the port do.
+    public internal(set) var spanningTree = SpanningTreePermissions()
     /// The BFD session on the port.
     public internal(set) var bfd: BFD?
     /// The peer's name, for patch ports.
@@ -57,6 +61,9 @@ public final class SwitchPort {
     public var peer: SwitchPort? { owner.backer.patchPeer(of: self) }
 
     public var isPatch: Bool { peerName != nil }
+
+    /// The link is up, and nobody switched the port off.
+    var canCarry: Bool { device.isLinkUp && !config.contains(.down) }
 
     public var stats: DeviceStats { isPatch || tunnel != nil ? patchStats : device.stats }
 

@@ -43,7 +43,8 @@ extension FlowKey {
         for i in FlowStage.l3.words.lowerBound..<FlowKey.wordCount where i != Location.ctNwSrc.word { words[i] = 0 }
     }
 
-    mutating func pushMPLS(ethType type: UInt16, count n: Int) {
+    /// - Parameter keepsLayers: what lies below the first label stays as it was known.
+    mutating func pushMPLS(ethType type: UInt16, count n: Int, keepsLayers: Bool = false) {
         for i in stride(from: min(n, maxMPLSLabels - 1), to: 0, by: -1) { setMPLSLSE(i, mplsLSE(i - 1)) }
         if n > 0 {
             // The new label starts as a copy of the outermost one, not at the bottom.
@@ -53,7 +54,7 @@ extension FlowKey {
             let ttl = isIP && nwTTL != 0 ? UInt32(nwTTL) : 64
             let tc = isIP ? UInt32(nwTOS >> 2 & 7) : 0
             setMPLSLSE(0, label << 12 | tc << 9 | 0x100 | ttl)
-            clearUpperLayers()
+            if !keepsLayers { clearUpperLayers() }
         }
         ethType = type
     }
@@ -191,7 +192,7 @@ extension Translation {
         while baseCount < flowCount {
             let lse = flow.mplsLSE(flowCount - baseCount - 1)
             actions.append(.pushMPLS(lse: lse, ethType: flow.ethType))
-            base.pushMPLS(ethType: flow.ethType, count: baseCount)
+            base.pushMPLS(ethType: flow.ethType, count: baseCount, keepsLayers: true)
             base.setMPLSLSE(0, lse)
             baseCount += 1
         }

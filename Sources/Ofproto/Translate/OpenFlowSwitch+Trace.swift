@@ -57,7 +57,7 @@ extension OpenFlowSwitch {
         backer.recirculation.forget(translation.recirculationIDs)
         return TraceResult(
             tree: root, finalFlow: translation.flow, isUnchanged: translation.flow == translation.original,
-            megaflow: Match(key: translation.original, mask: translation.wildcards), actions: translation.actions,
+            megaflow: Match(key: translation.original, mask: translation.consulted ?? translation.wildcards), actions: translation.actions,
             slowPath: translation.slowPath, error: translation.error?.rawValue, recirculations: found)
     }
 }

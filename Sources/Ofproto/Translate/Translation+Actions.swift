@@ -30,6 +30,10 @@ extension Translation {
             } else {
                 execute(action)
             }
+            if endsList {
+                endsList = false
+                return
+            }
             if isFreezing {
                 freeze(list[(freezesCurrentAction ? i : i + 1)...])
                 freezesCurrentAction = false
@@ -43,19 +47,16 @@ extension Translation {
         frozenSteps.append(contentsOf: rest.map { .action($0) })
     }
 
-    /// Behind a popped MPLS label the datapath has to look again before anything else is done to what is there.
+    /// Behind a popped MPLS label the datapath has to look again before what lies there is used. What plainly does not use it
+    /// goes on; within a group each bucket sees to that for itself.
     private func freezeForMPLS(_ action: OFAction) {
-        guard wasMPLS, !EtherType.isMPLS(flow.ethType) else { return }
+        guard wasMPLS, !exit else { return }
         switch action {
-        case .setIPv4Src, .setIPv4Dst, .setIPDSCP, .setIPECN, .setIPTTL, .setL4SrcPort, .setL4DstPort, .decTTL, .pushMPLS,
-            .resubmit, .gotoTable, .learn, .ct, .multipath, .bundle:
-            isFreezing = true
-        case .setField(let set) where set.field.row.prerequisite != .none: isFreezing = true
-        case .regMove(let from, let to)
-        where from.field.row.prerequisite != .none || to.field.row.prerequisite != .none:
-            isFreezing = true
-        case .output(.normal, _), .output(.table, _), .group: isFreezing = true
-        default: break
+        case .output, .outputTruncated, .outputRegister, .enqueue, .group, .setVLANVID, .setVLANPCP, .setEthSrc, .setEthDst,
+            .setTunnel, .setQueue:
+            break
+        case .setField(let set) where set.field.rawValue < FieldID.mplsLabel.rawValue: break
+        default: isFreezing = true
         }
     }
 
@@ -161,7 +162,7 @@ extension Translation {
             if flow[Location.nshTTL] > 1 {
                 flow[Location.nshTTL] -= 1
             } else {
-                exit = true
+                endsList = true
                 sendToController(expiredTTL(0))
                 report(.warning, "NSH decrement TTL exception")
             }
@@ -263,7 +264,7 @@ extension Translation {
 
     /// A field of the network header can be rewritten only where the protocol is known.
     private func consultProtocol(_ field: FieldID) {
-        guard let location = field.location, FlowStage.l3.words.contains(location.word) || FlowStage.l4.words.contains(location.word)
+        guard field != .ipDSCPShifted, let location = field.location, FlowStage.l3.words.contains(location.word) || FlowStage.l4.words.contains(location.word)
         else { return }
         if flow.isIP || flow.ethType == EtherType.arp {
             wildcards.setExact(Location.nwProto)
@@ -292,6 +293,7 @@ extension Translation {
             return
         }
         if field == .vlanVID, flow.vlanTCI & 0x1000 == 0, !set.flowHasVLAN { return }
+        consultPrerequisites(of: field)
         guard field.prerequisitesHold(flow) || field == .vlanTCI else { return }
         consultProtocol(field)
         field.match(set.mask, in: &wildcards)
@@ -303,6 +305,7 @@ extension Translation {
     }
 
     private func move(_ from: Subfield, _ to: Subfield) {
+        for field in [from.field, to.field] { consultPrerequisites(of: field) }
         guard from.field.prerequisitesHold(flow), to.field.prerequisitesHold(flow) else { return }
         from.match(in: &wildcards)
         store(to, from.value(in: flow))
@@ -330,7 +333,7 @@ extension Translation {
             flow.nwTTL -= 1
             return
         }
-        exit = true
+        endsList = true
         for id in action.controllers { sendToController(expiredTTL(id)) }
         report(.warning, "IPv\(flow.ethType == EtherType.ipv4 ? 4 : 6) decrement TTL exception")
     }
@@ -350,13 +353,14 @@ extension Translation {
             flow[Location.mplsTTL] = ttl - 1
             return
         }
-        exit = true
+        endsList = true
         sendToController(expiredTTL(0))
         report(.warning, "MPLS decrement TTL exception")
     }
 
     private func pushMPLS(_ type: UInt16) {
         let n = flow.mplsCount
+        consultLabels()
         if n == 0 {
             commit()
         } else if n >= maxMPLSLabels {
@@ -375,14 +379,19 @@ extension Translation {
         flow.pushMPLS(ethType: type, count: n)
     }
 
-    private func popMPLS(_ type: UInt16) {
-        let n = flow.mplsCount
-        guard n > 0 || EtherType.isMPLS(flow.ethType) else { return }
-        // Finding the bottom of the stack looks at each label up to it.
+    /// Finding the bottom of the stack looks at each label up to it.
+    private func consultLabels() {
+        guard EtherType.isMPLS(flow.ethType) else { return }
         for i in 0..<maxMPLSLabels {
             wildcards.bits.setMPLSLSE(i, wildcards.bits.mplsLSE(i) | 0x100)
             if flow.mplsLSE(i) & 0x100 != 0 { break }
         }
+    }
+
+    private func popMPLS(_ type: UInt16) {
+        let n = flow.mplsCount
+        guard n > 0 || EtherType.isMPLS(flow.ethType) else { return }
+        consultLabels()
         guard n > 0 else { return }
         if n >= maxMPLSLabels, flow.mplsLSE(maxMPLSLabels - 1) & 0x100 == 0 {
             report(
@@ -535,8 +544,11 @@ extension Translation {
         }
         if needsClone { slowPath.insert(.action) }
         execute(list)
+        let isFrozen = isFreezing
         if isFreezing { finishFreezing() }
         (flow, _, stack, actionSet, wasMPLS, conntracked, exit) = saved
+        // Without a copy the packet is gone with its recirculation.
+        if isFrozen { exit = true }
     }
 
     /// The datapath decides by the packet's length which of two translations of the rest of the list applies.
@@ -545,12 +557,17 @@ extension Translation {
         commit()
         let before = actions
         let saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace)
+        var left = stack
         func translate(_ value: UInt128) -> [DpAction] {
             actions = []
+            // What the first branch took from the stack, the second does not find, as in the real daemon.
+            stack = left
             destination.set(value, in: &flow)
             execute(Array(rest))
+            if !isFreezing, hasActionSet { executeActionSet() }
             if isFreezing { finishFreezing() }
             let result = actions
+            left = stack
             (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace) = saved
             return result
         }
@@ -579,7 +596,7 @@ extension Translation {
     }
 
     private func reportActionSet(_ verb: String) {
-        let set = Self.ordered(actionSet, complete: true)
+        let set = Self.ordered(actionSet)
         let text = OFAction.text(set, ports: owner.portNames)
         report(.detail, set.isEmpty ? "action set \(verb) empty" : verb == "is" ? "action set is: \(text)" : "action set was: \(text)")
     }

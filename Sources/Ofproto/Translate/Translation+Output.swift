@@ -82,6 +82,7 @@ extension Translation {
             report(.detail, "OFPPC_NO_FWD set, skipping output")
             return
         }
+        if checkSTP, !mayPassSpanningTree(port) { return }
         if isBetweenProtectedPorts(port) {
             report(.warning, "Flow is between protected ports, skipping output.")
             return
@@ -122,6 +123,24 @@ extension Translation {
         if let bundle = port.bundle { mirror(bundle, \.destinationPorts) }
     }
 
+    /// Whether a spanning tree lets the packet out of a port.
+    private func mayPassSpanningTree(_ port: SwitchPort) -> Bool {
+        guard owner.stp != nil || owner.rstp != nil else { return true }
+        let protocolName = owner.rstp != nil ? "RSTP" : "STP"
+        if base.ethDst == BPDU.group, base.ethType == BPDU.frameType {
+            if port.spanningTree.passesBPDUs { return true }
+            report(
+                .warning,
+                owner.rstp != nil
+                    ? "RSTP not managing BPDU in this state, skipping bpdu output"
+                    : "STP not in listening state, skipping bpdu output")
+            return false
+        }
+        guard !port.spanningTree.forwards else { return true }
+        report(.warning, "\(protocolName) not in forwarding state, skipping output")
+        return false
+    }
+
     private func isBetweenProtectedPorts(_ out: SwitchPort) -> Bool {
         guard let bundle = out.bundle, bundle.settings.isProtected, let port = owner.port(OFPort(flow.inPort)) else {
             return false
@@ -159,11 +178,16 @@ extension Translation {
         conntracked = false
         depth += 1
         resubmits += 1
-        if !peer.config.contains(.noReceive) {
+        if !isConsumed(at: peer), !peer.config.contains(.noReceive), peer.spanningTree.learns {
             table = 0
             let found = lookup(table: 0, inPort: flow.inPort, mayPacketIn: true, honorMiss: true)
             enter(found, table: table)
+            let before = (actions.count, base)
             execute(found.actions)
+            if !peer.spanningTree.forwards {
+                actions.removeLast(actions.count - before.0)
+                base = before.1
+            }
             if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
         }
         depth -= 1

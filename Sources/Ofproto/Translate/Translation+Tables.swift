@@ -157,11 +157,13 @@ extension Translation {
 
     /// The id for what is left to do from here.
     func allocate(steps: [FrozenState.Step], controller: ControllerAction?) -> UInt32 {
+        // A controller that does not send the packet back needs nothing to go on with.
+        let isFinal = controller.map { !$0.pause } ?? false
         let state = FrozenState(
             switchID: owner.id, table: table, inPort: flow.inPort, metadata: flow.metadata,
             registers: (0..<16).map { flow.reg($0) }, tunnelID: flow.tunID, stack: stack.map(\.value), steps: steps,
-            actionSet: actionSet, conntracked: conntracked, userdata: controller?.userdata ?? [],
-            cookie: ruleCookie)
+            actionSet: isFinal ? [] : actionSet, conntracked: conntracked, userdata: controller?.userdata ?? [],
+            cookie: isFinal ? .max : ruleCookie)
         let id = owner.backer.recirculation.id(for: state)
         recirculationIDs.append(id)
         return id

@@ -109,6 +109,8 @@ final class Translation {
     let original: FlowKey
     /// Bits that the result depends on.
     var wildcards = FlowMask()
+    /// The same before the bits that no packet has were taken out; nil: there is no difference worth showing.
+    private(set) var consulted: FlowMask?
     var actions: [DpAction] = []
     var slowPath: SlowPathReasons = []
     var error: TranslationError?
@@ -127,6 +129,8 @@ final class Translation {
     var depth = 0
     var resubmits = 0
     var exit = false
+    /// A TTL ran out, which ends the list of actions that is being executed, and no other.
+    var endsList = false
     /// Nothing comes after the action that is executed, so that the datapath's packet may be changed for good.
     var isLastAction = true
     var inPacketOut = false
@@ -162,6 +166,9 @@ final class Translation {
     var usedMirrors: Set<ObjectIdentifier> = []
     /// Where an IGMP or MLD message came from that is to be learned from.
     var snooped: (owner: OpenFlowSwitch, bundle: PortBundle, vlan: UInt16)?
+
+    /// Ports whose protocols take the packet.
+    var consumers: [(port: SwitchPort, reasons: SlowPathReasons)] = []
 
     /// What a mirror limits the next output to.
     var truncation: UInt32?
@@ -227,8 +234,8 @@ final class Translation {
             wildcards.bits.ethSrc = 0
             wildcards.bits.ethDst = 0
         }
-        let icmp =
-            original.ethType == 0x0800 && original.nwProto == 1 || original.ethType == 0x86dd && original.nwProto == 58
+        // Judged by what the packet has become; elsewhere the whole words may stay.
+        let icmp = flow.ethType == 0x0800 && flow.nwProto == 1 || flow.ethType == 0x86dd && flow.nwProto == 58
         if icmp {
             wildcards.bits.tpSrc &= 0xff
             wildcards.bits.tpDst &= 0xff
@@ -262,14 +269,14 @@ final class Translation {
             resume()
             return
         }
-        if let special = specialProcessing() {
-            slowPath.insert(special)
+        let port = owner.port(OFPort(flow.inPort))
+        let isConsumed = port.map { self.isConsumed(at: $0) } ?? false
+        let found = owner.lookupFirst(self)
+        enter(found, table: table)
+        if isConsumed {
             finish()
             return
         }
-        let found = owner.lookupFirst(self)
-        enter(found, table: table)
-        let port = owner.port(OFPort(flow.inPort))
         if let port, let bundle = port.bundle, owner.isMirrorOutput(bundle) {
             report(
                 .error, "dropping packet received on port \(port.name), which is reserved exclusively for mirroring")
@@ -282,6 +289,8 @@ final class Translation {
             }
             if let bundle = port?.bundle { mirror(bundle, \.sourcePorts) }
             execute(found.actions)
+            // What NORMAL and learn actions see teaches them; then the packet is dropped.
+            if port?.spanningTree.forwards == false { actions = [] }
             if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
             if isFreezing { finishFreezing() }
         }
@@ -300,18 +309,23 @@ final class Translation {
 
     private func mayReceive(_ port: SwitchPort?) -> Bool {
         guard let port else { return true }
+        guard port.spanningTree.learns else { return false }
         if flow.ethDst == 0x0180_c200_0000 { return !port.config.contains(.noReceiveSTP) }
         return !port.config.contains(.noReceive)
     }
 
-    /// Whether one of the switch's own protocols takes the packet.
-    private func specialProcessing() -> SlowPathReasons? {
-        guard let port = owner.port(OFPort(flow.inPort)) else { return nil }
-        return owner.consumer(of: flow, on: port, consulted: &wildcards)
+    /// Whether one of the switch's own protocols takes the packet where it comes in.
+    func isConsumed(at port: SwitchPort) -> Bool {
+        guard let reason = owner.consumer(of: flow, on: port, consulted: &wildcards) else { return false }
+        slowPath.insert(reason)
+        consumers.append((port, reason))
+        return true
     }
 
-    private func finish() {
+    func finish() {
         finishLearning()
+        // A translation that failed shows all that it looked at.
+        if error != nil { consulted = wildcards }
         if error != nil {
             actions = []
         } else if firstOwner.inBand, mustOutputToLocal, !actions.contains(.output(firstOwner.localDatapathPort)) {

@@ -173,7 +173,7 @@ public final class DatapathBacker: UpcallHandler {
             return UpcallVerdict(failed: ())
         }
         let translation = translate(key, on: port, packetBytes: packet.count, sideEffects: true)
-        if !translation.slowPath.isEmpty { consume(packet, translation, on: port) }
+        consume(packet, translation)
         let runtime = translation.actions
         guard !translation.avoidCaching, flows.count < settings.flowLimit, translation.error != .noRecirculationContext
         else { return UpcallVerdict(actions: runtime) }
@@ -270,11 +270,11 @@ public final class DatapathBacker: UpcallHandler {
     }
 
     /// Hands a packet of the slow path to the protocols that want to see it.
-    private func consume(_ packet: borrowing Packet, _ translation: Translation, on port: SwitchPort) {
+    func consume(_ packet: borrowing Packet, _ translation: Translation) {
         if let snooped = translation.snooped {
             snooped.owner.snoop(packet.array, from: snooped.bundle, vlan: snooped.vlan)
         }
-        port.owner.consume(packet.array, for: translation.slowPath, on: port)
+        for (port, reasons) in translation.consumers { port.owner.consume(packet.array, for: reasons, on: port) }
     }
 
     private func handleAction(_ action: UserspaceAction, _ key: FlowKey, _ packet: borrowing Packet) -> UpcallVerdict {
@@ -283,7 +283,7 @@ public final class DatapathBacker: UpcallHandler {
             guard let port = port(of: key) else { return UpcallVerdict(actions: []) }
             // The datapath counts these packets, so they are credited with its flow.
             let translation = translate(key, on: port, packetLength: packet.count, sideEffects: true)
-            consume(packet, translation, on: port)
+            consume(packet, translation)
             return UpcallVerdict(actions: translation.actions)
         case .controller(let reason, let dontSend, _, let recircID, let cookie, let controllerID, let maxLength):
             guard !dontSend, let state = recirculation.state(recircID),

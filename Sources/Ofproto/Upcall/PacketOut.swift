@@ -16,11 +16,26 @@ extension OpenFlowSwitch {
         flow.inPort = request.inPort.rawValue
         var actions = request.actions
         try check(&actions, flow: flow, version: version)
+        send(&packet, flow: flow, actions: actions)
+    }
+
+    /// Sends a packet as these actions say, as if it came in at a port.
+    func send(_ packet: consuming Packet, from inPort: OFPort, actions: [OFAction]) {
+        var packet = packet
+        var flow = FlowKey()
+        flow.extract(from: &packet)
+        flow.inPort = inPort.rawValue
+        send(&packet, flow: flow, actions: actions)
+    }
+
+    private func send(_ packet: inout Packet, flow: FlowKey, actions: [OFAction]) {
         let translation = Translation(
-            self, flow: flow, sideEffects: true, packet: (packet.count, key.tcpFlags))
+            self, flow: flow, sideEffects: true, packet: (packet.count, flow.tcpFlags))
         translation.run(actions: actions)
-        key.inPort = port(request.inPort)?.datapathPort ?? .max
-        try? backer.dpif.execute(packet, metadata: key, actions: translation.actions)
+        var key = flow
+        key.inPort = port(OFPort(flow.inPort))?.datapathPort ?? .max
+        try? backer.dpif.execute(packet.clone(), metadata: key, actions: translation.actions)
+        backer.consume(packet, translation)
     }
 
     /// Finds what would be wrong with a packet-out, without doing it.

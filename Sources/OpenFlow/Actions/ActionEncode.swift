@@ -335,11 +335,8 @@ extension ActionCodec {
         case .ipDSCP: action = .setIPDSCP(UInt8(n & 0xfc))
         case .ipDSCPShifted: action = .setIPDSCP(UInt8(n & 0x3f) << 2)
         case .ipECN where v == .v11: action = .setIPECN(UInt8(n & 3))
-        case .mplsLabel: action = .setMPLSLabel(UInt32(n & 0xfffff))
-        case .mplsTC: action = .setMPLSTC(UInt8(n & 7))
-        case .mplsTTL: action = .setMPLSTTL(UInt8(n & 0xff))
-        case .tcpSrc, .udpSrc, .sctpSrc: action = .setL4SrcPort(UInt16(truncatingIfNeeded: n), ipProto: 0)
-        case .tcpDst, .udpDst, .sctpDst: action = .setL4DstPort(UInt16(truncatingIfNeeded: n), ipProto: 0)
+        case .tcpSrc, .udpSrc: action = .setL4SrcPort(UInt16(truncatingIfNeeded: n), ipProto: 0)
+        case .tcpDst, .udpDst: action = .setL4DstPort(UInt16(truncatingIfNeeded: n), ipProto: 0)
         default: return false
         }
         encode(action, v, &w)
