@@ -56,7 +56,7 @@ import Testing
         var random = SeededGenerator(for: "transactions")
         let bench = try SwitchBench()
         var heard = 0
-        for round in 0..<200 {
+        for round in 0..<400 {
             for _ in 0..<5 { change(&random, bench.bridge) }
             let before = contents(bench.bridge)
             bench.bridge.eventReceiver = { _ in heard += 1 }

@@ -138,7 +138,8 @@ extension OpenFlowSwitch {
             return
         }
         let conjunctions = Rule.conjunctions(of: mod.actions)
-        for rule in rules {
+        // A flow may go while others are changed: with the actions that learned it.
+        for rule in rules where rule.isInstalled {
             if rule.conjunctions == conjunctions {
                 transaction?.willChange(rule)
                 if mod.modifyCookie { tables[Int(rule.tableID)].setCookie(mod.newCookie, of: rule) }
