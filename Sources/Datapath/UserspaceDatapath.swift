@@ -195,6 +195,12 @@ open class UserspaceDatapath: Dpif {
         return flow.stats
     }
 
+    /// The flow itself, with the statistics of the engine alone.
+    public func megaflow(_ ufid: UFID) -> Megaflow? { table.flow(ufid) }
+    /// What the engine itself did with packets.
+    public var engineStats: DpStats { counters }
+    open var threads: (any DpifThreads)? { nil }
+
     public func flow(_ ufid: UFID) -> DpFlow? { table.flow(ufid).map(current) }
     public func flow(key: FlowKey, mask: FlowMask) -> DpFlow? { table.flow(key: key, mask: mask).map(current) }
     public func flushFlows() {

@@ -266,6 +266,7 @@ public protocol Dpif: AnyObject {
     var meters: (any DpifMeters)? { get }
     /// Connections, or nil.
     var conntrack: (any DpifConntrack)? { get }
+    var threads: (any DpifThreads)? { get }
     /// Packets dropped, by reason, with the names of the real daemon's coverage counters. Each that can occur, 0 too.
     var drops: [(name: String, count: UInt64)] { get }
 }
@@ -273,6 +274,7 @@ public protocol Dpif: AnyObject {
 extension Dpif {
     public var meters: (any DpifMeters)? { nil }
     public var conntrack: (any DpifConntrack)? { nil }
+    public var threads: (any DpifThreads)? { nil }
     public var drops: [(name: String, count: UInt64)] { [] }
     public var tunnelOptions: TunnelOptionMap? {
         get { nil }

@@ -2,7 +2,6 @@
 
 import Datapath
 import Dpif
-import Glibc
 import Netdev
 import Packet
 
@@ -11,9 +10,9 @@ public final class NetdevDatapath: UserspaceDatapath {
     private let queue = PacketQueue()
     private let poller: PollThread
     /// Made with the first port that needs them.
-    private var threads: PollModeThreads?
+    private var pollers: PollModeThreads?
     private let wake: @Sendable () -> Void
-    private var cores: [Int] = []
+    private var settings = ThreadSettings()
 
     /// - Parameter wake: called on the polling thread when packets wait; it must make the main thread call `run`.
     init(type: String, name: String, time: TimeSource, wake: @escaping @Sendable () -> Void) throws(DpifError) {
@@ -25,36 +24,38 @@ public final class NetdevDatapath: UserspaceDatapath {
     }
 
     deinit {
-        threads?.stopAll()
+        pollers?.stopAll()
         poller.stop()
     }
 
-    /// Polls DPDK's devices on these processors.
-    func setCores(_ list: [Int]) {
-        cores = list
-        threads?.setCores(list)
+    /// Polls DPDK's devices as these settings say.
+    func apply(_ settings: ThreadSettings) {
+        self.settings = settings
+        pollers?.apply(settings)
     }
+
+    public override var threads: (any DpifThreads)? { pollers }
 
     public override func portAdded(_ number: UInt32, _ device: any PortDevice) throws(DpifError) {
         if let device = device as? DPDKDevice {
-            let threads = threads ?? PollModeThreads(self, wake: wake)
-            self.threads = threads
-            accelerator = threads
-            threads.setCores(cores)
-            try threads.add(number, device)
+            let pollers = pollers ?? PollModeThreads(self, wake: wake)
+            self.pollers = pollers
+            accelerator = pollers
+            pollers.apply(settings)
+            try pollers.add(number, device)
         } else if let polled = device as? any PolledDevice {
             poller.add(number, polled.source)
         }
     }
 
     public override func portRemoved(_ number: UInt32) {
-        threads?.remove(number)
+        pollers?.remove(number)
         poller.remove(number)
     }
 
     public override func run() {
         super.run()
-        threads?.run()
+        pollers?.run()
         for item in queue.drain() where port(item.port) != nil {
             receive(Packet(item.bytes), on: item.port)
         }
@@ -67,8 +68,8 @@ public final class NetdevProvider: DpifProvider {
     private let time: TimeSource
     private let wake: @Sendable () -> Void
     private var open: [String: Weak] = [:]
-    private var cores: [Int] = []
-    private let runtime = DPDKRuntime()
+    private var settings = ThreadSettings()
+    private let runtime: DPDKRuntime
     /// Told when DPDK has been started, so that its kinds of devices can be offered.
     public var onDPDK: ((DPDKRuntime) -> Void)?
 
@@ -76,14 +77,16 @@ public final class NetdevProvider: DpifProvider {
         weak var datapath: NetdevDatapath?
     }
 
-    public init(time: TimeSource, wake: @escaping @Sendable () -> Void) {
+    /// - Parameter runDirectory: the daemon's, for the sockets of virtual machines' ports.
+    public init(time: TimeSource, runDirectory: String, wake: @escaping @Sendable () -> Void) {
         self.time = time
+        runtime = DPDKRuntime(runDirectory: runDirectory)
         self.wake = wake
     }
 
     public func open(name: String) throws(DpifError) -> any Dpif {
         let datapath = try NetdevDatapath(type: type, name: name, time: time, wake: wake)
-        datapath.setCores(cores)
+        datapath.apply(settings)
         open[name] = Weak(datapath: datapath)
         return datapath
     }
@@ -92,30 +95,18 @@ public final class NetdevProvider: DpifProvider {
 
     public func portType(_ type: String) -> String { type == "internal" ? "tap" : type }
 
-    /// Starts DPDK when asked to (dpdk-init), and polls on the processors of pmd-cpu-mask.
+    /// Starts DPDK when asked to (dpdk-init), and polls as the settings of threads say.
     public func configure(_ config: [String: String]) throws(DpifError) {
         let wasInitialized = runtime.isInitialized
         try runtime.configure(config)
         if runtime.isInitialized, !wasInitialized { onDPDK?(runtime) }
-        let wanted = try Self.cores(config["pmd-cpu-mask"] ?? "")
-        guard wanted != cores else { return }
-        cores = wanted
-        for entry in open.values { entry.datapath?.setCores(wanted) }
+        let wanted = try ThreadSettings(config)
+        guard wanted != settings else { return }
+        settings = wanted
+        for entry in open.values { entry.datapath?.apply(wanted) }
     }
 
     public var status: ProviderStatus {
         ProviderStatus(dpdkInitialized: runtime.isInitialized, dpdkVersion: runtime.isInitialized ? runtime.version : "none")
-    }
-
-    /// The processors of a mask in hexadecimal, with or without "0x", that this machine has.
-    static func cores(_ mask: String) throws(DpifError) -> [Int] {
-        let digits = mask.hasPrefix("0x") || mask.hasPrefix("0X") ? String(mask.dropFirst(2)) : mask
-        var list: [Int] = []
-        let online = sysconf(Int32(_SC_NPROCESSORS_ONLN))
-        for (i, digit) in digits.reversed().enumerated() {
-            guard let value = digit.hexDigitValue else { throw DpifError(EINVAL, "pmd-cpu-mask \(mask)") }
-            for bit in 0..<4 where value >> bit & 1 != 0 && 4 * i + bit < online { list.append(4 * i + bit) }
-        }
-        return list
     }
 }

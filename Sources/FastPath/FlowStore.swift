@@ -72,9 +72,15 @@ public struct FlowStore: ~Copyable {
         var place: Int
     }
 
-    init() {
-        entries = Self.map(Self.capacity * FlowEntry.size).bindMemory(to: FlowEntry.self, capacity: Self.capacity)
-        cache = Self.map(Self.bucketCount * 64).bindMemory(to: UInt32.self, capacity: Self.bucketCount * 16)
+    /// Nil when the system has no address space for it.
+    init?() {
+        guard let entryMemory = Self.map(Self.capacity * FlowEntry.size) else { return nil }
+        guard let cacheMemory = Self.map(Self.bucketCount * 64) else {
+            munmap(entryMemory, Self.capacity * FlowEntry.size)
+            return nil
+        }
+        entries = entryMemory.bindMemory(to: FlowEntry.self, capacity: Self.capacity)
+        cache = cacheMemory.bindMemory(to: UInt32.self, capacity: Self.bucketCount * 16)
         relevant = .allocate(capacity: HeaderShape.count)
         relevant.initialize(repeating: HeaderBytes(), count: HeaderShape.count)
         subtables = .allocate(capacity: Self.subtableCapacity)
@@ -101,9 +107,9 @@ public struct FlowStore: ~Copyable {
     }
 
     /// Zeroed memory that takes room only where it is used, in huge pages where the system gives them.
-    private static func map(_ size: Int) -> UnsafeMutableRawPointer {
+    private static func map(_ size: Int) -> UnsafeMutableRawPointer? {
         let p = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)
-        guard let p, p != MAP_FAILED else { fatalError("no address space for \(size) bytes of flow table") }
+        guard let p, p != MAP_FAILED else { return nil }
         madvise(p, size, 14)  // MADV_HUGEPAGE
         return p
     }

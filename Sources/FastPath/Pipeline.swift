@@ -29,8 +29,8 @@ struct ReceiveQueue {
     var last: UInt32 = 0
     /// How well the guess that the next packet is of the same flow went, 0 to 16.
     var runs: Int = 8
-    var packets: UInt64 = 0
-    var cycles: UInt64 = 0
+    /// Packets and cycles, which the main thread reads.
+    var counters: UnsafeMutablePointer<UInt64>
 }
 
 /// A transmit queue of a device, with packets that wait for the end of the batch.
@@ -51,6 +51,9 @@ public enum ThreadCounter: Int, CaseIterable, Sendable {
     /// Packets that the main thread had no room for.
     case lost
     case transmitDrops, drops, noCopy, cacheMisses, busyCycles, idleCycles, batches, iterations, subtables
+    /// Packets of the flow of the packet before.
+    case runHits
+    case sent, sentBatches, sleeps, sleptMicroseconds
 }
 
 /// All that a polling thread works on. It owns this memory.
@@ -59,7 +62,7 @@ struct Pipeline: ~Copyable {
     static let receiveQueueLimit = 64
     static let transmitQueueLimit = 256
 
-    var store = FlowStore()
+    var store: FlowStore
     let receiveQueues: UnsafeMutablePointer<ReceiveQueue>
     var receiveQueueCount = 0
     let transmitQueues: UnsafeMutablePointer<TransmitQueue>
@@ -81,7 +84,10 @@ struct Pipeline: ~Copyable {
     /// Set when the main thread has to be woken.
     var mustWake = false
 
-    init(upcalls: OpaquePointer, counters: UnsafeMutablePointer<UInt64>) {
+    /// Nil when there is no memory for flows.
+    init?(upcalls: OpaquePointer, counters: UnsafeMutablePointer<UInt64>) {
+        guard let store = FlowStore() else { return nil }
+        self.store = store
         self.upcalls = upcalls
         self.counters = counters
         packetsOffset = MemoryLayout<TransmitQueue>.offset(of: \.packets) ?? 0
@@ -119,7 +125,7 @@ struct Pipeline: ~Copyable {
         match(n, queue)
         act(n)
         if dirtyCount > 0 { flush() }
-        queue.pointee.packets &+= UInt64(n)
+        cdpdk_add(queue.pointee.counters, UInt64(n))
         return n
     }
 
@@ -182,6 +188,7 @@ struct Pipeline: ~Copyable {
             i &+= 1
         }
         runs += triesLast ? (same &* 2 >= n ? 1 : -1) : 0
+        if same > 0 { tally(.runHits, UInt64(same)) }
         if pendingCount > 0 {
             var k = 0
             while k < pendingCount {
@@ -369,6 +376,8 @@ struct Pipeline: ~Copyable {
         if let lock { cdpdk_lock(lock) }
         let sent = Int(cdpdk_tx_burst(q.pointee.device, q.pointee.queue, run, UInt16(count)))
         if let lock { cdpdk_unlock(lock) }
+        tally(.sent, UInt64(sent))
+        tally(.sentBatches, 1)
         guard sent < count else { return }
         tally(.transmitDrops, UInt64(count &- sent))
         cdpdk_free_all(run + sent, UInt32(count &- sent))

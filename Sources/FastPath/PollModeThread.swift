@@ -11,7 +11,7 @@ import Synchronization
 struct Command {
     enum Kind {
         case insert, remove, hint
-        case addReceiveQueue, removeDevice, setTransmitQueue
+        case addReceiveQueue, removeReceiveQueue, removeDevice, setTransmitQueue
         case acceptTags
     }
     var kind: Kind
@@ -35,6 +35,16 @@ public final class PollModeThread: @unchecked Sendable {
     private let upcalls: OpaquePointer
     private let pipeline: UnsafeMutablePointer<Pipeline>
     private let counterMemory: UnsafeMutablePointer<UInt64>
+    /// Packets and cycles of each receive queue, by its slot.
+    private let queueCounters: UnsafeMutablePointer<UInt64>
+    private var freeSlots: [Int] = Array((0..<Pipeline.receiveQueueLimit).reversed())
+    private var slots: [QueueID: Int] = [:]
+    private struct QueueID: Hashable {
+        let device: UInt16
+        let queue: UInt16
+    }
+    /// How long the thread may sleep when nothing comes, in microseconds; 0: never.
+    private let maxSleep = Atomic<Int>(0)
     /// The flows' memory, of which the main thread reads counters.
     private let entries: UnsafeMutablePointer<FlowEntry>
     private let countersOffset = MemoryLayout<FlowEntry>.offset(of: \.counters) ?? 0
@@ -66,8 +76,19 @@ public final class PollModeThread: @unchecked Sendable {
         counterMemory.initialize(repeating: 0, count: ThreadCounter.allCases.count)
         done = .allocate(capacity: 1)
         done.initialize(to: 0)
+        queueCounters = .allocate(capacity: 2 * Pipeline.receiveQueueLimit)
+        queueCounters.initialize(repeating: 0, count: 2 * Pipeline.receiveQueueLimit)
         pipeline = .allocate(capacity: 1)
-        pipeline.initialize(to: Pipeline(upcalls: upcalls, counters: counterMemory))
+        guard let made = Pipeline(upcalls: upcalls, counters: counterMemory) else {
+            pipeline.deallocate()
+            counterMemory.deallocate()
+            queueCounters.deallocate()
+            done.deallocate()
+            rte_ring_free(commands)
+            rte_ring_free(upcalls)
+            return nil
+        }
+        pipeline.initialize(to: made)
         entries = pipeline.pointee.store.entries
         let context = Unmanaged.passRetained(self).toOpaque()
         let failed = pthread_create(
@@ -95,6 +116,7 @@ public final class PollModeThread: @unchecked Sendable {
         rte_ring_free(commands)
         rte_ring_free(upcalls)
         counterMemory.deallocate()
+        queueCounters.deallocate()
         done.deallocate()
         Unmanaged.passUnretained(self).release()
     }
@@ -158,12 +180,43 @@ public final class PollModeThread: @unchecked Sendable {
         _ = give(command)
     }
 
+    /// Starts polling a queue. False when the thread is too far behind, or polls as many as it can.
     public func addReceiveQueue(device: UInt16, queue: UInt16, port: UInt32) -> Bool {
-        give(Command(kind: .addReceiveQueue, device: device, queue: queue, port: port))
+        let id = QueueID(device: device, queue: queue)
+        guard slots[id] == nil, let slot = freeSlots.popLast() else { return false }
+        guard give(Command(kind: .addReceiveQueue, index: UInt32(slot), device: device, queue: queue, port: port)) else {
+            freeSlots.append(slot)
+            return false
+        }
+        slots[id] = slot
+        return true
     }
 
+    /// Stops polling a queue. After `settle` another thread may poll it.
+    public func removeReceiveQueue(device: UInt16, queue: UInt16) -> Bool {
+        guard give(Command(kind: .removeReceiveQueue, device: device, queue: queue)) else { return false }
+        if let slot = slots.removeValue(forKey: QueueID(device: device, queue: queue)) { freeSlots.append(slot) }
+        return true
+    }
+
+    /// Packets and cycles of a queue that the thread polls, since ever; zeros for one that it does not poll.
+    public func queueCounters(device: UInt16, queue: UInt16) -> (packets: UInt64, cycles: UInt64) {
+        guard let slot = slots[QueueID(device: device, queue: queue)] else { return (0, 0) }
+        return (cdpdk_load(queueCounters + 2 * slot), cdpdk_load(queueCounters + 2 * slot + 1))
+    }
+
+    /// Lets the thread sleep up to so many microseconds while nothing comes (pmd-maxsleep).
+    public func setMaxSleep(_ microseconds: Int) { maxSleep.store(microseconds, ordering: .relaxed) }
+
     /// Stops polling a device and sending to it. After `settle` the thread does not touch it any more.
-    public func removeDevice(_ device: UInt16) -> Bool { give(Command(kind: .removeDevice, device: device)) }
+    public func removeDevice(_ device: UInt16) -> Bool {
+        guard give(Command(kind: .removeDevice, device: device)) else { return false }
+        for (id, slot) in slots where id.device == device {
+            slots[id] = nil
+            freeSlots.append(slot)
+        }
+        return true
+    }
 
     /// Says which queue of which device transmit queue `index` stands for.
     /// - Parameter lock: held while sending, when others send on that queue, too; it must outlive the device's use here.
@@ -222,25 +275,41 @@ public final class PollModeThread: @unchecked Sendable {
         defer { rte_thread_unregister() }
         var lastMaintenance = cdpdk_cycles()
         let second = rte_get_tsc_hz()
+        var sleep = 0
         while !stopFlag.load(ordering: .acquiring) {
             runCommands()
             // Commands are looked for now and then only.
             let start = cdpdk_cycles()
-            var total = 0
+            var from = start
+            var busy: UInt64 = 0
+            var busyPolls: UInt64 = 0
             for _ in 0..<Self.pollsBetweenCommands {
                 var n = 0
-                for i in 0..<pipeline.pointee.receiveQueueCount { n += pipeline.pointee.poll(pipeline.pointee.receiveQueues + i) }
-                if n == 0 { cdpdk_pause() } else { cdpdk_add(counterMemory + ThreadCounter.batches.rawValue, 1) }
-                total += n
+                for i in 0..<pipeline.pointee.receiveQueueCount {
+                    let queue = pipeline.pointee.receiveQueues + i
+                    let got = pipeline.pointee.poll(queue)
+                    guard got > 0 else { continue }
+                    // The clock is read once a batch: what is found empty between counts with the next that is not.
+                    let to = cdpdk_cycles()
+                    cdpdk_add(queue.pointee.counters + 1, to &- from)
+                    busy &+= to &- from
+                    from = to
+                    n += got
+                }
+                if n == 0 {
+                    cdpdk_pause()
+                    from = cdpdk_cycles()
+                } else {
+                    busyPolls &+= 1
+                }
                 if pipeline.pointee.mustWake { break }
             }
             let end = cdpdk_cycles()
-            if total > 0 {
-                cdpdk_add(counterMemory + ThreadCounter.busyCycles.rawValue, end &- start)
-            } else {
-                cdpdk_add(counterMemory + ThreadCounter.idleCycles.rawValue, end &- start)
-            }
+            cdpdk_add(counterMemory + ThreadCounter.busyCycles.rawValue, busy)
+            cdpdk_add(counterMemory + ThreadCounter.idleCycles.rawValue, end &- start &- busy)
+            cdpdk_add(counterMemory + ThreadCounter.batches.rawValue, busyPolls)
             cdpdk_add(counterMemory + ThreadCounter.iterations.rawValue, UInt64(Self.pollsBetweenCommands))
+            if busyPolls > 0 { sleep = 0 } else { rest(&sleep) }
             if pipeline.pointee.mustWake {
                 pipeline.pointee.mustWake = false
                 wake()
@@ -250,6 +319,17 @@ public final class PollModeThread: @unchecked Sendable {
                 pipeline.pointee.store.maintain()
             }
         }
+    }
+
+    /// Sleeps a microsecond longer than the last time, as far as that is allowed.
+    private func rest(_ sleep: inout Int) {
+        let most = maxSleep.load(ordering: .relaxed)
+        guard most > 0 else { return }
+        sleep = min(sleep + 1, most)
+        var time = timespec(tv_sec: 0, tv_nsec: sleep * 1000)
+        nanosleep(&time, nil)
+        cdpdk_add(counterMemory + ThreadCounter.sleeps.rawValue, 1)
+        cdpdk_add(counterMemory + ThreadCounter.sleptMicroseconds.rawValue, UInt64(sleep))
     }
 
     private func runCommands() {
@@ -265,6 +345,18 @@ public final class PollModeThread: @unchecked Sendable {
         cdpdk_publish(done, cdpdk_load(done) + count)
     }
 
+    private func removeQueues(_ condition: (ReceiveQueue) -> Bool) {
+        var i = 0
+        while i < pipeline.pointee.receiveQueueCount {
+            if condition(pipeline.pointee.receiveQueues[i]) {
+                pipeline.pointee.receiveQueueCount -= 1
+                pipeline.pointee.receiveQueues[i] = pipeline.pointee.receiveQueues[pipeline.pointee.receiveQueueCount]
+            } else {
+                i += 1
+            }
+        }
+    }
+
     private func run(_ c: Command) {
         switch c.kind {
         case .insert: pipeline.pointee.store.insert(c.flow, at: c.index)
@@ -272,19 +364,15 @@ public final class PollModeThread: @unchecked Sendable {
         case .hint: pipeline.pointee.store.hint(c.index, c.flow.bytes)
         case .addReceiveQueue:
             guard pipeline.pointee.receiveQueueCount < Pipeline.receiveQueueLimit else { return }
+            let counters = queueCounters + 2 * Int(c.index)
+            cdpdk_store(counters, 0)
+            cdpdk_store(counters + 1, 0)
             (pipeline.pointee.receiveQueues + pipeline.pointee.receiveQueueCount).initialize(
-                to: ReceiveQueue(device: c.device, queue: c.queue, port: c.port))
+                to: ReceiveQueue(device: c.device, queue: c.queue, port: c.port, counters: counters))
             pipeline.pointee.receiveQueueCount += 1
+        case .removeReceiveQueue: removeQueues { $0.device == c.device && $0.queue == c.queue }
         case .removeDevice:
-            var i = 0
-            while i < pipeline.pointee.receiveQueueCount {
-                if pipeline.pointee.receiveQueues[i].device == c.device {
-                    pipeline.pointee.receiveQueueCount -= 1
-                    pipeline.pointee.receiveQueues[i] = pipeline.pointee.receiveQueues[pipeline.pointee.receiveQueueCount]
-                } else {
-                    i += 1
-                }
-            }
+            removeQueues { $0.device == c.device }
             for t in 0..<Pipeline.transmitQueueLimit where pipeline.pointee.transmitQueues[t].device == c.device {
                 pipeline.pointee.transmitQueues[t].isOpen = false
             }

@@ -88,13 +88,15 @@ final class Daemon {
     /// The only place that knows the providers.
     private func registerDatapaths(_ waker: MainLoopWaker) {
         factory.registerKernelDevices()
-        let netdev = NetdevProvider(time: time) { waker.wake() }
+        let netdev = NetdevProvider(time: time, runDirectory: directories.run) { waker.wake() }
         netdev.onDPDK = { [factory] runtime in
-            factory.register("dpdk") { (name, _) throws(DpifError) in
-                DPDKDevice(name: name, runtime: runtime)
-            } configure: {
-                (device, options) throws(DpifError) in
-                try (device as? DPDKDevice)?.configure(options)
+            for kind in DPDKPortKind.allCases {
+                factory.register(kind.rawValue) { (name, _) throws(DpifError) in
+                    DPDKDevice(name: name, kind: kind, runtime: runtime)
+                } configure: {
+                    (device, options) throws(DpifError) in
+                    try (device as? DPDKDevice)?.configure(options)
+                }
             }
         }
         registry.register(netdev)

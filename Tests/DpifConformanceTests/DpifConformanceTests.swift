@@ -49,7 +49,7 @@ private struct NetdevSubject: ConformanceSubject {
     func open() throws -> any Dpif {
         let time = TimeSource()
         time.stop()
-        return try NetdevProvider(time: time, wake: {}).open(name: "conformance")
+        return try NetdevProvider(time: time, runDirectory: "/tmp", wake: {}).open(name: "conformance")
     }
 
     func makePort(_ name: String) throws -> any ConformancePort { try DummyPort(name) }

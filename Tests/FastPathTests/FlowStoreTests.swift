@@ -32,7 +32,10 @@ extension HeaderBytes {
 
 @Suite struct FlowStoreTests {
     @Test func findsByCacheWhatSubtablesFound() throws {
-        var store = FlowStore()
+        guard var store = FlowStore() else {
+            Issue.record("no memory for flows")
+            return
+        }
         for i in 0..<200 {
             let packet = udp(source: 0x0a00_0000, destination: 0x0a80_0000 + UInt32(i) << 8)
             var mask = FlowMask()
@@ -60,7 +63,10 @@ extension HeaderBytes {
 
     /// More masks than there are subtables: nothing is lost, and what was hinted at is found.
     @Test func masksWithoutEnd() throws {
-        var store = FlowStore()
+        guard var store = FlowStore() else {
+            Issue.record("no memory for flows")
+            return
+        }
         let count: UInt32 = 6000
         func packet(_ i: UInt32) -> [UInt8] { udp(source: 0x0a00_0000 + i, destination: 0x0a80_0001) }
         for i in 1...count {

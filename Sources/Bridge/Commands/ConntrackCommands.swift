@@ -412,7 +412,3 @@ extension ConntrackEntry {
         return out
     }
 }
-
-extension String {
-    fileprivate func leftPadded(_ width: Int) -> String { String(repeating: " ", count: max(0, width - count)) + self }
-}

@@ -1,6 +1,6 @@
-// dpif-netdev/* and odp-execute/*: how the userspace datapath's threads do their work. There is one implementation of each
-// part here, the scalar one, and one thread, so these commands have little to choose from; the real daemon answers alike on a
-// machine without vector units and with no polling threads.
+// dpif-netdev/* and odp-execute/*: how the userspace datapath's threads do their work. There is one implementation of each part
+// here, so the commands that choose between several have little to choose from; the real daemon answers alike on a machine without
+// vector units. What the threads did is printed as the real daemon prints it.
 
 import Dpif
 import Netdev
@@ -12,23 +12,38 @@ extension ControlCommands {
             server.register(name, usage, 0, most) { _ in .ok(text) }
         }
         says("dpif-netdev/bond-show", "[dp]", 1, "")
-        says("dpif-netdev/dpif-impl-get", "", 0, "Available DPIF implementations:\n  dpif_scalar (pmds: none)\n")
-        says(
-            "dpif-netdev/miniflow-parser-get", "", 0,
-            "Available MFEX implementations:\n  scalar (available: True pmds: none)\n")
+        server.register("dpif-netdev/dpif-impl-get", "", 0, 0) { [unowned self] _ in
+            .ok("Available DPIF implementations:\n  dpif_scalar (pmds: \(pollingCores))\n")
+        }
+        server.register("dpif-netdev/miniflow-parser-get", "", 0, 0) { [unowned self] _ in
+            .ok("Available MFEX implementations:\n  scalar (available: True pmds: \(pollingCores))\n")
+        }
         says(
             "dpif-netdev/pmd-perf-log-set", "on|off [-b before] [-a after] [-e|-ne] [-us usec] [-q qlen]", 10, "")
-        says("dpif-netdev/pmd-perf-show", "[-nh] [-it iter-history-len] [-ms ms-history-len] [-pmd core] [dp]", 8, "")
-        says("dpif-netdev/pmd-rxq-rebalance", "[dp]", 1, "pmd rxq rebalance requested.\n")
-        says("dpif-netdev/pmd-rxq-show", "[-pmd core] [-secs secs] [dp]", 5, "Displaying last 60 seconds pmd usage %\n")
-        says("dpif-netdev/pmd-stats-clear", "[-pmd core] [dp]", 3, "")
+        thread("pmd-perf-show", "[-nh] [-it iter-history-len] [-ms ms-history-len] [-pmd core] [dp]", 8) { request in
+            request.polling.map(\.performanceText).joined()
+        }
+        thread("pmd-rxq-rebalance", "[dp]", 1) { request in
+            request.threads?.rebalance()
+            return "pmd rxq rebalance requested.\n"
+        }
+        thread("pmd-rxq-show", "[-pmd core] [-secs secs] [dp]", 5) { request in
+            "Displaying last \(request.seconds) seconds pmd usage %\n" + request.polling.map(\.queuesText).joined()
+        }
+        thread("pmd-stats-clear", "[-pmd core] [dp]", 3) { request in
+            request.threads?.clearStatistics(core: request.core)
+            return ""
+        }
+        thread("pmd-stats-show", "[-pmd core] [dp]", 3) { [unowned self] request in
+            let reports = request.threads == nil ? [mainThread] : request.reports
+            return reports.filter { request.core == nil || $0.core == request.core }.map(\.statisticsText).joined()
+        }
         says(
             "dpif-netdev/subtable-lookup-info-get", "", 0,
             "Available dpcls implementations:\n  generic (Use count: 0, Priority: 1)\n")
         says(
             "odp-execute/action-impl-show", "", 0,
             "Available Actions implementations:\n  scalar (available: Yes, active: Yes)\n")
-        server.register("dpif-netdev/pmd-stats-show", "[-pmd core] [dp]", 0, 3) { [unowned self] _ in .ok(mainThreadStats) }
         server.register("dpif-netdev/dpif-impl-set", "dpif_implementation_name", 1, 1) { args in
             args[0] == "dpif_scalar"
                 ? .ok("DPIF implementation set to dpif_scalar.\n")
@@ -57,33 +72,70 @@ extension ControlCommands {
         server.register("dpif-dummy/change-port-number", "dp port new-number", 3, 3) { [unowned self] args in changePortNumber(args) }
     }
 
-    private var mainThreadStats: String {
-        var hits: UInt64 = 0
-        var misses: UInt64 = 0
-        var lost: UInt64 = 0
-        for backer in fabric.backers.values {
-            hits &+= backer.dpif.stats.hit
-            misses &+= backer.dpif.stats.missed
-            lost &+= backer.dpif.stats.lost
-        }
-        let packets = hits &+ misses &+ lost
-        return """
-            main thread:
-              packets received: \(packets)
-              packet recirculations: 0
-              avg. datapath passes per packet: \(packets == 0 ? "0.00" : "1.00")
-              phwol hits: 0
-              mfex opt hits: 0
-              simple match hits: 0
-              emc hits: 0
-              smc hits: 0
-              megaflow hits: \(hits)
-              avg. subtable lookups per megaflow hit: \(hits == 0 ? "0.00" : "1.00")
-              miss with success upcall: \(misses)
-              miss with failed upcall: \(lost)
-              avg. packets per output batch: \(packets == 0 ? "0.00" : "1.00")
+    // MARK: What threads did
 
-            """
+    /// What a command about threads asks for.
+    private struct ThreadRequest {
+        var threads: (any DpifThreads)?
+        var core: Int?
+        var seconds = 60
+        var reports: [ThreadReport] { threads?.reports(seconds: seconds) ?? [] }
+        /// The polling threads that were asked for.
+        var polling: [ThreadReport] { reports.filter { $0.core != nil && (core == nil || $0.core == core) } }
+    }
+
+    private func thread(_ name: String, _ usage: String, _ most: Int, _ body: @escaping (ThreadRequest) -> String) {
+        server.register("dpif-netdev/\(name)", usage, 0, most) { [unowned self] args in
+            var request = ThreadRequest()
+            var named: String?
+            var words = args[...]
+            while let word = words.popFirst() {
+                switch word {
+                case "-pmd":
+                    guard let core = words.popFirst().flatMap({ Int($0) }) else { return .error("invalid core") }
+                    request.core = core
+                case "-secs":
+                    guard let seconds = words.popFirst().flatMap({ Int($0) }), seconds > 0 else {
+                        return .error("invalid number of seconds")
+                    }
+                    // As many whole intervals as are kept.
+                    request.seconds = min(60, (seconds + 4) / 5 * 5)
+                case "-it", "-ms": _ = words.popFirst()
+                case "-nh": break
+                default: named = word
+                }
+            }
+            let open = fabric.registry.openDatapaths.filter { $0.type != "system" }
+            if let named {
+                guard let dpif = open.first(where: { $0.name == named || "\($0.type)@\($0.name)" == named }) else {
+                    return .error("please specify an existing datapath")
+                }
+                request.threads = dpif.threads
+            } else {
+                request.threads = open.lazy.compactMap(\.threads).first
+            }
+            return .ok(body(request))
+        }
+    }
+
+    /// The processors that are polled on, as the implementations' lists have them.
+    private var pollingCores: String {
+        let cores = fabric.registry.openDatapaths.flatMap { $0.threads?.reports(seconds: 60).compactMap(\.core) ?? [] }
+        return cores.isEmpty ? "none" : cores.map { String($0) }.joined(separator: ",")
+    }
+
+    /// The main thread of datapaths that have no others.
+    private var mainThread: ThreadReport {
+        var report = ThreadReport(core: nil)
+        for backer in fabric.backers.values {
+            let stats = backer.dpif.stats
+            report.megaflowHits &+= stats.hit
+            report.upcalls &+= stats.missed
+            report.lostUpcalls &+= stats.lost
+        }
+        report.subtableLookups = report.megaflowHits
+        report.received = report.megaflowHits &+ report.upcalls &+ report.lostUpcalls
+        return report
     }
 
     /// Moves a dummy datapath's port to another number.

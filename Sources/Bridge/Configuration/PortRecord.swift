@@ -23,6 +23,8 @@ struct InterfaceRecord {
         let type = row.string("type")
         self.type = name == bridge ? "internal" : type.isEmpty ? "system" : type
         options = row.map("options")
+        // What devices are told stands in one place for them.
+        if let cores = row.map("other_config")["pmd-rxq-affinity"] { options["pmd-rxq-affinity"] = cores }
         requested = Self.valid(row.optionalInteger("ofport_request"))
         previous = Self.valid(row.optionalInteger("ofport"))
     }

@@ -1,14 +1,16 @@
-// A device of DPDK: a network card or one of DPDK's virtual devices, by its devargs.
+// A device of DPDK: a network card or one of DPDK's virtual devices, by its devargs; a virtual machine's network device by vhost-user;
+// a kernel interface by AF_XDP. `DPDKPortKind` says how they differ.
 
 import CDPDK
 import Dpif
 import Glibc
 import Packet
 
-/// A `type=dpdk` port. Main thread; polling threads know it by its number and queues only.
+/// A port that polling threads own. Main thread; polling threads know it by its number and queues only.
 public final class DPDKDevice: PacketDevice {
     public let name: String
-    public var type: String { "dpdk" }
+    public let kind: DPDKPortKind
+    public var type: String { kind.rawValue }
     public var receiver: ((consuming Packet) -> Void)?
     private let runtime: DPDKRuntime
     private var devargs = ""
@@ -20,6 +22,12 @@ public final class DPDKDevice: PacketDevice {
     public private(set) var receiveQueues = 0
     public private(set) var transmitQueues = 0
     private var wantedReceiveQueues = 1
+    /// The processors that queues are pinned to (other_config:pmd-rxq-affinity).
+    private(set) var affinity: [Int: Int] = [:]
+    /// Called when the device has to be started anew for what was changed about it; set while threads poll it.
+    var onReconfigure: (() -> Void)?
+    /// Called before the device goes; when it returns, no thread touches it any more.
+    var onRelease: (() -> Void)?
     /// One for each transmit queue, for when there are fewer queues than threads that send.
     private var locks: UnsafeMutablePointer<UInt32>?
     private var sharesQueues = false
@@ -34,8 +42,9 @@ public final class DPDKDevice: PacketDevice {
     private var changes: UInt64 = 1
     private var transmitDrops: UInt64 = 0
 
-    public init(name: String, runtime: DPDKRuntime) {
+    public init(name: String, kind: DPDKPortKind, runtime: DPDKRuntime) {
         self.name = name
+        self.kind = kind
         self.runtime = runtime
     }
 
@@ -51,18 +60,34 @@ public final class DPDKDevice: PacketDevice {
 
     /// Applies Interface.options. Throws with the whole text for Interface.error.
     public func configure(_ options: [String: String]) throws(DpifError) {
-        guard let wanted = options["dpdk-devargs"], !wanted.isEmpty else {
-            throw DpifError(
-                EINVAL, "'\(name)' is missing 'options:dpdk-devargs'. The old 'dpdk<port_id>' names are not supported")
+        let queues = options["n_rxq"].flatMap { Int($0) }.map { min(64, max(1, $0)) } ?? 1
+        let wanted = try kind.devargs(name: name, options: options, queues: queues, socketDirectory: runtime.socketDirectory)
+        var pinned: [Int: Int] = [:]
+        if let text = options["pmd-rxq-affinity"] {
+            guard let cores = QueueAssignment.affinity(text) else {
+                throw DpifError(EINVAL, "\(name): pmd-rxq-affinity '\(text)' is not a list of queue:core")
+            }
+            pinned = cores
         }
-        if let text = options["n_rxq"] { wantedReceiveQueues = min(64, max(1, Int(text) ?? 1)) }
+        let before = (wantedReceiveQueues, receiveDescriptors, transmitDescriptors, affinity)
+        wantedReceiveQueues = queues
         receiveDescriptors = Self.descriptors(options["n_rxq_desc"])
         transmitDescriptors = Self.descriptors(options["n_txq_desc"])
-        guard wanted != devargs else { return }
-        if number != nil { close() }
+        affinity = pinned
+        guard wanted != devargs else {
+            if isStarted, before != (wantedReceiveQueues, receiveDescriptors, transmitDescriptors, affinity) { onReconfigure?() }
+            return
+        }
+        let isPolled = onReconfigure != nil && isStarted
+        if number != nil {
+            // Threads let go of the device before it goes.
+            onRelease?()
+            close()
+        }
         number = try Self.attach(wanted, name: name)
         devargs = wanted
         readState()
+        if isPolled { onReconfigure?() }
     }
 
     private static func descriptors(_ text: String?) -> UInt16 {
@@ -219,14 +244,23 @@ public final class DPDKDevice: PacketDevice {
         guard let number else { return [:] }
         var info = rte_eth_dev_info()
         guard rte_eth_dev_info_get(number, &info) == 0 else { return [:] }
-        return [
+        let queues = [
+            "n_rxq": String(receiveQueues), "n_txq": String(transmitQueues),
+        ]
+        if kind.isVhost {
+            return queues.merging([
+                "mode": kind == .dpdkvhostuserclient ? "client" : "server", "socket": kind.socket(of: devargs) ?? "",
+                "status": linkUp ? "connected" : "disconnected",
+            ]) { $1 }
+        }
+        return queues.merging([
             "port_no": String(number), "numa_id": String(rte_eth_dev_socket_id(number)),
             "driver_name": info.driver_name.map { String(cString: $0) } ?? "", "min_rx_bufsize": String(info.min_rx_bufsize),
             "max_rx_pktlen": String(mtu + 18), "max_rx_queues": String(info.max_rx_queues),
             "max_tx_queues": String(info.max_tx_queues), "max_mac_addrs": String(info.max_mac_addrs),
             "max_hash_mac_addrs": String(info.max_hash_mac_addrs), "max_vfs": String(info.max_vfs),
-            "max_vmdq_pools": String(info.max_vmdq_pools), "n_rxq": String(receiveQueues), "n_txq": String(transmitQueues),
-        ]
+            "max_vmdq_pools": String(info.max_vmdq_pools),
+        ]) { $1 }
     }
 
     public func setAdminUp(_ up: Bool) throws(DpifError) {
@@ -248,10 +282,13 @@ public final class DPDKDevice: PacketDevice {
     public func setMTU(_ wanted: Int) throws(DpifError) {
         guard wanted != mtu else { return }
         guard let number, wanted >= 68, wanted <= 9702 else { throw DpifError(EINVAL, "MTU \(wanted) of port \(name)") }
-        guard !isStarted else { throw DpifError(EBUSY, "MTU \(wanted) of port \(name), which is in use") }
-        _ = number
         mtu = wanted
         changes += 1
+        // Packets of another size come from another pool.
+        if let pool { runtime.release(pool) }
+        pool = nil
+        _ = number
+        if isStarted { onReconfigure?() }
     }
 
     // MARK: Packets of the main thread

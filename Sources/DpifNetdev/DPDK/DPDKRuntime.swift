@@ -11,11 +11,18 @@ public final class DPDKRuntime {
     static let log = Vlog.module("dpdk")
     public private(set) var isInitialized = false
     private var wasTried = false
+    /// Where `dpdkvhostuser` ports have their sockets (other_config:vhost-sock-dir, within the run directory).
+    private(set) var socketDirectory: String
+    private let runDirectory: String
     /// Packet memory comes from ordinary pages: slower, and other processes cannot share it.
     public private(set) var lacksHugePages = false
     private var logReader: PollingLogReader?
 
-    public init() {}
+    /// - Parameter runDirectory: the daemon's.
+    public init(runDirectory: String) {
+        self.runDirectory = runDirectory
+        socketDirectory = runDirectory
+    }
 
     /// "DPDK 22.11.7".
     public var version: String { rte_version().map { String(cString: $0) } ?? "DPDK" }
@@ -28,6 +35,14 @@ public final class DPDKRuntime {
         guard wanted == "true" || wanted == "try" else { return }
         guard !wasTried else { return }
         wasTried = true
+        if let sub = config["vhost-sock-dir"], !sub.isEmpty {
+            // Nowhere else, whatever the database says.
+            if sub.split(separator: "/").contains("..") {
+                Self.log.err("vhost-sock-dir '\(sub)' lies outside the run directory; '\(runDirectory)' is used")
+            } else {
+                socketDirectory = "\(runDirectory)/\(sub)"
+            }
+        }
         guard cdpdk_cpu_is_supported() != 0 else {
             Self.log.err("DPDK not started: this processor lacks AVX2 or BMI2, which packet processing is compiled for")
             if wanted == "try" { return }
@@ -41,16 +56,17 @@ public final class DPDKRuntime {
             arguments += ["-l", String(cdpdk_first_core())]
         }
         if let directory = config["dpdk-hugepage-dir"] { arguments += ["--huge-dir", directory] }
-        let hasPages = Self.hasHugePages
+        let hasPages = Self.hasHugePages && !extra.contains("--no-huge")
         if hasPages {
             if let memory = config["dpdk-socket-mem"] { arguments += ["--socket-mem", memory] }
             if let limit = config["dpdk-socket-limit"] { arguments += ["--socket-limit", limit] }
-        } else if !extra.contains("--no-huge") {
+        } else {
             let megabytes = (config["dpdk-socket-mem"] ?? "1024").split(separator: ",").reduce(0) { $0 + (Int($1) ?? 0) }
-            arguments += ["--no-huge", "-m", String(max(64, megabytes))]
+            if !extra.contains("--no-huge") { arguments.append("--no-huge") }
+            if !extra.contains("-m") { arguments += ["-m", String(max(64, megabytes))] }
         }
-        lacksHugePages = !hasPages || extra.contains("--no-huge")
-        if hasPages, !extra.contains("--in-memory"), !extra.contains("--no-huge") { arguments.append("--in-memory") }
+        lacksHugePages = !hasPages
+        if hasPages, !extra.contains("--in-memory") { arguments.append("--in-memory") }
         arguments += extra
         Self.log.info("Using \(version)")
         Self.log.info("DPDK Enabled - initializing...")

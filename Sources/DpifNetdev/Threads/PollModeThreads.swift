@@ -10,13 +10,14 @@ import Datapath
 import Dpif
 import FastPath
 import Flow
+import Glibc
 import Packet
 import Vlog
 
 /// Confined to the main thread.
 final class PollModeThreads: FlowAccelerator {
-    private static let log = Vlog.module("dpif_netdev")
-    private unowned let datapath: UserspaceDatapath
+    static let log = Vlog.module("dpif_netdev")
+    unowned let datapath: UserspaceDatapath
     private let wake: @Sendable () -> Void
 
     /// A thread and what it was given.
@@ -25,6 +26,9 @@ final class PollModeThreads: FlowAccelerator {
         var freeIndices: [UInt32] = []
         /// Index 0 is no flow.
         var nextIndex: UInt32 = 1
+        /// What its counters were when statistics were cleared.
+        var cleared = ThreadReport(core: nil)
+        var clearedAt: Int64 = 0
         init(_ thread: PollModeThread) { self.thread = thread }
 
         func takeIndex() -> UInt32? {
@@ -48,23 +52,31 @@ final class PollModeThreads: FlowAccelerator {
         var isRemoved = false
     }
 
-    private struct Port {
+    struct Port {
         let device: DPDKDevice
         let number: UInt32
         let index: UInt32
     }
 
     private(set) var workers: [Worker] = []
-    private var ports: [UInt32: Port] = [:]
+    private(set) var settings = ThreadSettings()
+    /// The thread of each receive queue.
+    private(set) var polledBy: [QueueAssignment.ID: Worker] = [:]
+    /// Processors that poll pinned queues only.
+    private(set) var isolated: Set<Int> = []
+    /// How busy queues and threads were.
+    var usage = ThreadUsage()
+    private(set) var ports: [UInt32: Port] = [:]
     private var portOfDevice: [UInt16: UInt32] = [:]
     private var copies: [UFID: [Copy]] = [:]
     private var freeTransmitIndices: [UInt32] = Array((0..<256).reversed())
-    private var turn = 0
     /// By threads that have ended.
     private var countedBefore: (hits: UInt64, lost: UInt64, dropped: UInt64) = (0, 0, 0)
-    /// The processors to poll on.
-    private var cores: [Int] = [0]
     private var vlanLimit = 1
+    var time: TimeSource { datapath.time }
+    var lastBalance: Int64 = 0
+    /// What the main thread's counters were when statistics were cleared.
+    var mainCleared = ThreadReport(core: nil)
     private let cyclesPerMillisecond = max(1, rte_get_tsc_hz() / 1000)
 
     init(_ datapath: UserspaceDatapath, wake: @escaping @Sendable () -> Void) {
@@ -74,34 +86,35 @@ final class PollModeThreads: FlowAccelerator {
 
     // MARK: Threads
 
-    /// Polls on these processors (other_config:pmd-cpu-mask). Threads that run are replaced.
-    func setCores(_ wanted: [Int]) {
-        let list = wanted.isEmpty ? [0] : wanted
-        guard list != cores else { return }
-        cores = list
-        guard !workers.isEmpty else { return }
-        restart()
-    }
-
-    private func restart() {
-        let open = ports.values.sorted { $0.number < $1.number }
-        stopAll()
-        for port in open { port.device.stop() }
-        ports = [:]
-        portOfDevice = [:]
-        for port in open {
-            do throws(DpifError) { try add(port.number, port.device) } catch { Self.log.err("port \(port.device.name): \(error.detail)") }
+    /// Polls as these settings say. Threads that stay go on; queues move between threads without a packet lost.
+    func apply(_ wanted: ThreadSettings) {
+        guard wanted != settings else { return }
+        let old = settings
+        settings = wanted
+        for worker in workers { worker.thread.setMaxSleep(wanted.maxSleep) }
+        guard !workers.isEmpty, old.cores != wanted.cores || old.algorithm != wanted.algorithm || old.isolates != wanted.isolates else {
+            return
         }
+        let kept = Set(wanted.cores)
+        startThreads()
+        assign(using: workers.filter { kept.contains($0.thread.core) })
+        for worker in workers where !kept.contains(worker.thread.core) { stop(worker) }
     }
 
+    /// Starts the threads that are missing.
     private func startThreads() {
-        for core in cores {
+        let running = Set(workers.map(\.thread.core))
+        for core in settings.cores where !running.contains(core) {
             guard let thread = PollModeThread(core: core, wake: wake) else {
                 Self.log.err("no polling thread on core \(core): out of memory or threads")
                 continue
             }
             thread.acceptTags(vlanLimit > 0)
-            workers.append(Worker(thread))
+            thread.setMaxSleep(settings.maxSleep)
+            let worker = Worker(thread)
+            worker.clearedAt = time.now
+            workers.append(worker)
+            for port in ports.values { open(port, for: worker) }
             Self.log.info("PMD thread on numa_id: \(Self.node(of: core)), core id: \(core) created.")
         }
     }
@@ -109,12 +122,26 @@ final class PollModeThreads: FlowAccelerator {
     /// The NUMA node of a processor.
     static func node(of core: Int) -> Int { numa_available() < 0 ? 0 : max(0, Int(numa_node_of_cpu(Int32(core)))) }
 
+    /// Ends a thread that polls nothing any more; its flows go back to the engine.
+    private func stop(_ worker: Worker) {
+        for (ufid, list) in copies where list.contains(where: { $0.worker === worker }) {
+            if let flow = datapath.megaflow(ufid) { update(flow) }
+            copies[ufid] = copies[ufid]?.filter { $0.worker !== worker }
+        }
+        remember(worker)
+        worker.thread.stop()
+        workers.removeAll { $0 === worker }
+        Self.log.info("PMD thread on core id: \(worker.thread.core) destroyed.")
+    }
+
     func stopAll() {
         flushed()
-        remember()
-        for worker in workers { worker.thread.stop() }
+        for worker in workers {
+            remember(worker)
+            worker.thread.stop()
+        }
         workers = []
-        turn = 0
+        polledBy = [:]
     }
 
     // MARK: Ports
@@ -122,43 +149,118 @@ final class PollModeThreads: FlowAccelerator {
     func add(_ number: UInt32, _ device: DPDKDevice) throws(DpifError) {
         if workers.isEmpty { startThreads() }
         guard !workers.isEmpty else { throw DpifError(12, "polling threads for port \(device.name)") }
-        // The main thread's queue, and one for each polling thread.
-        try device.start(transmitQueues: workers.count + 1)
+        // A queue for each thread that there may be, and the main thread's, so that threads can come and go while the device runs.
+        do throws(DpifError) {
+            try device.start(transmitQueues: Self.processors + 1)
+        } catch {
+            Self.log.err("port \(device.name): \(error.detail): \(error.reason)")
+            throw error
+        }
         guard let id = device.number, let index = freeTransmitIndices.popLast() else { throw DpifError(28, "port \(device.name)") }
-        ports[number] = Port(device: device, number: number, index: index)
+        let port = Port(device: device, number: number, index: index)
+        ports[number] = port
         portOfDevice[id] = number
-        for (i, worker) in workers.enumerated() {
-            let queue = (i + 1) % device.transmitQueues
-            _ = worker.thread.setTransmitQueue(index, device: id, queue: UInt16(queue), lock: device.transmitLock(queue))
-        }
-        for queue in 0..<device.receiveQueues {
-            let worker = nextWorker(near: device)
-            _ = worker.thread.addReceiveQueue(device: id, queue: UInt16(queue), port: number)
-            Self.log.info(
-                "Core \(worker.thread.core) on numa node \(Self.node(of: worker.thread.core)) assigned port '\(device.name)' rx queue \(queue)."
-            )
-        }
+        for worker in workers { open(port, for: worker) }
+        device.onReconfigure = { [unowned self] in reopen(number) }
+        device.onRelease = { [unowned self] in if let port = ports[number] { close(port) } }
+        assign(using: workers)
     }
 
-    /// The next thread in turn, of those on the device's own node where there are some.
-    private func nextWorker(near device: DPDKDevice) -> Worker {
-        let local = workers.filter { Self.node(of: $0.thread.core) == device.node }
-        let candidates = local.isEmpty ? workers : local
-        defer { turn += 1 }
-        return candidates[turn % candidates.count]
+    private static let processors = max(1, Int(sysconf(Int32(_SC_NPROCESSORS_CONF))))
+
+    /// Gives a thread its transmit queue of a port.
+    private func open(_ port: Port, for worker: Worker) {
+        guard let id = port.device.number, port.device.transmitQueues > 0 else { return }
+        let queue = (worker.thread.core + 1) % port.device.transmitQueues
+        _ = worker.thread.setTransmitQueue(port.index, device: id, queue: UInt16(queue), lock: port.device.transmitLock(queue))
     }
 
     func remove(_ number: UInt32) {
-        guard let port = ports.removeValue(forKey: number) else { return }
-        if let id = port.device.number {
-            for worker in workers { _ = worker.thread.removeDevice(id) }
-            for worker in workers { worker.thread.settle() }
-            portOfDevice[id] = nil
-        }
+        guard let port = ports[number] else { return }
+        close(port)
+        ports[number] = nil
         freeTransmitIndices.append(port.index)
+        port.device.onReconfigure = nil
+        port.device.onRelease = nil
         port.device.stop()
-        if ports.isEmpty { stopAll() }
+        if ports.isEmpty { stopAll() } else { assign(using: workers) }
     }
+
+    /// No thread touches the port's device any more, when this returns.
+    private func close(_ port: Port) {
+        guard let id = port.device.number else { return }
+        for worker in workers { while !worker.thread.removeDevice(id) { worker.thread.settle() } }
+        for worker in workers { worker.thread.settle() }
+        polledBy = polledBy.filter { $0.key.port != port.number }
+        portOfDevice[id] = nil
+    }
+
+    /// Starts a port's device anew with what has been changed about it. Other ports go on.
+    private func reopen(_ number: UInt32) {
+        guard let port = ports[number] else { return }
+        close(port)
+        port.device.stop()
+        do throws(DpifError) {
+            try port.device.start(transmitQueues: Self.processors + 1)
+        } catch {
+            Self.log.err("port \(port.device.name): \(error.detail): \(error.reason)")
+            return
+        }
+        guard let id = port.device.number else { return }
+        portOfDevice[id] = number
+        for worker in workers { open(port, for: worker) }
+        assign(using: workers)
+    }
+
+    // MARK: Which thread polls which queue
+
+    /// The queues as assignment sees them, with their load over the time that is remembered.
+    var queues: [QueueAssignment.Queue] {
+        ports.values.sorted { $0.number < $1.number }.flatMap { port in
+            (0..<port.device.receiveQueues).map { queue in
+                let id = QueueAssignment.ID(port: port.number, queue: queue)
+                return QueueAssignment.Queue(
+                    id: id, node: port.device.node, load: usage.cycles(of: id), pinned: port.device.affinity[queue])
+            }
+        }
+    }
+
+    static func cores(of workers: [Worker]) -> [QueueAssignment.Core] {
+        workers.map { QueueAssignment.Core(core: $0.thread.core, node: node(of: $0.thread.core)) }.sorted { $0.core < $1.core }
+    }
+
+    /// Deals the queues to these threads, and moves those that change hands.
+    private func assign(using chosen: [Worker]) {
+        guard !chosen.isEmpty else { return }
+        let assignment = QueueAssignment(
+            queues, cores: Self.cores(of: chosen), algorithm: settings.algorithm, isolates: settings.isolates)
+        isolated = assignment.isolated
+        for id in assignment.unpinnable {
+            Self.log.warn("queue \(id.queue) of port \(ports[id.port]?.device.name ?? ""): its core has no PMD thread")
+        }
+        for (id, core) in assignment.coreOf.sorted(by: { $0.key < $1.key }) {
+            guard let worker = chosen.first(where: { $0.thread.core == core }), let port = ports[id.port], let device = port.device.number
+            else { continue }
+            let current = polledBy[id]
+            guard current !== worker else { continue }
+            if let current {
+                // One thread at a time polls a queue.
+                while !current.thread.removeReceiveQueue(device: device, queue: UInt16(id.queue)) { current.thread.settle() }
+                current.thread.settle()
+            }
+            usage.forget(id)
+            guard worker.thread.addReceiveQueue(device: device, queue: UInt16(id.queue), port: id.port) else {
+                polledBy[id] = nil
+                Self.log.err("core \(core) cannot poll queue \(id.queue) of port \(port.device.name): it polls as many as it can")
+                continue
+            }
+            polledBy[id] = worker
+            Self.log.info(
+                "Core \(core) on numa node \(Self.node(of: core)) assigned port '\(port.device.name)' rx queue \(id.queue).")
+        }
+    }
+
+    func rebalance() { assign(using: workers) }
 
     func isPolled(_ number: UInt32) -> Bool { ports[number] != nil }
 
@@ -171,6 +273,7 @@ final class PollModeThreads: FlowAccelerator {
             flushed()
             for worker in workers { worker.thread.acceptTags(vlanLimit > 0) }
         }
+        measure()
         for worker in workers {
             let mayHaveMore = worker.thread.takeUpcalls { device, bytes in
                 guard let port = portOfDevice[device] else { return }
@@ -218,8 +321,10 @@ final class PollModeThreads: FlowAccelerator {
     var lost: UInt64 { countedBefore.lost &+ workers.reduce(0) { $0 &+ $1.thread.counter(.lost) } }
     var dropped: UInt64 { countedBefore.dropped &+ workers.reduce(0) { $0 &+ $1.thread.counter(.drops) } }
 
-    private func remember() {
-        countedBefore = (hits, lost, dropped)
+    private func remember(_ worker: Worker) {
+        countedBefore.hits &+= worker.thread.counter(.hits)
+        countedBefore.lost &+= worker.thread.counter(.lost)
+        countedBefore.dropped &+= worker.thread.counter(.drops)
     }
 
     func update(_ flow: Megaflow) {
