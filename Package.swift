@@ -86,6 +86,7 @@ let package = Package(
             name: "SystemTests", dependencies: ["vswitchd"], exclude: ["learning_switch.py"], swiftSettings: checked),
         .testTarget(
             name: "OpenFlowTests", dependencies: ["OpenFlow", "Flow"], exclude: ["flow-mods.txt"], swiftSettings: checked),
+        tests("DpifNetdev", ["Dpif", "TestSupport"], usesDPDK),
         tests("FastPath", ["Datapath", "Dpif", "Flow", "Packet", "TestSupport"], usesDPDK),
         tests("Packet"),
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: checked),

@@ -6,6 +6,7 @@ set -euo pipefail
 packages=(
     make pkg-config binutils
     libdpdk-dev libmnl-dev libnuma-dev          # libraries of the datapaths
+    dpdk-dev                                    # testpmd, which is the guest of vhost-user ports in the tests
     openvswitch-switch openvswitch-common       # ovs-vsctl, ovs-ofctl, ovs-appctl, ovsdb-server; the schema; the oracle
     iproute2 iputils-ping procps                # namespaces and pings of `make run` and the tests
     python3 python3-venv                        # controllers that the tests run

@@ -242,27 +242,24 @@ public final class PollModeThread: @unchecked Sendable {
 
     public func counter(_ c: ThreadCounter) -> UInt64 { cdpdk_load(counterMemory + c.rawValue) }
 
-    /// Takes the packets that wait, at most 256. `body` gets the device and the bytes, which stay this function's.
+    /// Takes packets that wait, at most 64. `body` gets the device and the bytes, which stay this function's.
     /// Returns true when more may wait.
     public func takeUpcalls(_ body: (_ device: UInt16, _ bytes: UnsafeRawBufferPointer) -> Void) -> Bool {
         var objects = [UnsafeMutableRawPointer?](repeating: nil, count: 64)
         var scratch = [UInt8](repeating: 0, count: 65_536)
-        for _ in 0..<4 {
-            let n = Int(cdpdk_ring_take(upcalls, &objects, 64))
-            for i in 0..<n {
-                guard let object = objects[i] else { continue }
-                let m = OpaquePointer(object)
-                let length = Int(cdpdk_length(m))
-                scratch.withUnsafeMutableBufferPointer { space in
-                    // In place when the packet is in one piece.
-                    guard length <= space.count, let p = cdpdk_read(m, UInt32(length), space.baseAddress) else { return }
-                    body(cdpdk_port(m), UnsafeRawBufferPointer(start: p, count: length))
-                }
-                cdpdk_free(m)
+        let n = Int(cdpdk_ring_take(upcalls, &objects, 64))
+        for i in 0..<n {
+            guard let object = objects[i] else { continue }
+            let m = OpaquePointer(object)
+            let length = Int(cdpdk_length(m))
+            scratch.withUnsafeMutableBufferPointer { space in
+                // In place when the packet is in one piece.
+                guard length <= space.count, let p = cdpdk_read(m, UInt32(length), space.baseAddress) else { return }
+                body(cdpdk_port(m), UnsafeRawBufferPointer(start: p, count: length))
             }
-            if n < 64 { return false }
+            cdpdk_free(m)
         }
-        return true
+        return n == 64
     }
 
     // MARK: The thread

@@ -3,7 +3,8 @@
 import Foundation
 import Testing
 
-@Suite struct DPDKTests {
+/// One at a time: each polls on processors of its own.
+@Suite(.serialized) struct DPDKTests {
     private static let canMakePorts = access("/dev/net/tun", R_OK | W_OK) == 0
 
     private static func packet(_ flow: UInt8) -> [UInt8] {
@@ -105,5 +106,110 @@ import Testing
         #expect(try daemon.vsctl("get", "interface", "null", "error") == "[]")
         #expect(try daemon.appctl("exit") == "")
         #expect(try daemon.waitForEnd() == 0)
+    }
+
+    /// Threads come and go, and queues move between them, while packets flow: none is lost, and each is counted once.
+    @Test(
+        .enabled(if: canMakePorts, "needs /dev/net/tun for the bridge's local port"),
+        .enabled(if: ProcessInfo.processInfo.processorCount > 1, "needs two processors"))
+    func threadsComeAndGoUnderTraffic() throws {
+        let daemon = try DaemonUnderTest(ownDatabase: false)
+        _ = try daemon.vsctl(
+            "--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true", "other_config:pmd-cpu-mask=0x1",
+            "other_config:dpdk-extra=--no-huge --no-pci --no-telemetry -m 512")
+        try daemon.startDaemon()
+        try daemon.wait("DPDK") { (try? daemon.vsctl("get", "Open_vSwitch", ".", "dpdk_initialized")) == "true" }
+        let input = "\(daemon.directory)/in.pcap"
+        let output = "\(daemon.directory)/out.pcap"
+        try Self.capture((1...3).map { Self.packet($0) }).write(to: URL(fileURLWithPath: input))
+        let bridge = "br\(UInt16.random(in: 1000...9999))"
+        _ = try daemon.vsctl(
+            "add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev", "fail_mode=secure", "--", "add-port", bridge, "out",
+            "--", "set", "interface", "out", "type=dpdk", "ofport_request=2", "options:dpdk-devargs=\"net_pcap1,tx_pcap=\(output)\"")
+        _ = try daemon.run("ovs-ofctl", ["add-flow", bridge, "in_port=1,actions=output:2"])
+        _ = try daemon.vsctl(
+            "add-port", bridge, "in", "--", "set", "interface", "in", "type=dpdk", "ofport_request=1",
+            "options:dpdk-devargs=\"net_pcap0,rx_pcap=\(input),infinite_rx=1\"")
+        func polled() throws -> String { try daemon.appctl("dpif-netdev/pmd-rxq-show") }
+        func received() throws -> Int {
+            try daemon.appctl("dpif-netdev/pmd-stats-show").split(separator: "\n").filter { $0.contains("packets received:") }
+                .reduce(0) { $0 + (Int($1.split(separator: " ").last ?? "") ?? 0) }
+        }
+        func flow(_ what: String) throws {
+            let before = try received()
+            try daemon.wait("packets \(what)") { (try? received() > before + 1000 || received() < before) == true }
+        }
+        try flow("on one thread")
+        _ = try daemon.vsctl("set", "Open_vSwitch", ".", "other_config:pmd-cpu-mask=0x3")
+        #expect(try polled().contains("core_id 1"))
+        _ = try daemon.vsctl("set", "interface", "in", "other_config:pmd-rxq-affinity=0:1")
+        try daemon.wait("the queue on its own thread") {
+            guard let text = try? polled(), let second = text.range(of: "core_id 1:") else { return false }
+            return text[second.upperBound...].contains("isolated : true") && text[second.upperBound...].contains("port: in")
+        }
+        try flow("on the other thread")
+        _ = try daemon.vsctl("set", "Open_vSwitch", ".", "other_config:pmd-cpu-mask=0x1")
+        #expect(try !polled().contains("core_id 1"))
+        try flow("on one thread again")
+        #expect(try daemon.appctl("dpif-netdev/pmd-rxq-rebalance") == "pmd rxq rebalance requested.")
+        _ = try daemon.vsctl("set", "Open_vSwitch", ".", "other_config:pmd-cpu-mask=0x2", "other_config:pmd-maxsleep=50")
+        #expect(try !polled().contains("core_id 0"))
+        try flow("on a thread that is all new")
+        _ = try daemon.vsctl("del-port", "in")
+        let counted = try daemon.run("ovs-ofctl", ["dump-flows", bridge]).output
+        _ = try daemon.vsctl("del-port", "out")
+        let size = try Data(contentsOf: URL(fileURLWithPath: output)).count
+        let count = counted.split(separator: " ").first { $0.hasPrefix("n_packets=") }.flatMap {
+            Int($0.dropFirst(10).prefix { $0.isNumber })
+        }
+        #expect((size - 24) % 76 == 0)
+        #expect(count == (size - 24) / 76, "counted and sent")
+        #expect(try daemon.appctl("exit") == "")
+    }
+
+    /// A virtual machine's device at both kinds of vhost-user ports: testpmd's virtio-user is the machine, and sends in circles.
+    @Test(
+        .enabled(if: canMakePorts, "needs /dev/net/tun for the bridge's local port"),
+        .enabled(if: isInstalled("dpdk-testpmd"), "needs dpdk-testpmd"))
+    func virtualMachinesConnectAndComeBack() throws {
+        let daemon = try DaemonUnderTest(ownDatabase: false)
+        _ = try daemon.vsctl(
+            "--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true", "other_config:pmd-cpu-mask=0x1",
+            "other_config:pmd-maxsleep=100", "other_config:dpdk-extra=--no-huge --no-pci --no-telemetry -m 512")
+        try daemon.startDaemon()
+        try daemon.wait("DPDK") { (try? daemon.vsctl("get", "Open_vSwitch", ".", "dpdk_initialized")) == "true" }
+        let bridge = "br\(UInt16.random(in: 1000...9999))"
+        let path = "\(daemon.directory)/client.sock"
+        _ = try daemon.vsctl(
+            "add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev", "fail_mode=secure", "--", "add-port", bridge, "c1",
+            "--", "set", "interface", "c1", "type=dpdkvhostuserclient", "ofport_request=1", "options:vhost-server-path=\(path)", "--",
+            "add-port", bridge, "s1", "--", "set", "interface", "s1", "type=dpdkvhostuser", "ofport_request=2")
+        #expect(try daemon.vsctl("get", "interface", "c1", "error") == "[]")
+        #expect(try daemon.vsctl("get", "interface", "s1", "error") == "[]")
+        for (from, to) in [(1, 2), (2, 1)] { _ = try daemon.run("ovs-ofctl", ["add-flow", bridge, "in_port=\(from),actions=\(to)"]) }
+        func packets() -> Int {
+            ((try? daemon.run("ovs-ofctl", ["dump-flows", bridge]).output) ?? "").split(separator: " ")
+                .filter { $0.hasPrefix("n_packets=") }.compactMap { Int($0.dropFirst(10).prefix { $0.isNumber }) }.min() ?? 0
+        }
+        func isUp(_ port: String) -> Bool { (try? daemon.vsctl("get", "interface", port, "link_state")) == "up" }
+        // The machine comes, goes, and comes again.
+        for round in 1...2 {
+            let machine = try daemon.startMachine(client: path, server: "\(daemon.directory)/s1")
+            defer { machine.end() }
+            try daemon.wait("the machine's links, round \(round)") { isUp("c1") && isUp("s1") }
+            let before = packets()
+            try daemon.wait("packets in circles, round \(round)") { packets() > before + 1000 }
+            machine.end()
+            try daemon.wait("the links' end") { !isUp("c1") && !isUp("s1") }
+        }
+        #expect(try daemon.vsctl("get", "interface", "c1", "status:mode", "status:status") == "client\ndisconnected")
+        // The switch goes and comes, under a machine that stays.
+        let machine = try daemon.startMachine(client: path, server: nil)
+        defer { machine.end() }
+        try daemon.wait("the machine's link") { isUp("c1") }
+        #expect(try daemon.appctl("exit") == "")
+        #expect(try daemon.waitForEnd() == 0)
+        try daemon.startDaemon()
+        try daemon.wait("the link to the new daemon") { isUp("c1") }
     }
 }

@@ -4,6 +4,7 @@ import class Foundation.FileManager
 import class Foundation.Pipe
 import class Foundation.Process
 import class Foundation.ProcessInfo
+import struct Foundation.Data
 import struct Foundation.URL
 import Glibc
 
@@ -96,6 +97,47 @@ final class DaemonUnderTest {
         (try? String(contentsOfFile: "\(directory)/ovs-vswitchd.pid", encoding: .utf8)).flatMap {
             pid_t($0.filter(\.isNumber))
         }
+    }
+
+    /// A virtual machine for vhost-user ports: testpmd with virtio-user devices, which forwards between them for ever, beginning with
+    /// packets of its own.
+    final class Machine {
+        fileprivate let process: Process
+        fileprivate let input: Pipe
+        fileprivate let socket: String
+        fileprivate init(_ process: Process, _ input: Pipe, socket: String) {
+            self.process = process
+            self.input = input
+            self.socket = socket
+        }
+        /// Switches it off, and takes away the socket that it leaves.
+        func end() {
+            guard process.isRunning else { return }
+            kill(process.processIdentifier, SIGKILL)
+            process.waitUntilExit()
+            try? FileManager.default.removeItem(atPath: socket)
+        }
+    }
+
+    /// - Parameters:
+    ///   - client: where the machine listens for the switch.
+    ///   - server: where the switch listens for the machine; nil: the machine has one device.
+    func startMachine(client: String, server: String?) throws -> Machine {
+        let input = Pipe()
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments =
+            [
+                "dpdk-testpmd", "-l", "0,1", "--no-huge", "-m", "256", "--file-prefix=m\(UInt32.random(in: 0...UInt32.max))", "--no-pci",
+                "--no-telemetry", "--vdev=net_virtio_user0,path=\(client),server=1",
+            ] + (server.map { ["--vdev=net_virtio_user1,path=\($0)"] } ?? []) + ["--", "-i", "--total-num-mbufs=8192"]
+        process.environment = environment
+        process.standardInput = input
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        input.fileHandleForWriting.write(Data("start tx_first\n".utf8))
+        return Machine(process, input, socket: client)
     }
 
     private func end(_ process: Process) {

@@ -26,6 +26,8 @@ public final class DPDKDevice: PacketDevice {
     private(set) var affinity: [Int: Int] = [:]
     /// Called when the device has to be started anew for what was changed about it; set while threads poll it.
     var onReconfigure: (() -> Void)?
+    /// Called when queues were pinned to other processors.
+    var onRepin: (() -> Void)?
     /// Called before the device goes; when it returns, no thread touches it any more.
     var onRelease: (() -> Void)?
     /// One for each transmit queue, for when there are fewer queues than threads that send.
@@ -69,13 +71,18 @@ public final class DPDKDevice: PacketDevice {
             }
             pinned = cores
         }
-        let before = (wantedReceiveQueues, receiveDescriptors, transmitDescriptors, affinity)
+        let before = (wantedReceiveQueues, receiveDescriptors, transmitDescriptors)
+        let isRepinned = pinned != affinity
         wantedReceiveQueues = queues
         receiveDescriptors = Self.descriptors(options["n_rxq_desc"])
         transmitDescriptors = Self.descriptors(options["n_txq_desc"])
         affinity = pinned
         guard wanted != devargs else {
-            if isStarted, before != (wantedReceiveQueues, receiveDescriptors, transmitDescriptors, affinity) { onReconfigure?() }
+            if isStarted, before != (wantedReceiveQueues, receiveDescriptors, transmitDescriptors) {
+                onReconfigure?()
+            } else if isRepinned {
+                onRepin?()
+            }
             return
         }
         let isPolled = onReconfigure != nil && isStarted

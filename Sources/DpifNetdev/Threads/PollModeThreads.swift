@@ -162,6 +162,7 @@ final class PollModeThreads: FlowAccelerator {
         portOfDevice[id] = number
         for worker in workers { open(port, for: worker) }
         device.onReconfigure = { [unowned self] in reopen(number) }
+        device.onRepin = { [unowned self] in rebalance() }
         device.onRelease = { [unowned self] in if let port = ports[number] { close(port) } }
         assign(using: workers)
     }
@@ -182,6 +183,7 @@ final class PollModeThreads: FlowAccelerator {
         freeTransmitIndices.append(port.index)
         port.device.onReconfigure = nil
         port.device.onRelease = nil
+        port.device.onRepin = nil
         port.device.stop()
         if ports.isEmpty { stopAll() } else { assign(using: workers) }
     }
@@ -274,12 +276,20 @@ final class PollModeThreads: FlowAccelerator {
             for worker in workers { worker.thread.acceptTags(vlanLimit > 0) }
         }
         measure()
-        for worker in workers {
-            let mayHaveMore = worker.thread.takeUpcalls { device, bytes in
-                guard let port = portOfDevice[device] else { return }
-                process(bytes, port, worker)
+        // The threads in turn, until the time is up: connections and commands have their part of it, too.
+        let end = cdpdk_cycles() &+ cyclesPerMillisecond
+        var waiting = workers
+        while !waiting.isEmpty {
+            waiting = waiting.filter { worker in
+                worker.thread.takeUpcalls { device, bytes in
+                    guard let port = portOfDevice[device] else { return }
+                    process(bytes, port, worker)
+                }
             }
-            if mayHaveMore { wake() }
+            if !waiting.isEmpty, cdpdk_cycles() > end {
+                wake()
+                return
+            }
         }
     }
 

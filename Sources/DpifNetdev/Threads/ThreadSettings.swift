@@ -35,7 +35,9 @@ struct ThreadSettings: Equatable {
         algorithm = config["pmd-rxq-assign"].flatMap { QueueAssignment.Algorithm(rawValue: $0) } ?? .cycles
         // Only "group" can share a thread between pinned queues and others.
         isolates = config["pmd-rxq-isolate"] != "false" || algorithm != .group
-        func number(_ key: String, _ range: ClosedRange<Int>) -> Int? { config[key].flatMap { Int($0) }.flatMap { range.contains($0) ? $0 : nil } }
+        func number(_ key: String, _ range: ClosedRange<Int>) -> Int? {
+            config[key].flatMap { Int($0) }.flatMap { range.contains($0) ? $0 : nil }
+        }
         maxSleep = number("pmd-maxsleep", 0...10_000) ?? 0
         balancing.isOn = config["pmd-auto-lb"] == "true"
         balancing.interval = Int64(number("pmd-auto-lb-rebal-interval", 0...20_000).map { max(1, $0) } ?? 1) * 60_000
