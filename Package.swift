@@ -52,8 +52,10 @@ let package = Package(
         module("Classifier", ["Flow", .product(name: "HashTreeCollections", package: "swift-collections")]),
         module("Dpif", ["Flow", "Packet"]),
         module("Datapath", ["Vlog", "Dpif"]),
-        module("Netdev", ["Vlog", "Dpif", "CLinux", "CMnl"]),
-        module("DpifNetlink", ["Vlog", "Dpif"]),
+        module("Netdev", ["Vlog", "Dpif", "CLinux", "CMnl", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")]),
+        module(
+            "DpifNetlink",
+            ["Vlog", "Dpif", "Datapath", "Netdev", "CLinux", "CMnl", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")]),
         .target(
             name: "CDPDK", cSettings: [.unsafeFlags(dpdkFlags)],
             linkerSettings: ["rte_ethdev", "rte_mbuf", "rte_mempool", "rte_ring", "rte_eal"].map { .linkedLibrary($0) }),
@@ -87,6 +89,7 @@ let package = Package(
         .testTarget(
             name: "OpenFlowTests", dependencies: ["OpenFlow", "Flow"], exclude: ["flow-mods.txt"], swiftSettings: checked),
         tests("FastPath", ["Datapath", "Dpif", "Flow", "Packet"], usesDPDK),
+        tests("DpifNetlink", ["Dpif", "Flow", "Packet"]),
         tests("Packet"),
         tests("Dpif"),
         // What every datapath must do, for the tests of each.

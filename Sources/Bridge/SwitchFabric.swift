@@ -113,7 +113,11 @@ public final class SwitchFabric {
     ) throws(DpifError) -> SwitchPort {
         let device: any PortDevice
         do throws(DpifError) {
-            device = try factory.open(name: name, type: type, options: options)
+            if let own = try registry.provider(target.backer.dpif.type)?.openDevice(name: name, type: type) {
+                device = own
+            } else {
+                device = try factory.open(name: name, type: type, options: options)
+            }
         } catch {
             throw DpifError(error.errno, "could not open network device \(name) (\(error.reason))")
         }

@@ -246,6 +246,8 @@ public protocol Dpif: AnyObject {
     func flow(_ ufid: UFID) -> DpFlow?
     /// The statistics of a flow alone, which are cheaper than the flow.
     func flowStats(_ ufid: UFID) -> DpFlowStats?
+    /// The same for many flows, which is cheaper where each question costs.
+    func flowStats(_ ufids: [UFID]) -> [DpFlowStats?]
     /// Finds a flow by its key and mask, for those who do not know its id.
     func flow(key: FlowKey, mask: FlowMask) -> DpFlow?
     func flushFlows()
@@ -277,6 +279,8 @@ extension Dpif {
     }
     public func run() {}
     public func flowStats(_ ufid: UFID) -> DpFlowStats? { flow(ufid)?.stats }
+
+    public func flowStats(_ ufids: [UFID]) -> [DpFlowStats?] { ufids.map { flowStats($0) } }
 
     public func operate(_ operations: [DpifOperation]) -> [DpifResult] { operations.map(perform) }
 

@@ -8,6 +8,8 @@
 #include <linux/sockios.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/genetlink.h>
+#include <linux/openvswitch.h>
 #include <net/if.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>

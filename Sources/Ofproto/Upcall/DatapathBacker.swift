@@ -339,12 +339,13 @@ public final class DatapathBacker: UpcallHandler {
         guard var current = pass else { return }
         pass = nil
         var idle: [InstalledFlow] = []
-        let end = min(current.entries.count, current.next + limit)
-        while current.next < end {
-            let entry = current.entries[current.next]
-            current.next += 1
+        let left = current.entries.count - current.next
+        let end = current.next + min(left, limit)
+        let entries = current.entries[current.next..<end]
+        current.next = end
+        for (entry, stats) in zip(entries, dpif.flowStats(entries.map(\.ufid))) {
             guard flows[entry.ufid] === entry else { continue }
-            guard let stats = dpif.flowStats(entry.ufid) else {
+            guard let stats else {
                 forget(entry.ufid)
                 continue
             }
