@@ -138,7 +138,7 @@ public final class SwitchFabric {
                     deviceOptions[name] = options
                     return port
                 }
-                let number = try target.backer.openTunnel(settings) { TunnelDevice(name: $0, type: settings.kind.rawValue) }
+                let number = try target.backer.openTunnel(settings) { TunnelDevice(name: $0, type: $1) }
                 port = try target.addPort(device, requested: wanted, datapathPort: number, tunnel: settings)
             } else {
                 let dpif = target.backer.dpif

@@ -21,19 +21,26 @@ struct FlowRequests {
         w.attribute(Int(OVS_FLOW_ATTR_UFID.rawValue), network: ufid.value)
     }
 
-    private func writeFlow(_ flow: DpFlow, isProbe: Bool, _ w: inout NetlinkMessageWriter) throws(DpifError) {
+    private func writeFlow(
+        _ flow: DpFlow, isProbe: Bool, _ rawActions: ((inout NetlinkMessageWriter) -> Void)?, _ w: inout NetlinkMessageWriter
+    ) throws(DpifError) {
         w.nest(Int(OVS_FLOW_ATTR_KEY.rawValue)) { keys.writeKey(flow.key, mask: flow.mask, to: &$0) }
         w.nest(Int(OVS_FLOW_ATTR_MASK.rawValue)) { keys.writeMask(flow.mask, key: flow.key, to: &$0) }
         var problem: DpifError?
         w.nest(Int(OVS_FLOW_ATTR_ACTIONS.rawValue)) { w in
             do throws(DpifError) { try actions.write(flow.actions, to: &w) } catch { problem = error }
+            rawActions?(&w)
         }
         if let problem { throw problem }
         if isProbe { w.flag(Int(OVS_FLOW_ATTR_PROBE.rawValue)) }
     }
 
-    /// - Parameter isProbe: the module is to refuse without a word in its log.
-    func put(_ put: DpFlowPut, isProbe: Bool = false) throws(DpifError) -> NetlinkMessageWriter {
+    /// - Parameters:
+    ///   - isProbe: the module is to refuse without a word in its log.
+    ///   - rawActions: writes more actions, of which this switch has no other form.
+    func put(_ put: DpFlowPut, isProbe: Bool = false, rawActions: ((inout NetlinkMessageWriter) -> Void)? = nil) throws(DpifError)
+        -> NetlinkMessageWriter
+    {
         let (command, flags): (ovs_flow_cmd, Int32) =
             switch put.mode {
             case .create: (OVS_FLOW_CMD_NEW, NLM_F_CREATE | NLM_F_EXCL)
@@ -42,7 +49,7 @@ struct FlowRequests {
             }
         var w = request(command, flags: UInt16(flags))
         identify(put.flow.ufid, &w)
-        try writeFlow(put.flow, isProbe: isProbe, &w)
+        try writeFlow(put.flow, isProbe: isProbe, rawActions, &w)
         if put.zeroStats { w.flag(Int(OVS_FLOW_ATTR_CLEAR.rawValue)) }
         return w
     }

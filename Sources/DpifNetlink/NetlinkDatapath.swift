@@ -34,11 +34,14 @@ public final class NetlinkDatapath: Dpif {
     var flowRequests: FlowRequests
     let portRequests: PortRequests
     private let datapathRequests: DatapathRequests
+    private let links: LinkRequests
     private let userFeatures: UInt32
     private let thread: UpcallThread
     let inbox = UpcallInbox()
     /// With dispatch per processor ports need no sockets.
     private let portSockets: [UInt32]
+    public let conntrack: (any DpifConntrack)?
+    public let meters: (any DpifMeters)?
     /// The datapath was there before.
     public let isAdopted: Bool
 
@@ -58,17 +61,13 @@ public final class NetlinkDatapath: Dpif {
 
     /// Opens a datapath, and makes it when it is not there. Throws ENOENT without the module, EPERM without the right to.
     /// - Parameter wake: called on the reading thread when something waits; it must make the main thread call `run`.
-    init(
-        type: String, name: String, time: TimeSource, transport: NetlinkTransport, families: OpenVSwitchFamilies,
-        wake: @escaping @Sendable () -> Void
-    )
-        throws(DpifError)
-    {
+    init(type: String, name: String, time: TimeSource, kernel: KernelConnection, wake: @escaping @Sendable () -> Void) throws(DpifError) {
         self.type = type
         self.name = name
         self.time = time
-        self.transport = transport
-        self.families = families
+        transport = kernel.generic
+        families = kernel.families
+        links = LinkRequests(transport: kernel.route)
         datapathRequests = DatapathRequests(transport: transport, family: families.datapath)
         let base = UInt32(OVS_DP_F_UNALIGNED) | UInt32(OVS_DP_F_VPORT_PIDS)
         let known: KernelDatapath
@@ -102,19 +101,22 @@ public final class NetlinkDatapath: Dpif {
         userFeatures = features
         Self.log.info("\(name): upcalls are dispatched per \(portSockets.isEmpty ? "processor" : "port")")
         if let first = portSockets.first { flowRequests.actions.upcallPort = first }
+        let probed = CapabilityProbes(transport, flowRequests, families).run()
+        capabilities = probed
+        conntrack = probed.ctState ? KernelConntrack(kernel, datapath: index) : nil
+        meters = probed.meters ? families.meter.map { [transport, index] in KernelMeters(transport, $0, datapath: index) } : nil
         for port in try portRequests.all() { remember(port, nil) }
         if !portSockets.isEmpty {
             for number in portTable.keys { try portRequests.setUpcallPorts(number, portSockets) }
         }
-        capabilities = CapabilityProbes(self).run()
     }
 
     deinit { thread.stop() }
 
     public func destroy() {
         thread.stop()
-        for entry in portTable.values { (entry.device as? InterfaceDevice)?.attach() }
         do throws(DpifError) { try datapathRequests.remove(index) } catch { Self.log.warn("removing \(name): \(error.reason)") }
+        for entry in portTable.values { if let device = entry.device { (try? KernelPortPlan(device))?.remove(links) } }
         portTable = [:]
         portNumbers = [:]
     }
@@ -139,7 +141,7 @@ public final class NetlinkDatapath: Dpif {
     public func addPort(_ device: any PortDevice, requested: UInt32?) throws(DpifError) -> UInt32 {
         let plan = try KernelPortPlan(device)
         if let number = portNumbers[device.name], let entry = portTable[number] {
-            guard entry.device == nil, entry.port.type == plan.type.rawValue, requested == nil || requested == number else {
+            guard entry.device == nil, plan.accepts(entry.port), requested == nil || requested == number else {
                 throw DpifError(EEXIST, "port \(device.name)")
             }
             // It was there before this daemon, and goes on as it is.
@@ -147,7 +149,7 @@ public final class NetlinkDatapath: Dpif {
             portChangeCount += 1
             return number
         }
-        let port = try plan.create(portRequests, number: requested, upcallPorts: portSockets)
+        let port = try plan.create(portRequests, links, number: requested, upcallPorts: portSockets)
         remember(port, device)
         (device as? InterfaceDevice)?.attach()
         return port.number
@@ -162,6 +164,7 @@ public final class NetlinkDatapath: Dpif {
             throw error
         }
         forgetPort(number)
+        if let device = entry.device { try KernelPortPlan(device).remove(links) }
         (entry.device as? InterfaceDevice)?.attach()
     }
 

@@ -6,12 +6,28 @@ import Glibc
 import Netdev
 import Vlog
 
+/// The sockets to the kernel that datapaths share, and what it calls its families. Confined to the main thread.
+struct KernelConnection {
+    let generic: NetlinkTransport
+    let route: NetlinkTransport
+    let netfilter: NetlinkTransport
+    let families: OpenVSwitchFamilies
+
+    /// Throws ENOENT without the module, EPERM without the right to, EPROTONOSUPPORT where the kernel lacks netlink.
+    init() throws(DpifError) {
+        generic = NetlinkTransport(try MnlChannel(NETLINK_GENERIC, receiveBuffer: 32 << 20))
+        families = try OpenVSwitchFamilies(generic)
+        route = NetlinkTransport(try MnlChannel(NETLINK_ROUTE))
+        netfilter = NetlinkTransport(try MnlChannel(NETLINK_NETFILTER, receiveBuffer: 32 << 20))
+    }
+}
+
 /// Opens kernel datapaths. Main thread.
 public final class NetlinkProvider: DpifProvider {
     public let type = "system"
     private let time: TimeSource
     private let wake: @Sendable () -> Void
-    private var connection: (transport: NetlinkTransport, families: OpenVSwitchFamilies)?
+    private var connection: KernelConnection?
 
     /// - Parameter wake: called on any thread when the main thread has something to do.
     public init(time: TimeSource, wake: @escaping @Sendable () -> Void) {
@@ -19,18 +35,16 @@ public final class NetlinkProvider: DpifProvider {
         self.wake = wake
     }
 
-    private func connect() throws(DpifError) -> (transport: NetlinkTransport, families: OpenVSwitchFamilies) {
+    private func connect() throws(DpifError) -> KernelConnection {
         if let connection { return connection }
-        let transport = NetlinkTransport(try MnlChannel(NETLINK_GENERIC, receiveBuffer: 32 << 20))
-        let made = (transport, try OpenVSwitchFamilies(transport))
+        let made = try KernelConnection()
         connection = made
         return made
     }
 
     public func open(name: String) throws(DpifError) -> any Dpif {
         do throws(DpifError) {
-            let (transport, families) = try connect()
-            return try NetlinkDatapath(type: type, name: name, time: time, transport: transport, families: families, wake: wake)
+            return try NetlinkDatapath(type: type, name: name, time: time, kernel: try connect(), wake: wake)
         } catch {
             NetlinkDatapath.log.err("could not open datapath \(name): \(error)")
             throw error
@@ -38,8 +52,8 @@ public final class NetlinkProvider: DpifProvider {
     }
 
     public func enumerate() -> [String] {
-        guard let (transport, families) = try? connect() else { return [] }
-        return (try? DatapathRequests(transport: transport, family: families.datapath).all().map(\.name).sorted()) ?? []
+        guard let kernel = try? connect() else { return [] }
+        return (try? DatapathRequests(transport: kernel.generic, family: kernel.families.datapath).all().map(\.name).sorted()) ?? []
     }
 
     public func portType(_ type: String) -> String { type == "internal" ? "internal" : type }
