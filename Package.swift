@@ -89,13 +89,14 @@ let package = Package(
         .testTarget(
             name: "OpenFlowTests", dependencies: ["OpenFlow", "Flow"], exclude: ["flow-mods.txt"], swiftSettings: checked),
         tests("FastPath", ["Datapath", "Dpif", "Flow", "Packet"], usesDPDK),
-        tests("DpifNetlink", ["Dpif", "Flow", "Packet"]),
+        tests("DpifNetlink", ["CLinux", "Dpif", "Flow", "Packet"]),
         tests("Packet"),
         tests("Dpif"),
         // What every datapath must do, for the tests of each.
         .target(name: "DpifConformance", dependencies: ["Dpif", "Flow", "Packet"], path: "Tests/DpifConformance", swiftSettings: checked),
         .testTarget(
-            name: "DpifConformanceTests", dependencies: ["DpifConformance", "Dpif", "DpifDummy", "DpifNetdev", "Netdev", "Packet"],
+            name: "DpifConformanceTests",
+            dependencies: ["DpifConformance", "Dpif", "DpifDummy", "DpifNetdev", "DpifNetlink", "Netdev", "Packet"],
             swiftSettings: usesDPDK),
         tests("Flow", ["Packet"]),
         tests("Classifier", ["Flow"]),

@@ -113,6 +113,8 @@ struct CapabilityProbes {
         do throws(DpifError) {
             try transport.transact(try requests.put(DpFlowPut(.createOrModify, flow), isProbe: true, rawActions: raw), "probe")
         } catch {
+            NetlinkDatapath.log.dbg(
+                "probe of \(ODPFormatter().text(key: match.key, mask: match.mask)) \(DpAction.text(actions)): \(error.reason)")
             return error.errno == EEXIST
         }
         _ = try? transport.transact(requests.delete(flow.ufid), "probe")

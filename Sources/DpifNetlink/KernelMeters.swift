@@ -31,7 +31,8 @@ final class KernelMeters: DpifMeters {
                 w.nest(0) {
                     $0.attribute(Int(OVS_BAND_ATTR_TYPE.rawValue), host: OVS_METER_BAND_TYPE_DROP.rawValue)
                     $0.attribute(Int(OVS_BAND_ATTR_RATE.rawValue), host: band.rate)
-                    $0.attribute(Int(OVS_BAND_ATTR_BURST.rawValue), host: band.burst)
+                    // Without a burst the module would let nothing through.
+                    $0.attribute(Int(OVS_BAND_ATTR_BURST.rawValue), host: band.burst == 0 ? band.rate : band.burst)
                 }
             }
         }

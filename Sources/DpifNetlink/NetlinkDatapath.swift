@@ -44,6 +44,8 @@ public final class NetlinkDatapath: Dpif {
     public let meters: (any DpifMeters)?
     /// The datapath was there before.
     public let isAdopted: Bool
+    private var isHolding: Bool
+    private var seenLinks: UInt64 = 0
 
     // Ports.
     struct Entry {
@@ -79,6 +81,7 @@ public final class NetlinkDatapath: Dpif {
             known = try datapathRequests.create(name: name, features: base)
             isAdopted = false
         }
+        isHolding = isAdopted
         index = known.index
         flowRequests = FlowRequests(families: families, datapath: index)
         portRequests = PortRequests(transport: transport, family: families.port, datapath: index)
@@ -203,6 +206,16 @@ public final class NetlinkDatapath: Dpif {
             Self.log.info("\(name): port \(entry.port.name) is gone")
             forgetPort(told.number)
             (entry.device as? InterfaceDevice)?.attach()
+        }
+    }
+
+    /// An interface that was renamed is another port.
+    private func checkNames() {
+        let links = KernelLinks.changeCount
+        guard links != seenLinks else { return }
+        seenLinks = links
+        for entry in portTable.values {
+            if let device = entry.device as? InterfaceDevice, !device.isPresent { check(entry.port) }
         }
     }
 
@@ -336,8 +349,23 @@ public final class NetlinkDatapath: Dpif {
         return results.map { $0 ?? .failed(DpifError(EPROTO, "operation")) }
     }
 
+    public func priority(ofQueue queue: UInt32) -> UInt32 {
+        // The class 1:N+1 of the interface's qdisc (linux/pkt_sched.h, TC_H_MAKE).
+        queue < 0xf000 ? 1 << 16 | (queue + 1) : 0
+    }
+
+    public func endAdoption() {
+        isHolding = false
+        for (number, entry) in portTable where entry.device == nil && number != 0 {
+            Self.log.info("\(name): removing port \(entry.port.name), which nobody wants")
+            do throws(DpifError) { try deletePort(number) } catch { Self.log.warn("\(error)") }
+        }
+    }
+
     public func run() {
         takePortNews()
+        checkNames()
+        guard !isHolding else { return }
         let waiting = inbox.packets.drain()
         guard !waiting.isEmpty else { return }
         var answers: [NetlinkMessageWriter] = []

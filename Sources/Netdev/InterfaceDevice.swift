@@ -27,6 +27,9 @@ public class InterfaceDevice: PortDevice {
 
     deinit { if index != 0 { LinkEvents.unwatch(index) } }
 
+    /// The interface that this object stands for still has the name.
+    public var isPresent: Bool { index != 0 && (try? interface.index) == index }
+
     /// Looks for the interface again, for instance because it was created.
     public func attach() {
         let found = (try? interface.index) ?? 0

@@ -51,7 +51,8 @@ final class KernelConntrack: DpifConntrack {
             }
             // There is no message for one zone alone.
             let doomed = connections(zone: zone)
-            for case .failure(let error) in netfilter.batch(doomed.map { deletion($0.original, zone: $0.zone) }) where error.errno != ENOENT {
+            for case .failure(let error) in netfilter.batch(doomed.map { deletion($0.original, zone: $0.zone) }) where error.errno != ENOENT
+            {
                 throw error
             }
         } catch {
@@ -101,10 +102,13 @@ final class KernelConntrack: DpifConntrack {
 
     // MARK: Limits
 
-    private func limits(_ command: ovs_ct_limit_cmd, _ zones: [(zone: Int32, limit: UInt32)], _ what: String) throws(DpifError) -> [NetlinkMessage] {
+    private func limits(_ command: ovs_ct_limit_cmd, _ zones: [(zone: Int32, limit: UInt32)], _ what: String) throws(DpifError)
+        -> [NetlinkMessage]
+    {
         guard let limitFamily else { throw DpifError(EOPNOTSUPP, "\(what): the kernel has no limits of zones") }
         var w = NetlinkMessageWriter(
-            family: limitFamily.id, command: command.rawValue, version: UInt8(OVS_CT_LIMIT_VERSION), flags: UInt16(NLM_F_ECHO), datapath: datapath)
+            family: limitFamily.id, command: command.rawValue, version: UInt8(OVS_CT_LIMIT_VERSION), flags: UInt16(NLM_F_ECHO),
+            datapath: datapath)
         if !zones.isEmpty {
             w.nest(Int(OVS_CT_LIMIT_ATTR_ZONE_LIMIT.rawValue)) {
                 for (zone, limit) in zones {
@@ -125,7 +129,9 @@ final class KernelConntrack: DpifConntrack {
         else { return [] }
         var list: [(Int32, UInt32, UInt32)] = []
         var rest = bytes
-        while let zone = Int32(host: rest.prefix(4)), let limit = UInt32(host: rest.dropFirst(4)), let count = UInt32(host: rest.dropFirst(8)) {
+        while let zone = Int32(host: rest.prefix(4)), let limit = UInt32(host: rest.dropFirst(4)),
+            let count = UInt32(host: rest.dropFirst(8))
+        {
             list.append((zone, limit, count))
             rest = rest.dropFirst(12)
         }
@@ -141,7 +147,8 @@ final class KernelConntrack: DpifConntrack {
         set { change(OVS_CT_LIMIT_CMD_SET, OVS_ZONE_LIMIT_DEFAULT_ZONE, newValue) }
     }
     var zoneLimits: [ConntrackZoneLimit] {
-        readLimits().compactMap { row in UInt16(exactly: row.zone).map { ConntrackZoneLimit(zone: $0, limit: row.limit, count: row.count) } }
+        readLimits().compactMap { row in UInt16(exactly: row.zone).map { ConntrackZoneLimit(zone: $0, limit: row.limit, count: row.count) }
+        }
     }
     func zoneLimit(_ zone: UInt16) -> ConntrackZoneLimit {
         let found = readLimits([Int32(zone)]).first { $0.zone == Int32(zone) }
@@ -164,6 +171,8 @@ final class KernelConntrack: DpifConntrack {
     /// The kernel puts fragments together by itself, and counts them elsewhere.
     var fragments: FragmentStatus { FragmentStatus() }
     func setFragmentReassembly(ipv6: Bool, enabled: Bool) {}
-    func setMinimumFragment(ipv6: Bool, _ size: Int) throws(DpifError) { throw DpifError(EOPNOTSUPP, "minimum fragment size in the kernel") }
+    func setMinimumFragment(ipv6: Bool, _ size: Int) throws(DpifError) {
+        throw DpifError(EOPNOTSUPP, "minimum fragment size in the kernel")
+    }
     func setMaximumFragments(_ count: Int) throws(DpifError) { throw DpifError(EOPNOTSUPP, "maximum fragments in the kernel") }
 }

@@ -31,8 +31,10 @@ struct TimeoutPolicies {
         ("icmp_first", Int(CTA_TIMEOUT_ICMP_TIMEOUT.rawValue)), ("icmp_reply", Int(CTA_TIMEOUT_ICMP_TIMEOUT.rawValue)),
     ]
     private static let kinds: [Kind] = [
-        Kind(suffix: "tcp4", network: AF_INET, transport: 6, states: tcp), Kind(suffix: "tcp6", network: AF_INET6, transport: 6, states: tcp),
-        Kind(suffix: "udp4", network: AF_INET, transport: 17, states: udp), Kind(suffix: "udp6", network: AF_INET6, transport: 17, states: udp),
+        Kind(suffix: "tcp4", network: AF_INET, transport: 6, states: tcp),
+        Kind(suffix: "tcp6", network: AF_INET6, transport: 6, states: tcp),
+        Kind(suffix: "udp4", network: AF_INET, transport: 17, states: udp),
+        Kind(suffix: "udp6", network: AF_INET6, transport: 17, states: udp),
         Kind(suffix: "icmp4", network: AF_INET, transport: 1, states: icmp),
         Kind(suffix: "icmp6", network: AF_INET6, transport: 58, states: icmp),
     ]
@@ -54,7 +56,8 @@ struct TimeoutPolicies {
                 try transport.transact(w, "timeout policy \(name)")
                 continue
             }
-            var w = KernelConntrack.request(NFNL_SUBSYS_CTNETLINK_TIMEOUT, IPCTNL_MSG_TIMEOUT_NEW.rawValue, flags: NLM_F_CREATE | NLM_F_REPLACE)
+            var w = KernelConntrack.request(
+                NFNL_SUBSYS_CTNETLINK_TIMEOUT, IPCTNL_MSG_TIMEOUT_NEW.rawValue, flags: NLM_F_CREATE | NLM_F_REPLACE)
             w.attribute(Int(CTA_TIMEOUT_NAME.rawValue), string: name)
             w.attribute(Int(CTA_TIMEOUT_L3PROTO.rawValue), network: UInt16(kind.network))
             w.attribute(Int(CTA_TIMEOUT_L4PROTO.rawValue), host: kind.transport)

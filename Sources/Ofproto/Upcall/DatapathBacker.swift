@@ -75,6 +75,8 @@ public final class DatapathBacker: UpcallHandler {
     private var patchPorts: [String: SwitchPort] = [:]
 
     private var flows: [UFID: InstalledFlow] = [:]
+    /// The datapath goes on with what an earlier daemon told it, until `adopt`.
+    public private(set) var isHolding: Bool
     /// Rises with every change that may change a translation.
     private(set) var generation: UInt64 = 1
     private var revalidatedGeneration: UInt64 = 1
@@ -90,6 +92,7 @@ public final class DatapathBacker: UpcallHandler {
         self.dpif = dpif
         self.time = time
         capabilities = dpif.capabilities
+        isHolding = dpif.isAdopted
         dpif.upcallHandler = self
     }
 
@@ -177,10 +180,7 @@ public final class DatapathBacker: UpcallHandler {
         let installed: [DpAction] = slow ? [.userspace(.slowPath(translation.slowPath))] : runtime
         guard !translation.avoidCaching, flows.count < settings.flowLimit, translation.error != .noRecirculationContext
         else { return UpcallVerdict(actions: runtime) }
-        var mask = translation.wildcards
-        if !megaflowsEnabled || !capabilities.megaflows { mask = Self.exactMask(key) }
-        // A datapath's key cannot leave open whether there is a tag.
-        if mask.bits.vlanTCI == 0, capabilities.maxVLANHeaders > 0 { mask.bits.vlanTCI = 0x1fff }
+        let mask = installedMask(translation, key)
         let ufid = UFID(key: key, mask: mask)
         let flow = DpFlow(ufid: ufid, key: key, mask: mask, actions: installed)
         let entry = InstalledFlow(flow, translation, now: time.now, generation: generation)
@@ -191,6 +191,15 @@ public final class DatapathBacker: UpcallHandler {
         flows[ufid] = entry
         maxFlowCount = max(maxFlowCount, flows.count)
         return UpcallVerdict(actions: runtime, install: (ufid, mask, installed))
+    }
+
+    /// The mask of the flow that a translation of a key leads to.
+    func installedMask(_ translation: Translation, _ key: FlowKey) -> FlowMask {
+        var mask = translation.wildcards
+        if !megaflowsEnabled || !capabilities.megaflows { mask = Self.exactMask(key) }
+        // A datapath's key cannot leave open whether there is a tag.
+        if mask.bits.vlanTCI == 0, capabilities.maxVLANHeaders > 0 { mask.bits.vlanTCI = 0x1fff }
+        return mask
     }
 
     /// The mask that matches a packet exactly: every field that it can have.
@@ -285,7 +294,7 @@ public final class DatapathBacker: UpcallHandler {
         }
     }
 
-    private func forget(_ ufid: UFID) {
+    func forget(_ ufid: UFID) {
         guard let old = flows.removeValue(forKey: ufid) else { return }
         recirculation.release(old.recirculationIDs)
     }
@@ -295,6 +304,7 @@ public final class DatapathBacker: UpcallHandler {
     /// Does what is due: the datapath's own work, statistics and revalidation.
     public func run() {
         dpif.run()
+        guard !isHolding else { return }
         let now = time.now
         if pass == nil {
             let due = now - lastRevalidation >= settings.maxRevalidator
@@ -449,6 +459,17 @@ public final class DatapathBacker: UpcallHandler {
         revalidate()
         if generation != revalidatedGeneration { revalidate() }
     }
+
+    /// Takes over a flow that the datapath had before; its counts until now were an earlier daemon's.
+    func take(_ flow: DpFlow, _ translation: Translation) {
+        let entry = InstalledFlow(flow, translation, now: time.now, generation: generation)
+        entry.credited = flow.stats
+        recirculation.retain(entry.recirculationIDs)
+        flows[flow.ufid] = entry
+        maxFlowCount = max(maxFlowCount, flows.count)
+    }
+
+    func endHolding() { isHolding = false }
 
     /// Removes all flows from the datapath, after crediting them.
     public func purge() {

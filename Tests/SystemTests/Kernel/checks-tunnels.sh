@@ -12,7 +12,7 @@ tunnel() {
     ip addr add fd31::1/64 dev r nodad
     ip -n r addr add fd31::2/64 dev eth0 nodad
     ip -n r link add name t0 $native
-    ip -n r link set t0 up
+    ip -n r link set t0 up mtu 1400
     ip -n r addr add 10.2.1.2/24 dev t0
     vsctl add-port br0 t -- set interface t type=$port "$@"
     vsctl get interface t error
@@ -52,7 +52,7 @@ check_flowBasedTunnel() {
     host r 172.31.1.2/24 -
     ip addr add 172.31.1.1/24 dev r
     ip -n r link add name t0 type vxlan id 100 remote 172.31.1.1 local 172.31.1.2 dstport 4789 dev eth0
-    ip -n r link set t0 up
+    ip -n r link set t0 up mtu 1400
     ip -n r addr add 10.2.1.2/24 dev t0
     vsctl add-port br0 t -- set interface t type=vxlan options:remote_ip=flow options:key=flow
     ovs-ofctl del-flows br0
