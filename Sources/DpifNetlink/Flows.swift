@@ -43,8 +43,10 @@ struct FlowRequests {
     {
         let (command, flags): (ovs_flow_cmd, Int32) =
             switch put.mode {
-            case .create: (OVS_FLOW_CMD_NEW, NLM_F_CREATE | NLM_F_EXCL)
+            // The module takes NLM_F_CREATE for "and not there before".
+            case .create: (OVS_FLOW_CMD_NEW, NLM_F_CREATE)
             case .modify: (OVS_FLOW_CMD_SET, 0)
+            // Over a flow that is there, the caller tries `modify` next: the module compares keys without their masks.
             case .createOrModify: (OVS_FLOW_CMD_NEW, NLM_F_CREATE)
             }
         var w = request(command, flags: UInt16(flags))

@@ -229,7 +229,14 @@ public final class NetlinkDatapath: Dpif {
     // MARK: Flows
 
     public func putFlow(_ put: DpFlowPut) throws(DpifError) {
-        try transport.transact(try flowRequests.put(put), "flow \(put.flow.ufid)")
+        do throws(DpifError) {
+            try transport.transact(try flowRequests.put(put), "flow \(put.flow.ufid)")
+        } catch {
+            guard error.errno == EEXIST, put.mode == .createOrModify else { throw error }
+            var put = put
+            put.mode = .modify
+            try transport.transact(try flowRequests.put(put), "flow \(put.flow.ufid)")
+        }
     }
 
     private func deletion(_ ufid: UFID) -> NetlinkMessageWriter {
@@ -333,6 +340,8 @@ public final class NetlinkDatapath: Dpif {
         }
         for (i, answer) in zip(places, transport.batch(requests)) {
             switch (answer, operations[i]) {
+            case (.failure(let error), .put(let put)) where error.errno == EEXIST && put.mode == .createOrModify:
+                results[i] = perform(operations[i])
             case (.failure(let error), _): results[i] = .failed(error)
             case (.success(let messages), .delete(let ufid, _, _)):
                 unnamed[ufid] = nil
@@ -368,15 +377,19 @@ public final class NetlinkDatapath: Dpif {
         guard !isHolding else { return }
         let waiting = inbox.packets.drain()
         guard !waiting.isEmpty else { return }
-        var answers: [NetlinkMessageWriter] = []
+        var answers: [Answer] = []
         for (_, upcall) in waiting where upcall.datapath == index {
             do throws(DpifError) { try handle(upcall, &answers) } catch { reject(error) }
         }
-        for answer in transport.batch(answers) {
-            guard case .failure(let error) = answer else { continue }
-            // Another packet of the same flow was faster, or a port went meanwhile.
-            guard error.errno != EEXIST, error.errno != ENODEV, error.errno != ENOENT else { continue }
-            reject(error)
+        for (answer, outcome) in zip(answers, transport.batch(answers.map(\.request))) {
+            guard case .failure(let error) = outcome else { continue }
+            do throws(DpifError) {
+                // Another packet of the same flow was faster.
+                if error.errno == EEXIST, let put = answer.put { try putFlow(put) } else { throw error }
+            } catch {
+                // A port went meanwhile.
+                if error.errno != ENODEV { reject(error) }
+            }
         }
     }
 
@@ -385,8 +398,14 @@ public final class NetlinkDatapath: Dpif {
         Self.log.warn("\(name): upcall: \(error)")
     }
 
+    /// What goes to the kernel for an upcall: the packet, or the flow that it leads to.
+    private struct Answer {
+        let request: NetlinkMessageWriter
+        var put: DpFlowPut?
+    }
+
     /// Asks the handler about a packet, and adds the answer to those that go to the kernel together.
-    private func handle(_ upcall: KernelUpcall, _ answers: inout [NetlinkMessageWriter]) throws(DpifError) {
+    private func handle(_ upcall: KernelUpcall, _ answers: inout [Answer]) throws(DpifError) {
         guard let handler = upcallHandler else { return }
         let bytes = Array(upcall.packet)
         var packet = Packet(bytes)
@@ -409,21 +428,22 @@ public final class NetlinkDatapath: Dpif {
         let verdict = handler.handle(Upcall(kind: kind, key: key), packet: packet)
         if let install = verdict.install {
             let flow = DpFlow(ufid: install.ufid, key: key, mask: install.mask, actions: install.actions)
-            answers.append(try flowRequests.put(DpFlowPut(.createOrModify, flow)))
+            let put = DpFlowPut(.createOrModify, flow)
+            answers.append(Answer(request: try flowRequests.put(put), put: put))
         }
         guard !verdict.actions.isEmpty else { return }
         if UserspaceExecution.isNeeded(verdict.actions) {
             UserspaceExecution(vlanLimit: vlanLimit).run(verdict.actions, packet, metadata: key) { bytes, metadata, rest in
                 do throws(DpifError) {
-                    answers.append(try flowRequests.execute(bytes, metadata: metadata, actions: rest))
+                    answers.append(Answer(request: try flowRequests.execute(bytes, metadata: metadata, actions: rest)))
                 } catch {
                     reject(error)
                 }
             }
             return
         }
-        answers.append(
-            try flowRequests.execute(
-                bytes, metadata: key, actions: verdict.actions, hash: upcall.hash, maximumFragment: upcall.maximumFragment))
+        let request = try flowRequests.execute(
+            bytes, metadata: key, actions: verdict.actions, hash: upcall.hash, maximumFragment: upcall.maximumFragment)
+        answers.append(Answer(request: request))
     }
 }

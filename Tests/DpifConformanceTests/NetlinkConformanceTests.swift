@@ -15,19 +15,25 @@ private final class VethPort: ConformancePort {
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: maxPacketSize, alignment: 64)
     var device: any PortDevice { port }
 
-    init(_ name: String) throws {
-        _ = Self.run("ip link del \(name) 2>/dev/null")
+    private init(_ name: String) throws {
         let status = Self.run(
-            "sysctl -qw net.ipv6.conf.default.disable_ipv6=1; ip link add name \(name) type veth peer name \(name)x && ip link set dev \(name) up && ip link set dev \(name)x up"
-        )
+            "ip link add name \(name) type veth peer name \(name)x; for end in \(name) \(name)x; do "
+                + "echo 1 > /proc/sys/net/ipv6/conf/$end/disable_ipv6; ip link set dev $end up || exit 1; done")
         try #require(status == 0, "a veth \(name)")
         port = try InterfaceDevice(name: name, type: "system", mustExist: true)
         outside = try SystemDevice(name: name + "x")
     }
 
-    deinit {
-        _ = Self.run("ip link del \(port.name)")
-        buffer.deallocate()
+    deinit { buffer.deallocate() }
+
+    /// Made once for all checks, which run one after the other; the kernel that they run in is thrown away.
+    private nonisolated(unsafe) static var made: [String: VethPort] = [:]
+
+    static func named(_ name: String) throws -> VethPort {
+        let port = try made[name] ?? VethPort(name)
+        made[name] = port
+        _ = port.taken()
+        return port
     }
 
     private static func run(_ command: String) -> Int32 {
@@ -48,7 +54,7 @@ private final class VethPort: ConformancePort {
 
     func taken() -> [[UInt8]] {
         var frames: [[UInt8]] = []
-        var patience = 5
+        var patience = 3
         while true {
             guard let size = outside.source.read(buffer) else {
                 patience -= 1
@@ -65,7 +71,7 @@ private struct NetlinkSubject: ConformanceSubject {
     var name: String { "netlink" }
     var isStrict: Bool { true }
     func open() throws -> any Dpif { try NetlinkProvider(time: TimeSource(), wake: {}).open(name: "conformance") }
-    func makePort(_ name: String) throws -> any ConformancePort { try VethPort(name) }
+    func makePort(_ name: String) throws -> any ConformancePort { try VethPort.named(name) }
 }
 
 private let moduleObstacle: String? = {

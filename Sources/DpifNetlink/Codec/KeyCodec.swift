@@ -85,6 +85,8 @@ struct KeyCodec: Sendable {
         // Frames of IEEE 802.2 have no type, and flows of them match that.
         let hasType = shape.ethType != EtherType.none && shape.ethType != 0
         guard hasType || isMask else { return }
+        // A mask without the type takes all types, and nothing behind them.
+        if isMask, values.ethType == 0 { return }
         if isMask { w.attribute(Int(OVS_KEY_ATTR_ETHERTYPE.rawValue), network: UInt16.max) }
         guard hasType else { return }
         if !isMask { AttributeLayout.ethType.writeAttribute(values, isMask: false, to: &w) }

@@ -63,7 +63,8 @@ final class KernelConntrack: DpifConntrack {
     private func deletion(_ tuple: ConntrackEntry.Tuple, zone: UInt16) -> NetlinkMessageWriter {
         var w = Self.request(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_DELETE.rawValue, family: tuple.isIPv6 ? AF_INET6 : AF_INET)
         ConntrackEntryCodec.write(tuple, to: &w)
-        w.attribute(Int(CTA_ZONE.rawValue), network: zone)
+        // Kernels without zones know no attribute for them.
+        if zone != 0 { w.attribute(Int(CTA_ZONE.rawValue), network: zone) }
         return w
     }
 

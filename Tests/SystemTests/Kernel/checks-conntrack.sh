@@ -31,7 +31,7 @@ check_connections() {
     until_ok "a connection" net a ask tcp 10.1.1.2 80
     expect "a connection the other way" eval '! net b ask tcp 10.1.1.1 80'
     expect_pings a 10.1.1.2 3
-    dp_flows 'ct_state\(\+est.*ct_mark\(0x5\)'
+    dp_flows 'ct_state\([^)]*\+est.*ct_mark\(0x5'
     dp_flows 'ct\(commit,mark=0x5/0xffffffff,label=0x77'
     ovs-appctl dpctl/dump-conntrack zone=0
     ovs-appctl dpctl/dump-conntrack zone=0 | grep -E 'tcp,orig=\(src=10.1.1.1,dst=10.1.1.2,sport=[0-9]+,dport=80\),reply=.*,mark=5,labels=0x77,protoinfo=\(state='

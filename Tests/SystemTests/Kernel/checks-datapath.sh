@@ -25,7 +25,7 @@ check_flowsOfTheKernelsTools() {
     ovs-appctl dpctl/add-flow system@ovs-system "in_port($b),eth(),eth_type(0x0800),ipv4(dst=10.78.0.1,frag=no)" "$a"
     dp_flows "ipv4\\(dst=10.78.0.1,frag=no\\).*actions:$a"
     ovs-appctl dpctl/del-flow system@ovs-system "in_port($b),eth(),eth_type(0x0800),ipv4(dst=10.78.0.1,frag=no)"
-    expect "the flow is there still" eval '! dp_flows 10.78.0.1'
+    expect "the flow is there still" eval '! ovs-dpctl dump-flows | grep 10.78.0.1'
     # Flows that are not the switch's own go with the next look.
     ovs-dpctl del-flows
     expect_pings a 10.1.1.2 3
@@ -71,7 +71,7 @@ check_portsComeAndGo() {
     # Who wants the port gets it back.
     until_ok "the port" sh -c "ovs-dpctl show | grep -E 'port [0-9]+: b'"
     until_ok "forwarding" ip netns exec a ping -c1 -W1 10.1.1.2
-    ip link del b
+    ip link del dev b
     until_ok "the error" sh -c "ovs-vsctl get interface b error | grep -i 'no such device'"
     ip link add name b type veth peer name eth0 netns b
     ip link set dev b up
@@ -79,10 +79,10 @@ check_portsComeAndGo() {
     ip -n b addr add 10.1.1.2/24 dev eth0
     until_ok "the interface that came back" sh -c "ovs-dpctl show | grep -E 'port [0-9]+: b'"
     until_ok "forwarding" ip netns exec a ping -c1 -W1 10.1.1.2
-    ip link set b down
-    ip link set b name other
+    ip link set dev b down
+    ip link set dev b name other
     until_ok "the new name" sh -c "ovs-vsctl get interface b error | grep -i 'no such device'"
-    ip link del other
+    ip link del dev other
 }
 
 check_cleanUp() {
@@ -97,7 +97,7 @@ check_cleanUp() {
     until_ok "the bridge" sh -c "ovs-dpctl show | grep 'br0 (internal)'"
 }
 
-# Ports by the hundred, again and again: what is used does not grow.
+# Ports by the dozen, again and again: what is used does not grow.
 check_manyPorts() {
     vsctl add-br br0
     used() { sed -n 's/VmRSS:[^0-9]*\([0-9]*\) kB/\1/p' /proc/"$(cat $work/ovs-vswitchd.pid)"/status; }
@@ -105,12 +105,12 @@ check_manyPorts() {
     for round in 1 2 3 4; do
         add=()
         del=()
-        for i in $(seq 100); do
+        for i in $(seq 12); do
             add+=(-- add-port br0 i$i -- set interface i$i type=internal)
             del+=(-- del-port i$i)
         done
         vsctl --timeout=60 "${add[@]}"
-        [ "$(ovs-dpctl show | grep -c 'i[0-9]* (internal)')" = 100 ]
+        [ "$(ovs-dpctl show | grep -c 'i[0-9]* (internal)')" = 12 ]
         vsctl --timeout=60 "${del[@]}"
         [ "$(ovs-dpctl show | grep -c ': i[0-9]* (internal)')" = 0 ]
         say "round $round: $(used) kB, $(descriptors) descriptors"
@@ -141,7 +141,7 @@ check_conformance() {
     bundle=$(ls "$(dirname "$daemon")"/*.xctest | head -1)
     expect "no test bundle beside $daemon" [ -x "$bundle" ]
     SWIFT_BACKTRACE=enable=no KERNEL_TESTS=no timeout 120 "$bundle" --testing-library swift-testing --filter 'DpifConformanceTests.*netlink' > /tmp/conformance 2>&1 || {
-        tail -40 /tmp/conformance
+        grep -aE '↳|skipped' /tmp/conformance
         fail "conformance"
     }
     grep -E 'skipped, lacks|Test run with' /tmp/conformance

@@ -39,14 +39,19 @@ until_ok() {
     fail "waited in vain for $text"
 }
 
+# Ended, though perhaps not yet forgotten by its parent.
+is_gone() { [ ! -d "/proc/$1" ] || grep -q '^State:.*Z' "/proc/$1/status"; }
+
 start_daemon() {
     SWIFT_BACKTRACE=enable=no "$daemon" --datapath netlink --no-chdir --pidfile --log-file -vconsole:off "$@" > $work/output 2>&1 &
     daemon_pid=$!
     until_ok "the daemon" vsctl get Open_vSwitch . cur_cfg
 }
 stop_daemon() {
+    local pid
+    pid=$(cat $work/ovs-vswitchd.pid)
     ovs-appctl exit "$@"
-    wait $daemon_pid
+    until_ok "the end of the daemon" is_gone "$pid"
 }
 
 # A host in a namespace of its own, whose cable ends at a bridge as an interface of its name: host NAME ADDRESS BRIDGE [add-port's arguments].
@@ -86,7 +91,13 @@ net() {
     in_host "$name" /usr/bin/python3 -IS "$here/traffic.py" "$@"
 }
 # Flows of the kernel, as Debian's tool reads them: dp_flows PATTERN.
-dp_flows() { ovs-dpctl dump-flows | grep -E "$1"; }
+dp_flows() {
+    ovs-dpctl dump-flows > /tmp/flows
+    grep -E "$1" /tmp/flows && return 0
+    say "no flow has $1:"
+    cat /tmp/flows
+    return 1
+}
 
 clean() {
     local name
@@ -111,14 +122,12 @@ for name in "$@"; do
     if [ $status -ne 0 ]; then
         { echo "-- the daemon's log"; tail -15 $work/ovs-vswitchd.log; cat $work/output; } >> "$work/$name.out"
     fi
+    # A check may have stopped it or started another, or it crashed.
+    daemon_pid=$(cat $work/ovs-vswitchd.pid 2> /dev/null)
+    if [ -z "$daemon_pid" ] || is_gone "$daemon_pid"; then start_daemon; fi
     clean > /dev/null 2>&1
     { echo $status; cat "$work/$name.out"; } > "$RESULTS/$name.part"
     mv "$RESULTS/$name.part" "$RESULTS/$name"
     say "$name: $status ($((($(date +%s%N) - began) / 1000000)) ms)"
-    if ! kill -0 "$daemon_pid" 2> /dev/null; then
-        # A check stopped it, or it crashed: the next ones get another.
-        daemon_pid=$(cat $work/ovs-vswitchd.pid 2> /dev/null)
-        kill -0 "$daemon_pid" 2> /dev/null || start_daemon
-    fi
 done
 stop_daemon --cleanup
