@@ -113,7 +113,11 @@ public final class SwitchFabric {
     ) throws(DpifError) -> SwitchPort {
         let device: any PortDevice
         do throws(DpifError) {
-            device = try factory.open(name: name, type: type, options: options)
+            if let own = try registry.provider(target.backer.dpif.type)?.openDevice(name: name, type: type) {
+                device = own
+            } else {
+                device = try factory.open(name: name, type: type, options: options)
+            }
         } catch {
             throw DpifError(error.errno, "could not open network device \(name) (\(error.reason))")
         }
@@ -134,7 +138,7 @@ public final class SwitchFabric {
                     deviceOptions[name] = options
                     return port
                 }
-                let number = try target.backer.openTunnel(settings) { TunnelDevice(name: $0, type: settings.kind.rawValue) }
+                let number = try target.backer.openTunnel(settings) { TunnelDevice(name: $0, type: $1) }
                 port = try target.addPort(device, requested: wanted, datapathPort: number, tunnel: settings)
             } else {
                 let dpif = target.backer.dpif
@@ -172,8 +176,33 @@ public final class SwitchFabric {
         deviceOptions[port.name] = nil
     }
 
+    /// Bridges and ports are as the database says; datapaths that went on without a daemon are taken over.
+    /// - Parameter waits: not yet: their OpenFlow flows are still to be restored (other_config:flow-restore-wait).
+    public func configured(waits: Bool) {
+        guard !waits else { return }
+        for backer in backers.values { backer.adopt() }
+    }
+
+    /// Told of ports that somebody else took out of their datapath.
+    public var onPortLost: ((SwitchPort) -> Void)?
+    private var seenPortChanges: [String: UInt64] = [:]
+
+    /// Removes ports that are not their datapath's any more.
+    private func checkPorts() {
+        for (type, backer) in backers where seenPortChanges[type] != backer.dpif.portChangeCount {
+            for port in backer.switches.flatMap(\.portsInOrder) {
+                guard let number = port.datapathPort, backer.dpif.device(number) == nil else { continue }
+                Self.log.warn("bridge \(port.owner.name): interface \(port.name) is gone from the datapath")
+                removePort(port)
+                onPortLost?(port)
+            }
+            seenPortChanges[type] = backer.dpif.portChangeCount
+        }
+    }
+
     /// Does what is due everywhere.
     public func run() {
+        checkPorts()
         for backer in backers.values { backer.run() }
         for entry in switches.values { entry.run() }
     }

@@ -9,7 +9,7 @@ extension Packet {
     /// Rewrites the fields of one attribute. `key` is the packet's current key, whose metadata is rewritten where the
     /// attribute is metadata.
     /// - Parameter parsed: the key of the packet's headers, for what lies behind IPv6 extension headers.
-    mutating func apply(_ set: DpSet, key: inout FlowKey, parsed: FlowKey) {
+    public mutating func apply(_ set: DpSet, key: inout FlowKey, parsed: FlowKey) {
         switch set.kind {
         case .skbPriority, .skbMark, .tunnel:
             for f in set.fields { key[f.location] = key[f.location] & ~f.mask | f.value }
@@ -223,19 +223,19 @@ extension Packet {
     }
 
     /// Adds a tag before whatever follows the addresses.
-    mutating func pushVLAN(tpid: UInt16, tci: UInt16) {
+    public mutating func pushVLAN(tpid: UInt16, tci: UInt16) {
         guard count >= HeaderSize.ethernet else { return }
         insert(HeaderSize.vlan, at: 12)
         store16(12, tpid)
         store16(14, tci & ~0x1000)
     }
 
-    mutating func popVLAN() {
+    public mutating func popVLAN() {
         guard count >= HeaderSize.ethernet + HeaderSize.vlan, EtherType.isVLAN(load16(12)) else { return }
         remove(HeaderSize.vlan, at: 12)
     }
 
-    mutating func pushMPLS(lse: UInt32, ethType: UInt16) {
+    public mutating func pushMPLS(lse: UInt32, ethType: UInt16) {
         guard let at = l2_5, at >= 2 else { return }
         insert(HeaderSize.mpls, at: at)
         l2_5 = at
@@ -249,7 +249,7 @@ extension Packet {
         store32(0, lse)
     }
 
-    mutating func popMPLS(ethType: UInt16) {
+    public mutating func popMPLS(ethType: UInt16) {
         guard let at = l2_5, at >= 2, at + HeaderSize.mpls <= count, EtherType.isMPLS(load16(at - 2)) else { return }
         remove(HeaderSize.mpls, at: at)
         l2_5 = at

@@ -246,6 +246,8 @@ public protocol Dpif: AnyObject {
     func flow(_ ufid: UFID) -> DpFlow?
     /// The statistics of a flow alone, which are cheaper than the flow.
     func flowStats(_ ufid: UFID) -> DpFlowStats?
+    /// The same for many flows, which is cheaper where each question costs.
+    func flowStats(_ ufids: [UFID]) -> [DpFlowStats?]
     /// Finds a flow by its key and mask, for those who do not know its id.
     func flow(key: FlowKey, mask: FlowMask) -> DpFlow?
     func flushFlows()
@@ -257,6 +259,13 @@ public protocol Dpif: AnyObject {
     func execute(_ packet: consuming Packet, metadata: FlowKey, actions: [DpAction]) throws(DpifError)
     /// Runs operations in order; one that fails does not stop the others.
     func operate(_ operations: [DpifOperation]) -> [DpifResult]
+    /// The datapath was there before this daemon, with ports and flows that go on forwarding. Packets that no flow covers wait until
+    /// `endAdoption`.
+    var isAdopted: Bool { get }
+    /// What there is was looked through: ports that nobody added go, and packets that waited are taken.
+    func endAdoption()
+    /// The priority of packets that are to go to a queue of their port (OFPAT_SET_QUEUE).
+    func priority(ofQueue queue: UInt32) -> UInt32
     /// Packets that no flow covers go to this handler; nil drops them.
     var upcallHandler: (any UpcallHandler)? { get set }
     /// Work to be done on the main thread now and then: packets that arrived, timers.
@@ -281,7 +290,12 @@ extension Dpif {
         set {}
     }
     public func run() {}
+    public var isAdopted: Bool { false }
+    public func endAdoption() {}
+    public func priority(ofQueue queue: UInt32) -> UInt32 { queue }
     public func flowStats(_ ufid: UFID) -> DpFlowStats? { flow(ufid)?.stats }
+
+    public func flowStats(_ ufids: [UFID]) -> [DpFlowStats?] { ufids.map { flowStats($0) } }
 
     public func operate(_ operations: [DpifOperation]) -> [DpifResult] { operations.map(perform) }
 

@@ -10,12 +10,16 @@ public protocol DpifProvider: AnyObject {
     func enumerate() -> [String]
     /// The Interface.type that a bridge's local port has, e.g. `internal`, `tap`, `dummy-internal`.
     func portType(_ type: String) -> String
+    /// Opens a device of a type that this datapath has its own of; nil for the others, which are as everywhere.
+    /// Throws ENODEV when there is no such interface.
+    func openDevice(name: String, type: String) throws(DpifError) -> (any PortDevice)?
     /// Applies Open_vSwitch.other_config. Called again whenever it changes; throws what is wrong with it.
     func configure(_ config: [String: String]) throws(DpifError)
     var status: ProviderStatus { get }
 }
 
 extension DpifProvider {
+    public func openDevice(name: String, type: String) throws(DpifError) -> (any PortDevice)? { nil }
     public func configure(_ config: [String: String]) throws(DpifError) {}
     public var status: ProviderStatus { ProviderStatus() }
 }

@@ -56,8 +56,8 @@ public final class NetdevDatapath: UserspaceDatapath {
     public override func run() {
         super.run()
         pollers?.run()
-        for item in queue.drain() where port(item.port) != nil {
-            receive(Packet(item.bytes), on: item.port)
+        for (number, bytes) in queue.drain() where port(number) != nil {
+            receive(Packet(bytes), on: number)
         }
     }
 }

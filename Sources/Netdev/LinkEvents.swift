@@ -11,6 +11,8 @@ enum LinkEvents {
         var socket: OpaquePointer?
         /// By interface index: how many devices watch it, and how often it changed.
         var watched: [Int32: (devices: Int, changes: UInt64)] = [:]
+        /// All changes, of whatever interface.
+        var total: UInt64 = 0
         /// Added to every count: changes of which the kernel did not say whose they were.
         var unattributed: UInt64 = 0
         var buffer = [UInt8](repeating: 0, count: 16_384)
@@ -37,6 +39,15 @@ enum LinkEvents {
         state.withLock { s in
             drain(&s)
             return s.unattributed &+ (s.watched[index]?.changes ?? 0)
+        }
+    }
+
+    /// A number that is another one when any interface may have changed. Does not block.
+    static var total: UInt64 {
+        state.withLock { s in
+            if s.socket == nil { s.socket = open() }
+            drain(&s)
+            return s.total &+ s.unattributed
         }
     }
 
@@ -82,9 +93,16 @@ enum LinkEvents {
             if type == RTM_NEWLINK || type == RTM_DELLINK, mnl_nlmsg_get_payload_len(message) >= MemoryLayout<ifinfomsg>.size,
                 let payload = mnl_nlmsg_get_payload(message)
             {
+                s.total &+= 1
                 s.watched[payload.loadUnaligned(as: ifinfomsg.self).ifi_index]?.changes &+= 1
             }
             next = UnsafePointer(mnl_nlmsg_next(message, &left))
         }
     }
+}
+
+/// The kernel's interfaces as a whole. Safe on any thread.
+public enum KernelLinks {
+    /// Changes whenever an interface comes, goes or changes; without the right to be told, with every question.
+    public static var changeCount: UInt64 { LinkEvents.total }
 }

@@ -6,26 +6,14 @@ import Glibc
 import Packet
 
 /// An existing kernel interface. Its packets are taken while it is open; the kernel sees them too.
-public final class SystemDevice: PolledDevice {
-    public let name: String
-    public let type: String
+public final class SystemDevice: InterfaceDevice, PolledDevice {
     public var receiver: ((consuming Packet) -> Void)?
     public let source: PacketSource
-    private let interface: KernelInterface
     private let socketDescriptor: Int32
-    private var known: (mac: UInt64, mtu: Int, up: Bool, link: Bool)
-    private var changes: UInt64 = 1
-    private let index: Int32
-    /// What `LinkEvents` counted when the kernel was last asked.
-    private var seenEvents: UInt64 = 0
-    public private(set) var linkResets: UInt64 = 0
 
     /// Throws ENODEV when there is no such interface, EPERM without the right to open packet sockets.
     public init(name: String, type: String = "system") throws(DpifError) {
-        self.name = name
-        self.type = type
-        interface = try KernelInterface(name)
-        index = try interface.index
+        let index = try KernelInterface(name).index
         let fd = socket(
             AF_PACKET, Int32(SOCK_RAW.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue),
             Int32(UInt16(ETH_P_ALL).bigEndian))
@@ -55,16 +43,10 @@ public final class SystemDevice: PolledDevice {
         var size: Int32 = 4 << 20
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, 4)
         source = PacketSource(fileDescriptor: fd) { SystemDevice.receive(fd, $0) }
-        known = (try interface.mac, try interface.mtu, false, false)
-        LinkEvents.watch(index)
-        seenEvents = LinkEvents.changes(of: index)
-        refresh()
+        try super.init(name: name, type: type, mustExist: true)
     }
 
-    deinit {
-        LinkEvents.unwatch(index)
-        close(socketDescriptor)
-    }
+    deinit { close(socketDescriptor) }
 
     /// Reads one packet with what the kernel keeps beside it: a VLAN tag, and whether the checksum is still to be made.
     private static func receive(_ fd: Int32, _ buffer: UnsafeMutableRawBufferPointer) -> Int? {
@@ -133,69 +115,5 @@ public final class SystemDevice: PolledDevice {
             return
         }
         _ = send(socketDescriptor, frame.baseAddress, frame.count, Int32(MSG_DONTWAIT))
-    }
-
-    /// Asks the kernel for the interface's state.
-    private func refresh() {
-        let flags = (try? interface.flags) ?? 0
-        let now = (
-            mac: (try? interface.mac) ?? known.mac, mtu: (try? interface.mtu) ?? known.mtu,
-            up: flags & Int32(IFF_UP) != 0, link: interface.isRunning
-        )
-        guard now != known else { return }
-        if now.link != known.link { linkResets += 1 }
-        known = now
-        changes += 1
-    }
-
-    public var macAddress: UInt64 { known.mac }
-    public var mtu: Int { known.mtu }
-    public var isAdminUp: Bool { known.up }
-    public var isLinkUp: Bool { known.link }
-    public var changeCount: UInt64 {
-        let events = LinkEvents.changes(of: index)
-        if events != seenEvents {
-            seenEvents = events
-            refresh()
-        }
-        return changes
-    }
-    public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures) {
-        let current: PortFeatures
-        switch interface.sysfs("speed") {
-        case 10: current = .full10Mb
-        case 100: current = .full100Mb
-        case 1000: current = .full1Gb
-        case 10_000: current = [.full10Gb, .copper]
-        case 40_000: current = .full40Gb
-        case 100_000: current = .full100Gb
-        default: current = []
-        }
-        return (current, [], [], [])
-    }
-    public var stats: DeviceStats { interface.stats }
-    public var status: [String: String] { ["driver_name": driver] }
-
-    private var driver: String {
-        var buffer = [CChar](repeating: 0, count: 256)
-        let n = readlink("/sys/class/net/\(name)/device/driver", &buffer, 255)
-        guard n > 0 else { return "" }
-        let path = String(decoding: buffer.prefix(n).map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        return path.split(separator: "/").last.map(String.init) ?? ""
-    }
-
-    public func setAdminUp(_ up: Bool) throws(DpifError) {
-        try interface.setUp(up)
-        refresh()
-    }
-    public func setMAC(_ address: UInt64) throws(DpifError) {
-        guard address != known.mac else { return }
-        try interface.setMAC(address)
-        refresh()
-    }
-    public func setMTU(_ mtu: Int) throws(DpifError) {
-        guard mtu != known.mtu else { return }
-        try interface.setMTU(mtu)
-        refresh()
     }
 }

@@ -5,6 +5,7 @@ import Dispatch
 import Dpif
 import DpifDummy
 import DpifNetdev
+import DpifNetlink
 import Glibc
 import NIOCore
 import NIOPosix
@@ -100,6 +101,7 @@ final class Daemon {
             }
         }
         registry.register(netdev)
+        if !options.disableSystem { registry.register(NetlinkProvider(time: time) { waker.wake() }) }
         if let mode = Options.value(options.enableDummy) {
             guard ["", "override", "system"].contains(mode) else { die("--enable-dummy=\(mode): unknown mode") }
             factory.registerDummies(also: mode == "" ? [] : ["system"])

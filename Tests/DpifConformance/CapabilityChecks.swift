@@ -13,12 +13,12 @@ extension ConformanceCheck {
     ) -> [ConformanceCheck] {
         [
             ConformanceCheck("\(name) works where it is advertised", needs: needs) { b in
-                try b.put(b.flow(actions(b)))
+                try b.put(b.flow(actions(b), type: EtherType.ipv4))
                 try works(b)
             },
             ConformanceCheck("\(name) is refused where it is not advertised") { b in
                 guard b.subject.isStrict, needs(b.dpif.capabilities).contains(where: { !$0.1 }) else { return }
-                try b.refuses(22, name) { () throws(DpifError) in try b.put(b.flow(actions(b))) }
+                try b.refuses(22, name) { () throws(DpifError) in try b.put(b.flow(actions(b), type: EtherType.ipv4)) }
             },
         ]
     }

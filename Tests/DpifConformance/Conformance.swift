@@ -126,8 +126,10 @@ public final class ConformanceBench: UpcallHandler {
     func sent(_ port: Int) throws -> [[UInt8]] { try ports[port].taken() }
 
     /// A flow for all that port 0 receives, in one pass of recirculation.
-    func flow(_ actions: [DpAction], recirculation: UInt32 = 0) -> DpFlow {
+    /// - Parameter type: only packets of this type, which some actions have to know.
+    func flow(_ actions: [DpAction], recirculation: UInt32 = 0, type: UInt16? = nil) -> DpFlow {
         var match = Match()
+        if let type { match.set(Location.ethType, UInt128(type)) }
         match.set(Location.inPort, UInt128(numbers[0]))
         if dpif.capabilities.recirculation { match.set(Location.recircID, UInt128(recirculation)) }
         return DpFlow(ufid: UFID(key: match.key, mask: match.mask), key: match.key, mask: match.mask, actions: actions)

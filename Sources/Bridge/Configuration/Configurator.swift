@@ -7,6 +7,7 @@
 
 import Dpif
 import Glibc
+import Netdev
 import NIOCore
 import Ofproto
 import OpenFlow
@@ -43,6 +44,9 @@ final class ConfiguredBridge {
 enum InterfaceOutcome {
     case open(SwitchPort)
     case failed(String)
+
+    /// There is no interface of the name.
+    var isMissing: Bool { if case .failed(let text) = self { text.hasSuffix("(\(DpifError.reason(ENODEV)))") } else { false } }
 }
 
 /// Settings of the configuration that do not come from the database.
@@ -120,6 +124,10 @@ public final class BridgeConfigurator {
         }
         client = OVSDBClient(remote: remote, tables: selections, eventLoop: eventLoop)
         writer = StatusWriter(self)
+        fabric.onPortLost = { [unowned self] port in
+            owners[port.name] = nil
+            requestReconfiguration()
+        }
         client.onChange = { [unowned self] _ in
             isStale = true
             run()
@@ -166,6 +174,11 @@ public final class BridgeConfigurator {
 
     /// Does what is due.
     public func run() {
+        // An interface that was missing may be there now.
+        if seenLinks != KernelLinks.changeCount {
+            seenLinks = KernelLinks.changeCount
+            if outcomes.values.contains(where: \.isMissing) { isStale = true }
+        }
         if client.hasLock, client.isConnected, isStale {
             guard let root = client.singleton("Open_vSwitch") else {
                 if settings.ownsDatabase { initialiseDatabase() }
@@ -177,6 +190,8 @@ public final class BridgeConfigurator {
         guard isConfigured else { return }
         writer.run()
     }
+
+    private var seenLinks: UInt64 = 0
 
     private func initialiseDatabase() {
         let transaction = client.transaction()
@@ -234,6 +249,7 @@ public final class BridgeConfigurator {
             onFirstConfiguration?()
             onFirstConfiguration = nil
         }
+        fabric.configured(waits: root.map("other_config").bool("flow-restore-wait"))
         writer.configured(root)
         onConfigured?()
         onWake?()

@@ -2,19 +2,27 @@
 // macros Swift cannot evaluate.
 #ifndef CLINUX_H
 #define CLINUX_H
+#include <net/if.h>
 #include <linux/if_packet.h>
 #include <linux/if_tun.h>
 #include <linux/if_ether.h>
 #include <linux/sockios.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
-#include <net/if.h>
+#include <linux/genetlink.h>
+#include <linux/if_link.h>
+#include <linux/openvswitch.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/netfilter/nfnetlink_cttimeout.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 
 static const unsigned long clinux_TUNSETIFF = TUNSETIFF;
 static const unsigned long clinux_TUNSETPERSIST = TUNSETPERSIST;
+// linux/if_tunnel.h has it, and cannot be read beside the C library's headers.
+static const int clinux_IFLA_GRE_COLLECT_METADATA = 18;
 static const int clinux_SOL_PACKET = 263;
 static const int clinux_PACKET_IGNORE_OUTGOING = 23;
 #include <unistd.h>

@@ -8,46 +8,8 @@ import NIOConcurrencyHelpers
 import Netdev
 import Vlog
 
-/// Packets read and not yet processed. Safe on any thread.
-final class PacketQueue: Sendable {
-    struct Item: Sendable {
-        let port: UInt32
-        let bytes: [UInt8]
-    }
-    private struct State {
-        var items: [Item] = []
-        var waiting: [UInt32: Int] = [:]
-        var dropped: UInt64 = 0
-    }
-    private let state = NIOLockedValueBox(State())
-    /// The most packets of one port that wait.
-    private static let limit = 1024
-
-    /// Returns true when the queue was empty: somebody has to be woken.
-    func append(_ port: UInt32, _ bytes: [UInt8]) -> Bool {
-        state.withLockedValue { s in
-            guard s.waiting[port, default: 0] < Self.limit else {
-                s.dropped += 1
-                return false
-            }
-            s.waiting[port, default: 0] += 1
-            s.items.append(Item(port: port, bytes: bytes))
-            return s.items.count == 1
-        }
-    }
-
-    /// Takes all that waits.
-    func drain() -> [Item] {
-        state.withLockedValue { s in
-            let items = s.items
-            s.items = []
-            s.waiting = [:]
-            return items
-        }
-    }
-
-    var dropped: UInt64 { state.withLockedValue { $0.dropped } }
-}
+/// Packets read and not yet processed.
+typealias PacketQueue = PortQueue<[UInt8]>
 
 /// One thread that reads packet sources.
 final class PollThread: Sendable {

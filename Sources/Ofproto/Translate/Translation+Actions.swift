@@ -505,13 +505,13 @@ extension Translation {
     private func setQueue(_ queue: UInt32) {
         wildcards.setExact(Location.skbPriority)
         self.queue = queue
-        flow.skbPriority = queue
+        flow.skbPriority = owner.backer.dpif.priority(ofQueue: queue)
     }
 
     private func enqueue(_ port: OFPort, _ queue: UInt32) {
         let saved = flow.skbPriority
         wildcards.setExact(Location.skbPriority)
-        flow.skbPriority = queue
+        flow.skbPriority = owner.backer.dpif.priority(ofQueue: queue)
         switch port {
         case .inPort: composeOutput(OFPort(flow.inPort))
         case OFPort(flow.inPort): break

@@ -109,6 +109,11 @@ extension Translation {
             if let bundle = port.bundle { mirror(bundle, \.destinationPorts) }
             return
         }
+        if let tunnel = port.tunnel {
+            outputToDatapathTunnel(port, tunnel, datapathPort: datapathPort)
+            if let bundle = port.bundle { mirror(bundle, \.destinationPorts) }
+            return
+        }
         if flow.packetType != 0 {
             report(.warning, "Trying to send non-Ethernet packet through legacy L2 port. Dropping packet.")
             return

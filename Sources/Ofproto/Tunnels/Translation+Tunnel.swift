@@ -51,6 +51,50 @@ extension Translation {
         if let packet { port.creditSent(packets: 1, bytes: UInt64(packet.bytes)) }
     }
 
+    /// Sends the packet into a tunnel of a datapath that puts the header on by itself: it is told what is to be in it.
+    func outputToDatapathTunnel(_ port: SwitchPort, _ settings: TunnelSettings, datapathPort: UInt32) {
+        // What the packet has of tunnels is the flow's business again afterwards.
+        let tunnelWords = (0..<Location.metadata.word).map { flow.words[$0] }
+        defer { for (i, word) in tunnelWords.enumerated() { flow.words[i] = word } }
+        // What goes over from one tunnel into the next is looked at.
+        if original.hasTunnel {
+            if settings.outKey == .flow { wildcards.setExact(Location.tunID) }
+            if settings.remote == .flow { for l in [Location.tunDst, Location.tunIPv6Dst] { wildcards.setExact(l) } }
+            if settings.local == .flow { for l in [Location.tunSrc, Location.tunIPv6Src] { wildcards.setExact(l) } }
+        }
+        guard fillTunnel(settings) else { return }
+        report(.detail, "output to kernel tunnel")
+        if settings.kind == .erspan {
+            flow[Location.tunERSPANVer] = UInt128(settings.erspanVersion)
+            flow[Location.tunERSPANIdx] = UInt128(settings.erspanIndex)
+            flow[Location.tunERSPANDir] = UInt128(settings.erspanDirection)
+            flow[Location.tunERSPANHwid] = UInt128(settings.erspanHardware)
+        }
+        // The ports of the outer header are the datapath's choice.
+        flow[Location.tunTpSrc] = 0
+        flow[Location.tunTpDst] = settings.destinationPort == 0 ? 0 : UInt128(settings.destinationPort)
+        commit()
+        actions.append(.set(DpSet(.tunnel, tunnelFields(flow))))
+        if let limit = truncation {
+            actions.append(.truncate(limit))
+            truncation = nil
+        }
+        actions.append(.output(datapathPort))
+        targets.append(.tunnel(port, sent: true))
+        if let packet { port.creditSent(packets: 1, bytes: UInt64(packet.bytes)) }
+    }
+
+    /// The fields of a tunnel header that say something.
+    private func tunnelFields(_ key: FlowKey) -> [DpSet.Field] {
+        var locations = [
+            Location.tunID, Location.tunSrc, Location.tunDst, Location.tunIPv6Src, Location.tunIPv6Dst, Location.tunTOS, Location.tunTTL,
+            Location.tunTpSrc, Location.tunTpDst, Location.tunFlags, Location.tunGBPID, Location.tunGBPFlags, Location.tunERSPANVer,
+            Location.tunERSPANIdx, Location.tunERSPANDir, Location.tunERSPANHwid, Location.tunOptionsPresent,
+        ]
+        locations += (0..<Location.tunOptionWords).map { FieldLocation(Location.tunOptionsFirstWord + $0, 0, 64) }
+        return locations.filter { key[$0] != 0 }.map { DpSet.Field($0, key[$0]) }
+    }
+
     /// Fills what the port's settings say of the tunnel. False: the packet cannot go that way.
     private func fillTunnel(_ settings: TunnelSettings) -> Bool {
         switch settings.remote {

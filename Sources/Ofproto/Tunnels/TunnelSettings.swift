@@ -19,6 +19,8 @@ public struct TunnelSettings: Hashable, Sendable {
     public enum Layer: String, Hashable, Sendable { case legacyL2 = "legacy_l2", legacyL3 = "legacy_l3", ptap }
 
     public var kind: Kind
+    /// The interface's type, which for some kinds says that the outer header is IPv6.
+    public var type: String
     public var remote: Address
     /// Nil: any.
     public var local: Address?
@@ -48,6 +50,7 @@ public struct TunnelSettings: Hashable, Sendable {
         ]
         guard let kind = kinds[type], let remote = options["remote_ip"].flatMap(Self.address) else { return nil }
         self.kind = kind
+        self.type = type
         self.remote = remote
         local = options["local_ip"].flatMap(Self.address)
         let both = options["key"]
@@ -100,6 +103,15 @@ public struct TunnelSettings: Hashable, Sendable {
         case .gre: "gre_sys"
         case .erspan: "erspan_sys"
         }
+    }
+
+    /// The type and name of the port that they share in a datapath that puts the headers on by itself: there, IPv6 is a kind of its own
+    /// where GRE is below.
+    public var datapathBacking: (type: String, name: String) {
+        guard kind == .gre || kind == .erspan else { return (kind.rawValue, backingName) }
+        var isIPv6 = type.hasPrefix("ip6")
+        if case .ipv6 = remote { isIPv6 = true }
+        return isIPv6 ? ("ip6\(kind.rawValue)", "ip6\(kind.rawValue)_sys") : (kind.rawValue, backingName)
     }
 
     /// IP protocol and UDP port that the outer header has.

@@ -19,11 +19,11 @@ extension DatapathBacker {
     }
 
     /// Adds a tunnel port's datapath port, or shares the one that is there.
-    /// - Parameter make: the device for a new one, by name.
-    public func openTunnel(_ settings: TunnelSettings, make: (String) -> any PortDevice) throws(DpifError) -> UInt32 {
-        let name = settings.backingName
+    /// - Parameter make: the device for a new one, by name and type.
+    public func openTunnel(_ settings: TunnelSettings, make: (String, String) -> any PortDevice) throws(DpifError) -> UInt32 {
+        let (type, name) = capabilities.tunnelPushPop ? (settings.kind.rawValue, settings.backingName) : settings.datapathBacking
         if let found = tunnelBackings.values.first(where: { $0.name == name }) { return found.number }
-        let number = try dpif.addPort(make(name), requested: nil)
+        let number = try dpif.addPort(make(name, type), requested: nil)
         tunnelBackings[number] = TunnelBacking(number: number, name: name)
         return number
     }

@@ -76,6 +76,8 @@ public final class DatapathBacker: UpcallHandler {
     private var patchPorts: [String: SwitchPort] = [:]
 
     private var flows: [UFID: InstalledFlow] = [:]
+    /// The datapath goes on with what an earlier daemon told it, until `adopt`.
+    public private(set) var isHolding: Bool
     /// Rises with every change that may change a translation.
     private(set) var generation: UInt64 = 1
     private var revalidatedGeneration: UInt64 = 1
@@ -92,6 +94,7 @@ public final class DatapathBacker: UpcallHandler {
         self.time = time
         capabilities = dpif.capabilities
         fit = CapabilityCheck(dpif.capabilities)
+        isHolding = dpif.isAdopted
         dpif.upcallHandler = self
     }
 
@@ -193,7 +196,7 @@ public final class DatapathBacker: UpcallHandler {
 
     /// What a translation comes to as a flow of the datapath, within what that advertises. Packets that it cannot tell apart as the
     /// translation did, or to which it cannot do what is to be done, take the slow path.
-    private func megaflow(_ translation: Translation, _ key: FlowKey) -> (mask: FlowMask, actions: [DpAction]) {
+    func megaflow(_ translation: Translation, _ key: FlowKey) -> (mask: FlowMask, actions: [DpAction]) {
         var slow = translation.slowPath
         var mask = translation.wildcards
         if fit.trim(&mask, key: key) { slow.insert(.match) }
@@ -303,7 +306,7 @@ public final class DatapathBacker: UpcallHandler {
         }
     }
 
-    private func forget(_ ufid: UFID) {
+    func forget(_ ufid: UFID) {
         guard let old = flows.removeValue(forKey: ufid) else { return }
         recirculation.release(old.recirculationIDs)
     }
@@ -313,6 +316,7 @@ public final class DatapathBacker: UpcallHandler {
     /// Does what is due: the datapath's own work, statistics and revalidation.
     public func run() {
         dpif.run()
+        guard !isHolding else { return }
         let now = time.now
         if pass == nil {
             let due = now - lastRevalidation >= settings.maxRevalidator
@@ -357,12 +361,13 @@ public final class DatapathBacker: UpcallHandler {
         guard var current = pass else { return }
         pass = nil
         var idle: [InstalledFlow] = []
-        let end = min(current.entries.count, current.next + limit)
-        while current.next < end {
-            let entry = current.entries[current.next]
-            current.next += 1
+        let left = current.entries.count - current.next
+        let end = current.next + min(left, limit)
+        let entries = current.entries[current.next..<end]
+        current.next = end
+        for (entry, stats) in zip(entries, dpif.flowStats(entries.map(\.ufid))) {
             guard flows[entry.ufid] === entry else { continue }
-            guard let stats = dpif.flowStats(entry.ufid) else {
+            guard let stats else {
                 forget(entry.ufid)
                 continue
             }
@@ -464,6 +469,17 @@ public final class DatapathBacker: UpcallHandler {
         revalidate()
         if generation != revalidatedGeneration { revalidate() }
     }
+
+    /// Takes over a flow that the datapath had before; its counts until now were an earlier daemon's.
+    func take(_ flow: DpFlow, _ translation: Translation) {
+        let entry = InstalledFlow(flow, translation, now: time.now, generation: generation)
+        entry.credited = flow.stats
+        recirculation.retain(entry.recirculationIDs)
+        flows[flow.ufid] = entry
+        maxFlowCount = max(maxFlowCount, flows.count)
+    }
+
+    func endHolding() { isHolding = false }
 
     /// Removes all flows from the datapath, after crediting them.
     public func purge() {

@@ -1,0 +1,81 @@
+// A netlink socket, and the seam at which tests put a kernel of their own.
+
+import CLinux
+import CMnl
+import Dpif
+import Glibc
+
+/// Bytes to the kernel and back. Confined to one thread at a time.
+protocol NetlinkChannel: AnyObject {
+    /// The socket's address (nlmsg_pid), where the kernel sends to.
+    var portID: UInt32 { get }
+    /// Sends messages in one call. Throws the errno.
+    func send(_ bytes: [UInt8]) throws(DpifError)
+    /// What waits, one datagram; nil when nothing does. Throws ENOBUFS when the kernel had to drop messages, EMSGSIZE when one was longer
+    /// than any may be.
+    func receive() throws(DpifError) -> [UInt8]?
+}
+
+/// A socket of libmnl's. Its owner may pass it to another thread, which then is the only one to use it.
+final class MnlChannel: NetlinkChannel {
+    let socket: OpaquePointer
+    let portID: UInt32
+    private let protocolName: String
+    private var buffer = [UInt8](repeating: 0, count: 1 << 17)
+
+    /// Opens a socket that does not block.
+    /// - Parameter receiveBuffer: bytes that may wait in the kernel; a root's wish beyond the system's limit is granted.
+    init(_ netlinkProtocol: Int32, receiveBuffer: Int32 = 4 << 20) throws(DpifError) {
+        protocolName = netlinkProtocol == NETLINK_GENERIC ? "generic netlink" : "netlink protocol \(netlinkProtocol)"
+        let flags = Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
+        guard let socket = mnl_socket_open2(netlinkProtocol, flags) else { throw DpifError(errno, "\(protocolName) socket") }
+        // A port number of the kernel's choice (MNL_SOCKET_AUTOPID).
+        guard mnl_socket_bind(socket, 0, 0) == 0 else {
+            let error = errno
+            mnl_socket_close(socket)
+            throw DpifError(error, "\(protocolName) socket")
+        }
+        self.socket = socket
+        portID = mnl_socket_get_portid(socket)
+        var size = receiveBuffer
+        let fd = mnl_socket_get_fd(socket)
+        if setsockopt(fd, SOL_SOCKET, Int32(SO_RCVBUFFORCE), &size, 4) != 0 { setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, 4) }
+        // Errors come without the request that they are about.
+        var on: Int32 = 1
+        setsockopt(fd, Int32(SOL_NETLINK), Int32(NETLINK_CAP_ACK), &on, 4)
+    }
+
+    deinit { mnl_socket_close(socket) }
+
+    var fileDescriptor: Int32 { mnl_socket_get_fd(socket) }
+
+    /// Subscribes to a multicast group.
+    func join(_ group: UInt32) throws(DpifError) {
+        var group = group
+        guard mnl_socket_setsockopt(socket, Int32(NETLINK_ADD_MEMBERSHIP), &group, 4) == 0 else {
+            throw DpifError(errno, "\(protocolName) group \(group)")
+        }
+    }
+
+    func send(_ bytes: [UInt8]) throws(DpifError) {
+        while true {
+            let sent = bytes.withUnsafeBytes { mnl_socket_sendto(socket, $0.baseAddress, $0.count) }
+            if sent == bytes.count { return }
+            guard sent < 0, errno == EINTR else { throw DpifError(sent < 0 ? errno : EMSGSIZE, protocolName) }
+        }
+    }
+
+    func receive() throws(DpifError) -> [UInt8]? {
+        while true {
+            let count = buffer.withUnsafeMutableBytes { mnl_socket_recvfrom(socket, $0.baseAddress, $0.count) }
+            if count >= 0 { return [UInt8](buffer[0..<count]) }
+            switch errno {
+            case EINTR: continue
+            case EAGAIN: return nil
+            // libmnl's word for a datagram that was cut.
+            case ENOSPC: throw DpifError(EMSGSIZE, protocolName)
+            case let error: throw DpifError(error, protocolName)
+            }
+        }
+    }
+}

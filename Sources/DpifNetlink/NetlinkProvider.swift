@@ -1,0 +1,69 @@
+// The datapath type `system`: the kernel's.
+
+import CLinux
+import Dpif
+import Glibc
+import Netdev
+import Vlog
+
+/// The sockets to the kernel that datapaths share, and what it calls its families. Confined to the main thread.
+struct KernelConnection {
+    let generic: NetlinkTransport
+    let route: NetlinkTransport
+    let netfilter: NetlinkTransport
+    let families: OpenVSwitchFamilies
+
+    /// Throws ENOENT without the module, EPERM without the right to, EPROTONOSUPPORT where the kernel lacks netlink.
+    init() throws(DpifError) {
+        generic = NetlinkTransport(try MnlChannel(NETLINK_GENERIC, receiveBuffer: 32 << 20))
+        families = try OpenVSwitchFamilies(generic)
+        route = NetlinkTransport(try MnlChannel(NETLINK_ROUTE))
+        netfilter = NetlinkTransport(try MnlChannel(NETLINK_NETFILTER, receiveBuffer: 32 << 20))
+    }
+}
+
+/// Opens kernel datapaths. Main thread.
+public final class NetlinkProvider: DpifProvider {
+    public let type = "system"
+    private let time: TimeSource
+    private let wake: @Sendable () -> Void
+    private var connection: KernelConnection?
+
+    /// - Parameter wake: called on any thread when the main thread has something to do.
+    public init(time: TimeSource, wake: @escaping @Sendable () -> Void) {
+        self.time = time
+        self.wake = wake
+    }
+
+    private func connect() throws(DpifError) -> KernelConnection {
+        if let connection { return connection }
+        let made = try KernelConnection()
+        connection = made
+        return made
+    }
+
+    public func open(name: String) throws(DpifError) -> any Dpif {
+        do throws(DpifError) {
+            return try NetlinkDatapath(type: type, name: name, time: time, kernel: try connect(), wake: wake)
+        } catch {
+            NetlinkDatapath.log.err("could not open datapath \(name): \(error)")
+            throw error
+        }
+    }
+
+    public func enumerate() -> [String] {
+        guard let kernel = try? connect() else { return [] }
+        return (try? DatapathRequests(transport: kernel.generic, family: kernel.families.datapath).all().map(\.name).sorted()) ?? []
+    }
+
+    public func portType(_ type: String) -> String { type == "internal" ? "internal" : type }
+
+    /// Interfaces are the kernel's own, which sees their packets without help.
+    public func openDevice(name: String, type: String) throws(DpifError) -> (any PortDevice)? {
+        switch type {
+        case "system": try InterfaceDevice(name: name, type: type, mustExist: true)
+        case "internal": try InterfaceDevice(name: name, type: type, mustExist: false)
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,84 @@
+# Tunnels: the switch at one end, the kernel's own interface in a host at the other.
+
+# tunnel TYPE INTERFACE-ARGUMENTS OPTIONS...: a bridge with the host a and a tunnel port to the host r, in which the kernel ends the tunnel.
+tunnel() {
+    local port=$1 native=$2
+    shift 2
+    vsctl add-br br0
+    host a 10.2.1.1/24 br0
+    ip -n a link set eth0 mtu 1400
+    host r 172.31.1.2/24 -
+    ip addr add 172.31.1.1/24 dev r
+    ip addr add fd31::1/64 dev r nodad
+    ip -n r addr add fd31::2/64 dev eth0 nodad
+    ip -n r link add name t0 $native
+    ip -n r link set t0 up mtu 1400
+    ip -n r addr add 10.2.1.2/24 dev t0
+    vsctl add-port br0 t -- set interface t type=$port "$@"
+    vsctl get interface t error
+    until_ok "the tunnel" ip netns exec a ping -c1 -W1 10.2.1.2
+    expect_pings a 10.2.1.2 5
+    expect_pings a 10.2.1.2 2 -s 3000
+    dp_flows 'set\(tunnel\(.*actions:|actions:set\(tunnel\('
+    dp_flows '^recirc_id\(0\),tunnel\('
+    ovs-dpctl show
+    vsctl del-port t
+    until_ok "the end of the tunnel's interface" sh -c '! ovs-dpctl show | grep -q _sys'
+    expect "an interface was left" eval '! ip -o link show | grep _sys'
+}
+
+check_vxlan() { tunnel vxlan 'type vxlan id 100 remote 172.31.1.1 local 172.31.1.2 dstport 4789 dev eth0' options:remote_ip=172.31.1.2 options:key=100; }
+check_vxlanOverIPv6() {
+    tunnel vxlan 'type vxlan id 100 remote fd31::1 local fd31::2 dstport 4789 udp6zerocsumrx udp6zerocsumtx dev eth0' \
+        options:remote_ip=\"fd31::2\" options:key=100
+}
+check_geneve() { tunnel geneve 'type geneve id 77 remote 172.31.1.1' options:remote_ip=172.31.1.2 options:key=77; }
+check_geneveOverIPv6() {
+    tunnel geneve 'type geneve id 77 remote fd31::1 udp6zerocsumrx udp6zerocsumtx' options:remote_ip=\"fd31::2\" options:key=77
+}
+check_gre() { tunnel gre 'type gretap remote 172.31.1.1 local 172.31.1.2 key 9' options:remote_ip=172.31.1.2 options:key=9; }
+check_greOverIPv6() { tunnel ip6gre 'type ip6gretap remote fd31::1 local fd31::2 key 9' options:remote_ip=\"fd31::2\" options:key=9; }
+check_erspan() {
+    tunnel erspan 'type erspan seq key 5 remote 172.31.1.1 local 172.31.1.2 erspan_ver 1 erspan 3' \
+        options:remote_ip=172.31.1.2 options:key=5 options:erspan_ver=1 options:erspan_idx=3
+}
+check_erspanOverIPv6() {
+    tunnel ip6erspan 'type ip6erspan seq key 5 remote fd31::1 local fd31::2 erspan_ver 1 erspan 3' \
+        options:remote_ip=\"fd31::2\" options:key=5 options:erspan_ver=1 options:erspan_idx=3
+}
+check_flowBasedTunnel() {
+    vsctl add-br br0
+    host a 10.2.1.1/24 br0
+    host r 172.31.1.2/24 -
+    ip addr add 172.31.1.1/24 dev r
+    ip -n r link add name t0 type vxlan id 100 remote 172.31.1.1 local 172.31.1.2 dstport 4789 dev eth0
+    ip -n r link set t0 up mtu 1400
+    ip -n r addr add 10.2.1.2/24 dev t0
+    vsctl add-port br0 t -- set interface t type=vxlan options:remote_ip=flow options:key=flow
+    ovs-ofctl del-flows br0
+    ovs-ofctl add-flow br0 'in_port=1,actions=set_field:100->tun_id,set_field:172.31.1.2->tun_dst,output:2'
+    ovs-ofctl add-flow br0 'in_port=2,tun_id=100,tun_src=172.31.1.2,actions=output:1'
+    until_ok "the tunnel" ip netns exec a ping -c1 -W1 10.2.1.2
+    expect_pings a 10.2.1.2 5
+}
+# One port for all tunnels of a kind: which host a packet is for is told by its key.
+check_multipleVTEPs() {
+    vsctl add-br br0 -- add-br br1
+    host a 10.2.1.1/24 br0
+    host b 10.2.1.1/24 br1
+    host r 172.31.1.2/24 -
+    ip addr add 172.31.1.1/24 dev r
+    for id in 100 200; do
+        ip -n r link add name t$id type vxlan id $id remote 172.31.1.1 local 172.31.1.2 dstport 4789 dev eth0
+        ip -n r link set t$id up
+    done
+    ip -n r addr add 10.2.1.2/24 dev t100
+    ip -n r addr add 10.2.2.2/24 dev t200
+    ip -n b addr flush dev eth0
+    ip -n b addr add 10.2.2.1/24 dev eth0
+    vsctl add-port br0 v0 -- set interface v0 type=vxlan options:remote_ip=172.31.1.2 options:key=100
+    vsctl add-port br1 v1 -- set interface v1 type=vxlan options:remote_ip=172.31.1.2 options:key=200
+    until_ok "the first tunnel" ip netns exec a ping -c1 -W1 10.2.1.2
+    until_ok "the second tunnel" ip netns exec b ping -c1 -W1 10.2.2.2
+    [ "$(ovs-dpctl show | grep -c vxlan_sys)" = 1 ]
+}

@@ -1,0 +1,106 @@
+"""Traffic for the checks of the kernel's datapath: small servers and clients.
+
+serve PROTO PORT          answer what comes, for ever; PROTO tcp or udp, with 6 behind it for IPv6
+ask PROTO ADDRESS PORT [SOURCEPORT]
+                          send a line, print "ADDRESS PORT" of whom the server saw; status 1 without an answer
+sink PORT                 receive TCP for ever
+push ADDRESS PORT SECONDS print the megabits per second that TCP got through
+flood ADDRESS PORT KBPS SECONDS
+                          UDP of 1000 bytes at a rate
+count PORT SECONDS        print the bytes of UDP that arrive within the time
+"""
+import socket
+import sys
+import time
+
+
+def family(proto):
+    return socket.AF_INET6 if proto.endswith("6") else socket.AF_INET
+
+
+def serve(proto, port):
+    kind = socket.SOCK_STREAM if proto.startswith("tcp") else socket.SOCK_DGRAM
+    s = socket.socket(family(proto), kind)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("::" if proto.endswith("6") else "0.0.0.0", int(port)))
+    if kind == socket.SOCK_DGRAM:
+        while True:
+            data, peer = s.recvfrom(65536)
+            s.sendto(f"{peer[0]} {peer[1]}".encode(), peer)
+    s.listen(64)
+    while True:
+        c, peer = s.accept()
+        with c:
+            c.recv(65536)
+            c.sendall(f"{peer[0]} {peer[1]}".encode())
+
+
+def ask(proto, address, port, source="0"):
+    kind = socket.SOCK_STREAM if proto.startswith("tcp") else socket.SOCK_DGRAM
+    for attempt in range(3):
+        s = socket.socket(family(proto), kind)
+        s.settimeout(1)
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(("::" if proto.endswith("6") else "0.0.0.0", int(source)))
+        try:
+            s.connect((address, int(port)))
+            s.send(b"hello\n")
+            print(s.recv(65536).decode())
+            return
+        except OSError as e:
+            problem = e
+        finally:
+            s.close()
+    sys.exit(f"no answer: {problem}")
+
+
+def sink(port):
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("0.0.0.0", int(port)))
+    s.listen(8)
+    while True:
+        c, _ = s.accept()
+        with c:
+            while c.recv(1 << 16):
+                pass
+
+
+def push(address, port, seconds):
+    s = socket.create_connection((address, int(port)), 5)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 16)
+    s.settimeout(float(seconds) + 5)
+    data = bytes(1 << 14)
+    sent, begin = 0, time.time()
+    while time.time() - begin < float(seconds):
+        sent += s.send(data)
+    print(round(sent * 8 / (time.time() - begin) / 1e6, 2))
+
+
+def flood(address, port, kbps, seconds):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    gap = 8000 / (float(kbps) * 1000)
+    begin = due = time.time()
+    while due - begin < float(seconds):
+        s.sendto(bytes(972), (address, int(port)))
+        due += gap
+        if due > time.time():
+            time.sleep(due - time.time())
+
+
+def count(port, seconds):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
+    s.bind(("0.0.0.0", int(port)))
+    total, end = 0, time.time() + float(seconds)
+    while time.time() < end:
+        s.settimeout(max(0.01, end - time.time()))
+        try:
+            total += len(s.recv(65536)) + 28
+        except OSError:
+            pass
+    print(total)
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
