@@ -36,6 +36,8 @@ public enum FlowRemovedCause: UInt8, Sendable {
 /// A bridge's OpenFlow side. Confined to the main thread.
 public final class OpenFlowSwitch {
     public let id: Int
+    /// Names the bridge to whoever continues what it has begun: 16 random bytes.
+    public let identity: [UInt8] = (0..<16).map { _ in .random(in: .min ... .max) }
     public let name: String
     public let backer: DatapathBacker
     public let time: TimeSource

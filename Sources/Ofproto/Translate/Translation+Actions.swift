@@ -510,6 +510,9 @@ extension Translation {
     private func executeClone(_ list: [OFAction]) {
         // What is done to the copy shows neither here nor in the datapath's packet.
         let saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit)
+        let wasInGroup = inGroup
+        inGroup = false
+        defer { inGroup = wasInGroup }
         let needsClone = !isLastAction && list.contains(where: Self.isIrreversible)
         if needsClone, capabilities.clone {
             commit()
@@ -533,7 +536,6 @@ extension Translation {
 
     /// The datapath decides by the packet's length which of two translations of the rest of the list applies.
     private func branch(on size: UInt16, _ destination: Subfield, _ rest: ArraySlice<OFAction>) {
-        destination.match(in: &wildcards)
         commit()
         let before = actions
         let saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace)

@@ -46,11 +46,7 @@ enum TranslationError: String {
 
 /// What was to be done when a translation stopped to be resumed after recirculation or by a controller.
 public struct FrozenState: Hashable, Sendable {
-    public enum Step: Hashable, Sendable {
-        case action(OFAction)
-        /// Return from a resubmit to this table and flow cookie.
-        case unroll(table: UInt8, cookie: UInt64)
-    }
+    public typealias Step = Continuation.Step
     public var switchID: Int
     public var table: UInt8
     public var inPort: UInt32
@@ -61,6 +57,8 @@ public struct FrozenState: Hashable, Sendable {
     public var steps: [Step]
     public var actionSet: [OFAction]
     public var conntracked: Bool
+    /// An MPLS label had been popped. States that differ in it are told apart, as by the real daemon; nothing follows from it.
+    public var wasMPLS = false
     /// For packet-ins.
     public var userdata: [UInt8] = []
     public var cookie: UInt64

@@ -267,7 +267,7 @@ public final class DatapathBacker: UpcallHandler {
             let translation = translate(key, on: port, packetLength: packet.count, sideEffects: true)
             consume(packet, translation)
             return UpcallVerdict(actions: translation.actions)
-        case .controller(let reason, let dontSend, _, let recircID, let cookie, let controllerID, let maxLength):
+        case .controller(let reason, let dontSend, let isPaused, let recircID, let cookie, let controllerID, let maxLength):
             guard !dontSend, let state = recirculation.state(recircID),
                 let target = openFlowSwitch(id: state.switchID)
             else { return UpcallVerdict(actions: []) }
@@ -279,10 +279,22 @@ public final class DatapathBacker: UpcallHandler {
                 PacketInEvent(
                     packet: packet.array, flow: flow, reason: PacketInReason(rawValue: reason) ?? .action,
                     table: state.table, cookie: cookie, controllerID: controllerID, maxLength: Int(maxLength),
-                    userdata: state.userdata, stack: state.stack))
+                    userdata: state.userdata, continuation: isPaused ? continuation(of: state, key.inPort) : nil))
             return UpcallVerdict(actions: [])
         case .sFlow, .flowSample, .ipfix: return UpcallVerdict(actions: [])
         }
+    }
+
+    /// What a controller is given to send back.
+    private func continuation(of state: FrozenState, _ datapathPort: UInt32) -> Continuation {
+        var rest = Continuation()
+        rest.bridge = openFlowSwitch(id: state.switchID)?.identity ?? []
+        rest.stack = state.stack
+        rest.conntracked = state.conntracked
+        rest.steps = state.steps
+        rest.actionSet = state.actionSet
+        rest.datapathPort = datapathPort
+        return rest
     }
 
     private func forget(_ ufid: UFID) {
@@ -479,5 +491,6 @@ public struct PacketInEvent: Sendable {
     public var controllerID: UInt16
     public var maxLength: Int
     public var userdata: [UInt8]
-    public var stack: [UInt128]
+    /// What is left to be done when the controller sends the packet back; nil: it is not waited for.
+    public var continuation: Continuation?
 }
