@@ -105,6 +105,7 @@ public final class BridgeConfigurator {
         ],
         "Controller": ["is_connected", "role", "status", "external_ids"],
         "Manager": ["is_connected", "status", "external_ids"],
+        "Datapath": ["capabilities", "external_ids"],
     ]
 
     public init(
@@ -228,6 +229,7 @@ public final class BridgeConfigurator {
             addPorts(bridge, records)
             configure(bridge, row, records)
         }
+        configureDatapaths(root)
         if !isConfigured {
             isConfigured = true
             Self.log.info("\(DaemonIdentity.version)")

@@ -39,6 +39,9 @@ extension Translation {
         case 69: action.helper = "tftp"
         default: break
         }
+        if action.commit {
+            action.timeoutPolicy = owner.backer.timeoutPolicy(zone: action.zone, flow: flow, consulted: &wildcards)
+        }
         actions.append(.ct(action))
         // Later parts of this packet's walk see nothing of what the tracker finds.
         if ct.recircTable != 255 {

@@ -67,6 +67,7 @@ public final class DatapathBacker: UpcallHandler {
     public private(set) var switches: [OpenFlowSwitch] = []
     private var portsByNumber: [UInt32: SwitchPort] = [:]
     let recirculation = RecirculationTable()
+    var timeoutPolicies = TimeoutPolicies()
     /// Where tunnelled packets go.
     public let routing = TunnelRouting()
     var tunnelBackings: [UInt32: TunnelBacking] = [:]
