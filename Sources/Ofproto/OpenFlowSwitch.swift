@@ -46,6 +46,8 @@ public final class OpenFlowSwitch {
     public let macs: MACLearning
     /// Nil while multicast is not snooped.
     public internal(set) var snooping: MulticastSnooping?
+    /// Nil while flows are not exported.
+    public internal(set) var netFlow: NetFlow?
     /// At most one of both spanning tree protocols runs.
     public internal(set) var stp: STP?
     public internal(set) var rstp: RSTP?
@@ -388,6 +390,7 @@ public final class OpenFlowSwitch {
     public func run() {
         checkPorts()
         runMonitors()
+        netFlow?.run()
         stp?.run()
         rstp?.run()
         runBonds()

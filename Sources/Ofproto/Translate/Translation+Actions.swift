@@ -518,7 +518,7 @@ extension Translation {
             commit()
             let outer = actions
             actions = []
-            execute(list)
+            executeCopy(list)
             if isFreezing { finishFreezing() }
             let inner = actions
             actions = outer + (inner.isEmpty ? [] : [.clone(inner)])
@@ -526,12 +526,18 @@ extension Translation {
             return
         }
         if needsClone { slowPath.insert(.action) }
-        execute(list)
+        executeCopy(list)
         let isFrozen = isFreezing
         if isFreezing { finishFreezing() }
         (flow, _, stack, actionSet, wasMPLS, conntracked, exit) = saved
         // Without a copy the packet is gone with its recirculation.
         if isFrozen { exit = true }
+    }
+
+    /// The copy goes through the action set, too, as far as it has been written.
+    private func executeCopy(_ list: [OFAction]) {
+        execute(list)
+        if !isFreezing, hasActionSet { executeActionSet() }
     }
 
     /// The datapath decides by the packet's length which of two translations of the rest of the list applies.

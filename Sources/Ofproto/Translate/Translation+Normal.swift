@@ -84,6 +84,7 @@ extension Translation {
         where bundle !== input && bundle.includes(internalVLANs) && bundle.isFloodable && !owner.isMirrorOutput(bundle) {
             outputNormal(bundle, internalVLANs)
         }
+        netFlowOutput = NetFlowOutput.flood
     }
 
     private var currentTags: VLANStack {

@@ -24,6 +24,8 @@ enum TranslationTarget {
     /// fin_timeout of a rule.
     case finTimeout(Rule, idle: UInt16, hard: UInt16)
     case mirror(Mirror)
+    /// NetFlow counts it, by the packet as it came in.
+    case netFlow(NetFlow, FlowKey, output: UInt16)
     /// A bond sent it by a bucket.
     case bond(Bond, bucket: Int)
     /// A group took it; `bucket` nil: all its buckets did.
@@ -149,6 +151,8 @@ final class Translation {
     /// Where an IGMP or MLD message came from that is to be learned from.
     var snooped: (owner: OpenFlowSwitch, bundle: PortBundle, vlan: UInt16)?
 
+    /// The output interface of a NetFlow record.
+    var netFlowOutput = NetFlowOutput.drop
     /// Ports whose protocols take the packet.
     var consumers: [(port: SwitchPort, reasons: SlowPathReasons)] = []
 
@@ -252,6 +256,8 @@ final class Translation {
             return
         }
         let port = owner.port(OFPort(flow.inPort))
+        let netFlow = flow.ethType == 0x0800 ? owner.netFlow : nil
+        if netFlow != nil { NetFlow.consult(&wildcards, of: flow) }
         let isConsumed = port.map { self.isConsumed(at: $0) } ?? false
         let found = owner.lookupFirst(self)
         enter(found, table: table)
@@ -275,6 +281,14 @@ final class Translation {
             if port?.spanningTree.forwards == false { actions = [] }
             if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
             if isFreezing { finishFreezing() }
+        }
+        if let netFlow {
+            targets.append(.netFlow(netFlow, original, output: netFlowOutput))
+            if let packet {
+                netFlow.credit(
+                    original, output: netFlowOutput, packets: 1, bytes: UInt64(packet.bytes), tcpFlags: packet.tcpFlags,
+                    used: firstOwner.time.now)
+            }
         }
         finish()
     }

@@ -300,6 +300,7 @@ public final class DatapathBacker: UpcallHandler {
 
     private func forget(_ ufid: UFID) {
         guard let old = flows.removeValue(forKey: ufid) else { return }
+        for case .netFlow(let netFlow, let flow, _) in old.targets { netFlow.end(flow) }
         recirculation.release(old.recirculationIDs)
     }
 
@@ -446,6 +447,8 @@ public final class DatapathBacker: UpcallHandler {
             case .normal(let owner, let bundle, let source, let vlan, let gratuitous):
                 if owner.macs.learn(source, vlan: vlan, on: bundle, gratuitousARP: gratuitous) { owner.macTableChanged() }
             case .group(let group, let bucket): group.credit(bucket: bucket, packets: packets, bytes: bytes)
+            case .netFlow(let netFlow, let flow, let output):
+                netFlow.credit(flow, output: output, packets: packets, bytes: bytes, tcpFlags: flags, used: used)
             case .mirror(let mirror): mirror.credit(packets: packets, bytes: bytes)
             case .bond(let bond, let bucket): bond.credit(bucket: bucket, bytes: bytes)
             case .finTimeout(let rule, let idle, let hard):
