@@ -67,7 +67,8 @@ final class Listener {
     }
 
     /// Listens on TCP; an empty host is every address.
-    init(host: String, port: Int, scheme: String = "tcp", eventLoop: any EventLoop, accept: @escaping (any Channel, String) throws -> Void) {
+    init(host: String, port: Int, scheme: String = "tcp", eventLoop: any EventLoop, accept: @escaping (any Channel, String) throws -> Void)
+    {
         path = "\(host):\(port)"
         self.eventLoop = eventLoop
         self.accept = accept

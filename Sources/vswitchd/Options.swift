@@ -57,9 +57,9 @@ struct Options: ParsableCommand {
 
     // Connections.
     @Option(help: "The control socket's path; none for no socket.") var unixctl: String?
-    @Option(name: [.customShort("p"), .long], help: "The private key of TLS connections to controllers, a PEM file.") var privateKey: String?
-    @Option(name: [.customShort("c"), .long], help: "The certificate of TLS connections, a PEM file.") var certificate: String?
-    @Option(name: [.customShort("C"), .long], help: "The authority that signed for controllers, a PEM file; none for no check.") var caCert: String?
+    @Option(name: [.customShort("p"), .long], help: "The private key for TLS, a PEM file.") var privateKey: String?
+    @Option(name: [.customShort("c"), .long], help: "The certificate for TLS, a PEM file.") var certificate: String?
+    @Option(name: [.customShort("C"), .long], help: "Who signed for controllers, a PEM file or none.") var caCert: String?
     @Option(help: "The same; taken from the first controller when the file is not there.") var bootstrapCaCert: String?
     @Option(help: "Accepted for compatibility.") var peerCaCert: String?
     @Option(help: "Accepted for compatibility.") var sslProtocols: String?

@@ -49,7 +49,9 @@ import Testing
             benches = [try SwitchBench(), try SwitchBench()]
             for (i, bench) in benches.enumerated() {
                 for port in 1...2 {
-                    bench.devices[port].onTransmit = { [unowned self] bytes in self.benches[1 - i].devices[port].receive(Packet(Array(bytes))) }
+                    bench.devices[port].onTransmit = { [unowned self] bytes in
+                        self.benches[1 - i].devices[port].receive(Packet(Array(bytes)))
+                    }
                 }
                 start(bench, i)
             }
@@ -59,6 +61,7 @@ import Testing
             for _ in 0..<seconds * 2 {
                 for bench in benches {
                     bench.time.warp(500)
+                    bench.backer.run()
                     bench.bridge.run()
                 }
             }

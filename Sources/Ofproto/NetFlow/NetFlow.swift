@@ -19,7 +19,6 @@ public struct NetFlowSettings: Hashable, Sendable {
     public init() {}
 }
 
-
 /// Where packets of a flow go, as a record says it: a port's number, or one of these.
 enum NetFlowOutput {
     static let flood = UInt16.max

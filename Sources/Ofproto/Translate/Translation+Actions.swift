@@ -264,7 +264,8 @@ extension Translation {
 
     /// A field of the network header can be rewritten only where the protocol is known.
     private func consultProtocol(_ field: FieldID) {
-        guard field != .ipDSCPShifted, let location = field.location, FlowStage.l3.words.contains(location.word) || FlowStage.l4.words.contains(location.word)
+        guard field != .ipDSCPShifted, let word = field.location?.word,
+            FlowStage.l3.words.contains(word) || FlowStage.l4.words.contains(word)
         else { return }
         if flow.isIP || flow.ethType == EtherType.arp {
             wildcards.setExact(Location.nwProto)
