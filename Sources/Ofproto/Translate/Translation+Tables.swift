@@ -182,6 +182,10 @@ extension Translation {
             return
         }
         owner = target
+        if let bond = state.bond {
+            balance(bond)
+            return
+        }
         flow.inPort = state.inPort
         flow.metadata = state.metadata
         for (i, value) in state.registers.enumerated() { flow[Location.reg(i)] = UInt128(value) }

@@ -61,6 +61,8 @@ public struct FrozenState: Hashable, Sendable {
     public var conntracked: Bool
     /// An MPLS label had been popped. States that differ in it are told apart, as by the real daemon; nothing follows from it.
     public var wasMPLS = false
+    /// A bond, one of whose members takes the packet by its hash.
+    public var bond: String?
     /// For packet-ins.
     public var userdata: [UInt8] = []
     public var cookie: UInt64
