@@ -120,7 +120,7 @@ extension DpNAT {
 extension DpNSH {
     var text: String {
         var out = "push_nsh(flags=\(flags),ttl=\(ttl),mdtype=\(mdType),np=\(nextProtocol)"
-        out += ",spi=\(AddressText.hex(path >> 8)),si=\(path & 0xff)"
+        out += ",spi=0x\(String(path >> 8, radix: 16)),si=\(path & 0xff)"
         if mdType == 1 {
             for i in 0..<4 where context.count >= 4 * i + 4 {
                 let word = context[(4 * i)..<(4 * i + 4)].reduce(UInt32(0)) { $0 << 8 | UInt32($1) }

@@ -444,6 +444,7 @@ extension Translation {
             flow.ethSrc = 0
             flow.ethDst = 0
             flow[Location.nshTTL] = 63
+            flow[Location.nshSI] = 255
             flow[Location.nshMDType] = UInt128(header.mdType)
             flow[Location.nshNP] = UInt128(header.nextProtocol)
             pendingEncapsulation = .pushNSH(header)
@@ -465,6 +466,7 @@ extension Translation {
             pendingEncapsulation = .popEthernet
         } else if flow.packetType == 1 << 16 | UInt32(EtherType.nsh) {
             commit()
+            wildcards.setExact(Location.nshNP)
             switch flow[Location.nshNP] {
             case 1: flow.packetType = 1 << 16 | 0x0800
             case 2: flow.packetType = 1 << 16 | 0x86dd
@@ -474,6 +476,7 @@ extension Translation {
                 return
             }
             pendingEncapsulation = .popNSH
+            for i in Location.nshFlags.word...Location.nshC(3).word { flow.words[i] = 0 }
             isFreezing = true
         } else {
             error = .unsupportedPacketType

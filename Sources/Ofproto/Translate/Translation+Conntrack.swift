@@ -63,6 +63,8 @@ extension Translation {
         }
         report(.detail, "Sets the packet to an untracked state, and clears all the conntrack fields.")
         clearConntrack()
+        base.ctMark = 0
+        base.ctLabel = 0
         conntracked = false
     }
 

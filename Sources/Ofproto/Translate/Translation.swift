@@ -326,6 +326,7 @@ final class Translation {
         if error != nil { consulted = wildcards }
         if error != nil {
             actions = []
+            slowPath = []
         } else if firstOwner.inBand, mustOutputToLocal, !actions.contains(.output(firstOwner.localDatapathPort)) {
             report(.detail, "outputting DHCP packet to local port for in-band control")
             composeOutput(.local)
