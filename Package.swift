@@ -41,6 +41,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
         .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
     ],
     targets: [
         .target(name: "CLinux"),
@@ -70,7 +71,12 @@ let package = Package(
         module("DpifDummy", ["Vlog", "Dpif", "Datapath", "Netdev"]),
         module("OpenFlow", ["Flow"]),
         module("Ofproto", ["Vlog", "Dpif", "Classifier", "OpenFlow"]),
-        module("OpenFlowService", ["Ofproto", "OpenFlow", "Flow", "Packet", "Dpif", "Vlog"] + nio),
+        module(
+            "OpenFlowService",
+            [
+                "Ofproto", "OpenFlow", "Flow", "Packet", "Dpif", "Vlog",
+                .product(name: "NIOSSL", package: "swift-nio-ssl"),
+            ] + nio),
         module("OVSDB", nio + ["Vlog"]),
         module("Unixctl", ["Vlog", "OVSDB"] + nio),
         module("Bridge", ["Vlog", "Ofproto", "OpenFlowService", "OVSDB", "Netdev", "Unixctl"] + nio),

@@ -43,7 +43,11 @@ private func decode(_ m: OFMessage, depth: Int) {
         case .groupMod:
             guard let g = try? GroupMod.decode(m, tunnelOptions: map) else { break }
             for b in g.buckets { exercise(Match(), b.actions, v, map) }
-        case .nxResume: _ = try? Resume.decode(m, tunnelOptions: map)
+        case .nxResume:
+            guard let resume = try? Resume.decode(m, tunnelOptions: map) else { break }
+            let context = ActionContext(version: v, tunnelOptions: map)
+            if let rest = try? Continuation(resume.continuation, context: context) { _ = rest.encode(version: v) }
+        case .nxCTFlush, .nxCTFlushZone: _ = try? ConntrackFlush.decode(m)
         case .flowStats, .aggregateStats, .nxFlowStats, .nxAggregateStats:
             guard let r = try? FlowStatsRequest.decode(m, tunnelOptions: map) else { break }
             exercise(r.match, [], v, map)

@@ -1,4 +1,4 @@
-// What neighbours send: LACP, BFD, CFM, IGMP and MLD.
+// What neighbours send: LACP, BFD, CFM, STP, LLDP, IGMP and MLD.
 
 import Ofproto
 
@@ -7,6 +7,8 @@ import Ofproto
     if case .pdu(let pdu) = LACPDU.parse(input) { precondition(LACPDU.parse(pdu.bytes) == .pdu(pdu)) }
     if let packet = BFDPacket(input) { precondition(BFDPacket(packet.bytes) == packet) }
     for isExtended in [false, true] { _ = CCM(input, isExtended: isExtended)?.bytes }
+    if let message = try? BPDU(input) { precondition((try? BPDU(message.bytes)) == message || message.kind == .topologyChangeNotification) }
+    if let frame = try? LLDPDU(input), frame.unrecognized == 0 { _ = frame.bytes }
     _ = MembershipMessage.parse(input)
     _ = BFDPacket.payload(of: input)
 }

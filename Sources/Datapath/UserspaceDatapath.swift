@@ -69,6 +69,7 @@ open class UserspaceDatapath: Dpif {
     private var droppedByAction = [UInt64](repeating: 0, count: DropCode.names.count)
     private let meterTable: MeterTable
     private let tracker = ConnectionTracker()
+    private var bonds = BondTable()
     /// The next sequence number of each tunnel port that numbers its packets.
     private var tunnelSequences: [UInt32: UInt32] = [:]
     private let conntrackControl: ConntrackControl
@@ -459,11 +460,21 @@ open class UserspaceDatapath: Dpif {
                     continue
                 }
                 process(copy, metadata: next, depth: depth + 1)
-            case .lbOutput: drop(.invalidPort)
+            case .lbOutput(let id):
+                var current = key.metadataOnly
+                current.extract(from: &packet, vlanLimit: vlanLimit)
+                if let port = bonds.port(of: id, hash: current.fiveTupleHash(basis: 0), bytes: packet.count) {
+                    transmit(packet.clone(), to: port)
+                } else {
+                    drop(.invalidPort)
+                }
             }
         }
         return true
     }
+
+    public func setBond(_ id: UInt32, buckets: [UInt32?]?) { bonds.set(id, buckets) }
+    public func takeBondBytes(_ id: UInt32) -> [UInt64] { bonds.takeBytes(id) }
 
     private func reparse(_ packet: inout Packet, _ key: FlowKey) {
         var scratch = key.metadataOnly

@@ -271,6 +271,12 @@ public protocol Dpif: AnyObject {
     /// Work to be done on the main thread now and then: packets that arrived, timers.
     func run()
 
+    /// Makes `lb_output(id)` send packets to the ports of the buckets that they hash to; nil: there is no such bond any more. Buckets
+    /// without a port drop. Called only when `capabilities.lbOutput` says so.
+    func setBond(_ id: UInt32, buckets: [UInt32?]?)
+    /// Bytes that each bucket of a bond sent since the last call.
+    func takeBondBytes(_ id: UInt32) -> [UInt64]
+
     /// The meters, exactly when `capabilities.meters` says so.
     var meters: (any DpifMeters)? { get }
     /// Connections, or nil.
@@ -285,6 +291,8 @@ extension Dpif {
     public var conntrack: (any DpifConntrack)? { nil }
     public var threads: (any DpifThreads)? { nil }
     public var drops: [(name: String, count: UInt64)] { [] }
+    public func setBond(_ id: UInt32, buckets: [UInt32?]?) {}
+    public func takeBondBytes(_ id: UInt32) -> [UInt64] { [] }
     public var tunnelOptions: TunnelOptionMap? {
         get { nil }
         set {}

@@ -106,6 +106,8 @@ public protocol DpifConntrack: AnyObject {
 
     /// Seconds by state (the keys of CT_Timeout_Policy.timeouts) for connections that are committed with the policy.
     func setTimeoutPolicy(_ name: String, _ timeouts: [String: UInt32]?)
+    /// `ct` actions name the policy of one protocol and address family, `ovs_tp_NAME_udp4`; else NAME.
+    var hasPoliciesByProtocol: Bool { get }
 
     var fragments: FragmentStatus { get }
     func setFragmentReassembly(ipv6: Bool, enabled: Bool)
@@ -113,4 +115,8 @@ public protocol DpifConntrack: AnyObject {
     func setMinimumFragment(ipv6: Bool, _ size: Int) throws(DpifError)
     /// Throws EPERM.
     func setMaximumFragments(_ count: Int) throws(DpifError)
+}
+
+extension DpifConntrack {
+    public var hasPoliciesByProtocol: Bool { false }
 }

@@ -36,6 +36,8 @@ public enum FlowRemovedCause: UInt8, Sendable {
 /// A bridge's OpenFlow side. Confined to the main thread.
 public final class OpenFlowSwitch {
     public let id: Int
+    /// Names the bridge to whoever continues what it has begun: 16 random bytes.
+    public let identity: [UInt8] = (0..<16).map { _ in .random(in: .min ... .max) }
     public let name: String
     public let backer: DatapathBacker
     public let time: TimeSource
@@ -44,6 +46,8 @@ public final class OpenFlowSwitch {
     public let macs: MACLearning
     /// Nil while multicast is not snooped.
     public internal(set) var snooping: MulticastSnooping?
+    /// Nil while flows are not exported.
+    public internal(set) var netFlow: NetFlow?
     /// At most one of both spanning tree protocols runs.
     public internal(set) var stp: STP?
     public internal(set) var rstp: RSTP?
@@ -413,6 +417,7 @@ public final class OpenFlowSwitch {
     public func run() {
         checkPorts()
         runMonitors()
+        netFlow?.run()
         stp?.run()
         rstp?.run()
         runBonds()

@@ -24,6 +24,8 @@ final class Controller {
         case tcp(host: String, port: Int)
         case passiveUnix(String)
         case passiveTCP(host: String, port: Int)
+        case tls(host: String, port: Int)
+        case passiveTLS(host: String, port: Int)
 
         init?(_ target: String) {
             guard let colon = target.firstIndex(of: ":") else { return nil }
@@ -31,15 +33,15 @@ final class Controller {
             switch target[..<colon] {
             case "unix" where !rest.isEmpty: self = .unix(rest)
             case "punix" where !rest.isEmpty: self = .passiveUnix(rest)
-            case "tcp":
+            case "tcp", "ssl":
                 guard let (host, port) = Self.split(rest) else { return nil }
-                self = .tcp(host: host, port: port)
-            case "ptcp":
+                self = target.hasPrefix("tcp") ? .tcp(host: host, port: port) : .tls(host: host, port: port)
+            case "ptcp", "pssl":
                 let parts = rest.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
                 guard let port = rest.isEmpty ? 6653 : Int(parts[0]), (0...65535).contains(port) else { return nil }
                 var host = parts.count > 1 ? String(parts[1]) : ""
                 if host.hasPrefix("["), host.hasSuffix("]") { host = String(host.dropFirst().dropLast()) }
-                self = .passiveTCP(host: host, port: port)
+                self = target.hasPrefix("ptcp") ? .passiveTCP(host: host, port: port) : .passiveTLS(host: host, port: port)
             default: return nil
             }
         }
@@ -94,14 +96,19 @@ final class Controller {
 
     var isPassive: Bool {
         switch address {
-        case .unix, .tcp: false
-        case .passiveUnix, .passiveTCP: true
+        case .unix, .tcp, .tls: false
+        case .passiveUnix, .passiveTCP, .passiveTLS: true
         }
     }
 
     /// Where it is, when that is known without asking anybody.
     var remote: InBandControl.Remote? {
-        guard case .tcp(let host, let port) = address, let ip = AddressText.parseIPv4(host) else { return nil }
+        let (host, port): (String, Int)
+        switch address {
+        case .tcp(let h, let p), .tls(let h, let p): (host, port) = (h, p)
+        case .unix, .passiveUnix, .passiveTCP, .passiveTLS: return nil
+        }
+        guard let ip = AddressText.parseIPv4(host) else { return nil }
         return InBandControl.Remote(address: ip, port: UInt16(clamping: port))
     }
 
@@ -119,7 +126,12 @@ final class Controller {
             listener = Listener(unix: path, eventLoop: service.eventLoop) { [unowned self] in try accept($0, $1) }
         case .passiveTCP(let host, let port):
             listener = Listener(host: host, port: port, eventLoop: service.eventLoop) { [unowned self] in try accept($0, $1) }
-        case .unix, .tcp: connect()
+        case .passiveTLS(let host, let port):
+            listener = Listener(host: host, port: port, scheme: "ssl", eventLoop: service.eventLoop) { [unowned self] in
+                try service.tls.protectServer($0)
+                try accept($0, $1)
+            }
+        case .unix, .tcp, .tls: connect()
         }
     }
 
@@ -168,7 +180,15 @@ final class Controller {
         switch address {
         case .unix(let path): future = bootstrap.connect(unixDomainSocketPath: path)
         case .tcp(let host, let port): future = bootstrap.connect(host: host, port: port)
-        case .passiveUnix, .passiveTCP: return
+        case .tls(let host, let port):
+            do throws(TLSProblem) {
+                try service.tls.check()
+            } catch {
+                failed(error.text)
+                return
+            }
+            future = bootstrap.connect(host: host, port: port)
+        case .passiveUnix, .passiveTCP, .passiveTLS: return
         }
         future.assumeIsolated().whenComplete { result in
             guard self.attempt == current, self.isStarted else {
@@ -180,6 +200,7 @@ final class Controller {
     }
 
     private func prepare(_ channel: any Channel) throws {
+        if case .tls = address { try service.tls.protectClient(channel) }
         let peer = try service.accept(channel, name: settings.target, purpose: isPrimary ? .primary : .service)
         if !settings.enableAsyncMessages { peer.async = .off }
         peer.configureLimits(settings)

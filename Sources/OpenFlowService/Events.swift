@@ -40,6 +40,7 @@ extension OpenFlowService {
         p.table = event.table
         p.cookie = event.cookie
         p.userdata = event.userdata
+        p.continuation = event.continuation?.encode(version: connection.version ?? .v10) ?? []
         p.metadata = Self.metadata(event.flow)
         // Packets are not kept for later, so controllers get them whole, whatever length they asked for.
         p.data = event.packet

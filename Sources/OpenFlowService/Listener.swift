@@ -15,6 +15,8 @@ final class Listener {
     private var channel: (any Channel)?
     private var isClosed = false
     private var isUnix: Bool
+    /// How the names of connections begin.
+    private let scheme: String
     private var accepted = 0
     private(set) var failure: String?
 
@@ -24,6 +26,7 @@ final class Listener {
         self.eventLoop = eventLoop
         self.accept = accept
         isUnix = true
+        scheme = "unix"
         // Bound and listening when this returns: whoever is told of the bridge may connect at once.
         guard let descriptor = Self.listen(path) else {
             failure = String(cString: strerror(errno))
@@ -64,11 +67,13 @@ final class Listener {
     }
 
     /// Listens on TCP; an empty host is every address.
-    init(host: String, port: Int, eventLoop: any EventLoop, accept: @escaping (any Channel, String) throws -> Void) {
+    init(host: String, port: Int, scheme: String = "tcp", eventLoop: any EventLoop, accept: @escaping (any Channel, String) throws -> Void)
+    {
         path = "\(host):\(port)"
         self.eventLoop = eventLoop
         self.accept = accept
         isUnix = false
+        self.scheme = scheme
         let bound = bootstrap().bind(host: host.isEmpty ? "0.0.0.0" : host, port: port)
         bound.assumeIsolated().whenComplete { self.finish($0) }
     }
@@ -87,7 +92,7 @@ final class Listener {
         guard !isClosed else { throw ChannelError.ioOnClosedChannel }
         accepted += 1
         let peer = channel.remoteAddress
-        try accept(channel, isUnix ? "unix#\(accepted)" : "tcp:\(peer?.ipAddress ?? ""):\(peer?.port ?? 0)")
+        try accept(channel, isUnix ? "unix#\(accepted)" : "\(scheme):\(peer?.ipAddress ?? ""):\(peer?.port ?? 0)")
     }
 
     private func finish(_ result: Result<any Channel, any Error>) {

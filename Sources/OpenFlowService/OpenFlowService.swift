@@ -37,8 +37,12 @@ public final class OpenFlowService {
     /// The request that is being carried out, for those who watch flows.
     var requester: (connection: OpenFlowConnection, xid: UInt32)?
 
+    let tls: TLSIdentity
+
     /// - Parameter switch: gets its receivers of packets and events set.
-    public init(switch owner: OpenFlowSwitch, eventLoop: any EventLoop) {
+    /// - Parameter tls: what `ssl:` and `pssl:` connections show and trust.
+    public init(switch owner: OpenFlowSwitch, eventLoop: any EventLoop, tls: TLSIdentity = TLSIdentity()) {
+        self.tls = tls
         self.owner = owner
         self.eventLoop = eventLoop
         configuration = ServiceConfiguration(managementSocket: "", snoopSocket: "")

@@ -173,15 +173,11 @@ extension OpenFlowConnection {
     func resume(_ m: OFMessage) throws(OFError) {
         let request = try Resume.decode(m, tunnelOptions: tunnelOptions)
         guard !request.continuation.isEmpty else { throw .nxrNotSupported }
-        try owner.resume(request)
+        try owner.resume(request, version: m.version)
     }
 
     func flushConntrack(_ m: OFMessage) throws(OFError) {
-        guard m.kind == .nxCTFlushZone else { throw .brcBadSubtype }
-        var r = m.body
-        guard r.isZero(6) else { throw .nxbrcMustBeZero }
-        try r.skip(6)
-        owner.flushConntrack(zone: try r.u16())
+        owner.flushConntrack(try ConntrackFlush.decode(m))
     }
 
     func describe(_ m: OFMessage) {

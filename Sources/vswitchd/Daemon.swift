@@ -52,6 +52,10 @@ final class Daemon {
         watchSignals(eventLoop)
 
         var settings = ConfiguratorSettings(runDirectory: directories.run)
+        settings.tls.privateKey = options.privateKey
+        settings.tls.certificate = options.certificate
+        settings.tls.caCertificate = options.caCert ?? options.bootstrapCaCert
+        settings.tls.bootstraps = options.bootstrapCaCert != nil
         let remote: OVSDBRemote
         if let text = options.database {
             do { remote = try OVSDBRemote(text) } catch { die("\(error)") }

@@ -57,10 +57,10 @@ struct Options: ParsableCommand {
 
     // Connections.
     @Option(help: "The control socket's path; none for no socket.") var unixctl: String?
-    @Option(name: [.customShort("p"), .long], help: "Accepted for compatibility.") var privateKey: String?
-    @Option(name: [.customShort("c"), .long], help: "Accepted for compatibility.") var certificate: String?
-    @Option(name: [.customShort("C"), .long], help: "Accepted for compatibility.") var caCert: String?
-    @Option(help: "Accepted for compatibility.") var bootstrapCaCert: String?
+    @Option(name: [.customShort("p"), .long], help: "The private key for TLS, a PEM file.") var privateKey: String?
+    @Option(name: [.customShort("c"), .long], help: "The certificate for TLS, a PEM file.") var certificate: String?
+    @Option(name: [.customShort("C"), .long], help: "Who signed for controllers, a PEM file or none.") var caCert: String?
+    @Option(help: "The same; taken from the first controller when the file is not there.") var bootstrapCaCert: String?
     @Option(help: "Accepted for compatibility.") var peerCaCert: String?
     @Option(help: "Accepted for compatibility.") var sslProtocols: String?
     @Option(help: "Accepted for compatibility.") var sslCiphers: String?

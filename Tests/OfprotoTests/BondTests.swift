@@ -106,6 +106,50 @@ import Testing
     }
 
     /// The real daemon's numbers.
+    /// A negotiated balance-tcp bond.
+    private func balanced(lbOutput: Bool) throws -> (SwitchBench, Bond) {
+        let (bench, bond) = try bench {
+            $0.mode = .balanceTCP
+            $0.usesLbOutput = lbOutput
+        }
+        bond.lacpStatus = { .negotiated }
+        return (bench, bond)
+    }
+
+    private func udp(_ port: Int) -> String { SwitchBench.udp.replacing("udp(src=5", with: "udp(src=\(port)") }
+
+    @Test func theDatapathChoosesByHash() throws {
+        let (bench, bond) = try balanced(lbOutput: false)
+        let id = try #require(bond.recirculationID)
+        for port in 1...40 { try bench.receive(udp(port)) }
+        #expect(bench.sent[1].count + bench.sent[2].count == 40)
+        #expect(bench.sent[1].count > 5 && bench.sent[2].count > 5)
+        // One flow leads to the hash, and looks at no ports.
+        let first = bench.installed.filter { $0.key.recircID == 0 }
+        #expect(first.count == 1 && first.first?.mask.isWild(Location.tpSrc) == true)
+        #expect(first.first?.actions.contains(.recirc(id)) == true)
+        #expect(bench.installed.filter { $0.key.recircID == id }.allSatisfy { $0.mask.bits.dpHash == 0xff })
+        bench.backer.revalidate()
+        #expect(bond.buckets.reduce(0) { $0 + $1.load } > 0)
+        #expect(bench.datapath.refused.isEmpty)
+    }
+
+    @Test func lbOutputIsOneFlow() throws {
+        let (bench, bond) = try balanced(lbOutput: true)
+        bench.bridge.run()
+        for port in 1...40 { try bench.receive(udp(port)) }
+        #expect(bench.installed.count == 1)
+        #expect(bench.sent[1].count > 5 && bench.sent[2].count > 5 && bench.sent[1].count + bench.sent[2].count == 40)
+        // A member that goes takes no more.
+        try bench.devices[1].setAdminUp(false)
+        warp(bench, 1)
+        let before = bench.sent[1].count
+        for port in 1...40 { try bench.receive(udp(port)) }
+        #expect(bench.sent[1].count == before)
+        #expect(bond.buckets.reduce(0) { $0 + $1.load } > 0)
+        #expect(bench.datapath.refused.isEmpty)
+    }
+
     @Test func hashes() {
         #expect(Bond.hash(source: 0x5054_0000_0001, vlan: 0, basis: 0) & 0xff == 144)
         #expect(Bond.hash(source: 0x5054_0000_0001, vlan: 5, basis: 0) & 0xff == 109)

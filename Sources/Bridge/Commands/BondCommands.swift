@@ -71,11 +71,12 @@ extension ControlCommands {
 
     private func show(_ bond: Bond) -> String {
         let settings = bond.settings
-        let recirculates = settings.mode == .balanceTCP
         var out = "---- \(bond.name) ----\nbond_mode: \(settings.mode.rawValue)\n"
-        out += "bond may use recirculation: \(recirculates ? "yes" : "no"), Recirc-ID : \(recirculates ? "1" : "-1")\n"
+        out += "bond may use recirculation: \(bond.recirculationID != nil ? "yes" : "no"), Recirc-ID : "
+        out += (bond.recirculationID.map(String.init) ?? "-1") + "\n"
         out += "bond-hash-basis: \(settings.hashBasis)\n"
-        out += "lb_output action: \(settings.usesLbOutput ? "enabled, bond-id: 1" : "disabled, bond-id: -1")\n"
+        let direct = settings.usesLbOutput ? bond.recirculationID : nil
+        out += "lb_output action: \(direct.map { "enabled, bond-id: \($0)" } ?? "disabled, bond-id: -1")\n"
         if settings.mode == .balanceSLB { out += "all members active: \(settings.allMembersActive)\n" }
         out += "updelay: \(settings.upDelay) ms\ndowndelay: \(settings.downDelay) ms\n"
         if settings.mode != .activeBackup, settings.rebalanceInterval > 0 {

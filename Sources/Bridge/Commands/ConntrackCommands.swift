@@ -115,23 +115,16 @@ extension ControlCommands {
         guard words.count <= 2 else { throw DpctlFailure("invalid arguments", 22) }
         var patterns: [ConntrackPattern] = []
         for word in words {
-            do throws(ConntrackPattern.Problem) {
+            do throws(ConntrackPatternProblem) {
                 patterns.append(try ConntrackPattern(word))
             } catch {
                 throw DpctlFailure(error.text, 22)
             }
         }
-        if patterns.count == 1, patterns[0].isComplete {
-            do throws(DpifError) {
-                try conntrack.flush(patterns[0].tuple, zone: zone)
-            } catch {
-                throw DpctlFailure("failed to flush conntrack", error.errno)
-            }
-            return ""
-        }
-        for entry in conntrack.connections(zone: zone) {
-            guard patterns[0].matches(entry.original), patterns.count < 2 || patterns[1].matches(entry.reply) else { continue }
-            try? conntrack.flush(entry.original, zone: entry.zone)
+        do throws(DpifError) {
+            try conntrack.flush(original: patterns[0], reply: patterns.count > 1 ? patterns[1] : nil, zone: zone)
+        } catch {
+            throw DpctlFailure("failed to flush conntrack", error.errno)
         }
         return ""
     }
@@ -298,27 +291,27 @@ extension ControlCommands {
     }
 }
 
-/// The tuple of flush-conntrack: the parts that are named must agree.
-struct ConntrackPattern {
-    struct Problem: Error {
-        let text: String
-    }
-    var tuple = ConntrackEntry.Tuple()
-    private var named: Set<String> = []
+/// What is wrong with the text of a pattern.
+struct ConntrackPatternProblem: Error {
+    let text: String
+}
 
-    init(_ text: String) throws(Problem) {
+extension ConntrackPattern {
+    /// Reads a tuple as ovs-appctl and ovs-ofctl write it.
+    init(_ text: String) throws(ConntrackPatternProblem) {
+        self.init()
         for part in text.split(whereSeparator: { $0 == "," || $0 == " " }) {
             let sides = part.split(separator: "=", maxSplits: 1).map(String.init)
-            guard sides.count == 2 else { throw Problem(text: "field \(part) missing value") }
+            guard sides.count == 2 else { throw ConntrackPatternProblem(text: "field \(part) missing value") }
             let (name, value) = (sides[0], sides[1])
-            func number<T: FixedWidthInteger & UnsignedInteger>(_: T.Type) throws(Problem) -> T {
-                guard let n = T(value) else { throw Problem(text: "failed to parse field \(name)") }
+            func number<T: FixedWidthInteger & UnsignedInteger>(_: T.Type) throws(ConntrackPatternProblem) -> T {
+                guard let n = T(value) else { throw ConntrackPatternProblem(text: "failed to parse field \(name)") }
                 return n
             }
-            func address(_ isIPv6: Bool) throws(Problem) -> UInt128 {
+            func address(_ isIPv6: Bool) throws(ConntrackPatternProblem) -> UInt128 {
                 tuple.isIPv6 = isIPv6
                 guard let a = isIPv6 ? AddressText.parseIPv6(value) : AddressText.parseIPv4(value).map({ UInt128($0) }) else {
-                    throw Problem(text: "failed to parse field \(name)")
+                    throw ConntrackPatternProblem(text: "failed to parse field \(name)")
                 }
                 return a
             }
@@ -330,34 +323,18 @@ struct ConntrackPattern {
             case "ct_nw_proto": tuple.proto = try number(UInt8.self)
             case "ct_tp_src": tuple.sourcePort = try number(UInt16.self)
             case "ct_tp_dst": tuple.destinationPort = try number(UInt16.self)
-            case "icmp_type": tuple.icmpType = try number(UInt8.self)
-            case "icmp_code": tuple.icmpCode = try number(UInt8.self)
-            case "icmp_id": tuple.icmpID = try number(UInt16.self)
-            default: throw Problem(text: "invalid conntrack tuple field: \(name)")
+            case "icmp_type":
+                tuple.icmpType = try number(UInt8.self)
+                named.insert(.icmpType)
+            case "icmp_code":
+                tuple.icmpCode = try number(UInt8.self)
+                named.insert(.icmpCode)
+            case "icmp_id":
+                tuple.icmpID = try number(UInt16.self)
+                named.insert(.icmpID)
+            default: throw ConntrackPatternProblem(text: "invalid conntrack tuple field: \(name)")
             }
-            named.insert(name)
         }
-    }
-
-    private func has(_ name: String) -> Bool { named.contains(name) }
-
-    /// Names one connection.
-    var isComplete: Bool {
-        guard tuple.source != 0, tuple.destination != 0, tuple.proto != 0 else { return false }
-        if tuple.proto == IPProtocol.icmp || tuple.proto == IPProtocol.icmpv6 {
-            return has("icmp_type") && has("icmp_code") && has("icmp_id")
-        }
-        return tuple.sourcePort != 0 && tuple.destinationPort != 0
-    }
-
-    func matches(_ t: ConntrackEntry.Tuple) -> Bool {
-        if tuple.source != 0 || tuple.destination != 0, t.isIPv6 != tuple.isIPv6 { return false }
-        return (tuple.source == 0 || tuple.source == t.source)
-            && (tuple.destination == 0 || tuple.destination == t.destination)
-            && (tuple.proto == 0 || tuple.proto == t.proto) && (tuple.sourcePort == 0 || tuple.sourcePort == t.sourcePort)
-            && (tuple.destinationPort == 0 || tuple.destinationPort == t.destinationPort)
-            && (!has("icmp_type") || tuple.icmpType == t.icmpType) && (!has("icmp_code") || tuple.icmpCode == t.icmpCode)
-            && (!has("icmp_id") || tuple.icmpID == t.icmpID)
     }
 }
 

@@ -17,6 +17,7 @@ extension BridgeConfigurator {
         for record in records { configure(record, of: bridge, autoAttach) }
         configureLearning(target, row, config)
         configureSpanningTree(bridge, row, records)
+        configureNetFlow(bridge, row)
         configureMirrors(target, row)
         configureTables(bridge, row)
         target.forwardsBPDU = config.bool("forward-bpdu")

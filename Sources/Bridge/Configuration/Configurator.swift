@@ -11,6 +11,7 @@ import Netdev
 import NIOCore
 import Ofproto
 import OpenFlow
+import OpenFlowService
 import OVSDB
 import Vlog
 
@@ -26,6 +27,8 @@ final class ConfiguredBridge {
     var controllers: ControllerConfiguration
     var tables: [UInt8: TableSettings] = [:]
     var addressSource = ""
+    /// Where NetFlow records go.
+    let collectors = Collectors()
     /// VLANs that Auto Attach has put into the trunks of ports.
     var autoAttachVLANs: [String: Set<Int64>] = [:]
 
@@ -55,6 +58,8 @@ public struct ConfiguratorSettings: Sendable {
     public var runDirectory: String
     /// The database is this daemon's own: it is initialised when it is empty.
     public var ownsDatabase = false
+    /// Where the database says nothing of TLS.
+    public var tls = TLSSettings()
     public init(runDirectory: String) { self.runDirectory = runDirectory }
 }
 
@@ -109,6 +114,7 @@ public final class BridgeConfigurator {
         ],
         "Controller": ["is_connected", "role", "status", "external_ids"],
         "Manager": ["is_connected", "status", "external_ids"],
+        "Datapath": ["capabilities", "external_ids"],
     ]
 
     public init(
@@ -243,6 +249,7 @@ public final class BridgeConfigurator {
             addPorts(bridge, records)
             configure(bridge, row, records)
         }
+        configureDatapaths(root)
         if !isConfigured {
             isConfigured = true
             Self.log.info("\(DaemonIdentity.version)")
@@ -260,6 +267,14 @@ public final class BridgeConfigurator {
 
     private func configureGlobally(_ root: OVSDBRow) {
         let config = root.map("other_config")
+        var tls = settings.tls
+        if let row = root.optionalUUID("ssl").flatMap({ client.row("SSL", $0) }) {
+            tls.privateKey = row.string("private_key")
+            tls.certificate = row.string("certificate")
+            tls.caCertificate = row.string("ca_cert")
+            tls.bootstraps = row.bool("bootstrap_ca_cert")
+        }
+        controllers.configureTLS(tls)
         var cache = fabric.cacheSettings
         cache.flowLimit = config.integer("flow-limit", default: 200_000, in: 0...Int(UInt32.max))
         cache.maxIdle = Int64(config.integer("max-idle", default: 10_000, in: 0...Int(Int32.max)))

@@ -1,5 +1,6 @@
 // What the configuration says about OpenFlow connections, and who takes care of them.
 
+import OpenFlowService
 import Ofproto
 import OVSDB
 
@@ -75,6 +76,8 @@ public struct ControllerStatus: Hashable, Sendable {
 public protocol ControllerManager: AnyObject {
     /// A bridge appeared, or its configuration was read again; called with every change of the database.
     func configure(_ bridge: OpenFlowSwitch, _ configuration: ControllerConfiguration)
+    /// What connections over TLS show and trust, before the bridges are configured.
+    func configureTLS(_ settings: TLSSettings)
     /// A bridge goes away.
     func remove(_ bridge: OpenFlowSwitch)
     /// Drops and makes anew all connections to controllers.
@@ -93,6 +96,7 @@ public protocol ControllerManager: AnyObject {
 public final class NoControllers: ControllerManager {
     public init() {}
     public func configure(_ bridge: OpenFlowSwitch, _ configuration: ControllerConfiguration) {}
+    public func configureTLS(_ settings: TLSSettings) {}
     public func remove(_ bridge: OpenFlowSwitch) {}
     public func reconnect(_ bridge: OpenFlowSwitch) {}
     public func status(_ bridge: OpenFlowSwitch) -> [UUID: ControllerStatus] { [:] }

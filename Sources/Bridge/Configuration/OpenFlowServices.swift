@@ -11,6 +11,7 @@ public final class OpenFlowServices: ControllerManager {
     private let eventLoop: any EventLoop
     private var services: [ObjectIdentifier: OpenFlowService] = [:]
     private var removedChanges: UInt64 = 0
+    private let tls = TLSIdentity()
 
     public init(eventLoop: any EventLoop) { self.eventLoop = eventLoop }
 
@@ -19,7 +20,7 @@ public final class OpenFlowServices: ControllerManager {
         if let known = services[ObjectIdentifier(bridge)] {
             service = known
         } else {
-            service = OpenFlowService(switch: bridge, eventLoop: eventLoop)
+            service = OpenFlowService(switch: bridge, eventLoop: eventLoop, tls: tls)
             services[ObjectIdentifier(bridge)] = service
         }
         var settings = ServiceConfiguration(
@@ -43,6 +44,8 @@ public final class OpenFlowServices: ControllerManager {
         }
         service.configure(settings)
     }
+
+    public func configureTLS(_ settings: TLSSettings) { tls.settings = settings }
 
     public func remove(_ bridge: OpenFlowSwitch) {
         guard let service = services.removeValue(forKey: ObjectIdentifier(bridge)) else { return }

@@ -84,6 +84,10 @@ final class StatusWriter {
                 }
             }
         }
+        for (type, id) in root.namedUUIDs("datapaths") {
+            guard let row = client.row("Datapath", id), let backer = fabric.backers[type] else { continue }
+            transaction.set(row, ["capabilities": .map(backer.capabilities.databaseColumn)])
+        }
         setRoot(root, transaction, counts)
         transaction.commit { [weak self] status in
             guard let self else { return }

@@ -43,6 +43,14 @@ public struct OVSDBRow: Sendable, Equatable {
         return map
     }
 
+    /// A map from strings to rows, such as Open_vSwitch.datapaths.
+    public func namedUUIDs(_ column: String) -> [String: UUID] {
+        guard let datum = columns[column] else { return [:] }
+        var map: [String: UUID] = [:]
+        for case (.string(let key), .uuid(let value)) in zip(datum.keys, datum.values) { map[key] = value }
+        return map
+    }
+
     /// A map from integers to rows, such as QoS.queues.
     public func uuidMap(_ column: String) -> [Int64: UUID] {
         guard let datum = columns[column] else { return [:] }

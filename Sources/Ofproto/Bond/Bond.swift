@@ -215,7 +215,19 @@ public final class Bond {
         }
     }
 
-    private func member(of bucket: Int) -> BondMember? {
+    /// The datapath's name for the bond, under which it chooses members itself; nil: it does not.
+    public internal(set) var recirculationID: UInt32?
+
+    /// What the datapath was last told of the buckets.
+    var toldPorts: [UInt32?] = []
+
+    /// Translation sends packets to the bond, and the datapath to one of its members.
+    var leavesChoiceToDatapath: Bool { effectiveMode == .balanceTCP && lacpStatus() == .negotiated }
+
+    /// The ports of all buckets, each of which has one as long as any member is enabled.
+    func bucketPorts() -> [UInt32?] { buckets.indices.map { member(of: $0)?.port.datapathPort } }
+
+    func member(of bucket: Int) -> BondMember? {
         if let member = buckets[bucket].member, member.isEnabled { return member }
         let enabled = members.filter(\.isEnabled)
         guard !enabled.isEmpty else { return nil }

@@ -89,6 +89,7 @@ extension OpenFlowSwitch {
             bundle.lacp = nil
         }
         guard bundle.ports.count > 1 else {
+            if let bond = bundle.bond { releaseRecirculation(of: bond) }
             bundle.bond = nil
             return
         }
@@ -97,10 +98,46 @@ extension OpenFlowSwitch {
         bond.lacpAllows = bundle.lacp.map { lacp in { lacp.allows($0) } }
         bond.lacpStatus = { [weak bundle] in bundle?.lacp?.status ?? .off }
         _ = bond.configure(bundle.settings.bond, ports: bundle.ports)
+        updateRecirculation(of: bond)
+    }
+
+    /// Gives a balance-tcp bond a name in the datapath, or takes it away.
+    private func updateRecirculation(of bond: Bond) {
+        guard bond.settings.mode == .balanceTCP, backer.capabilities.recirculation else {
+            releaseRecirculation(of: bond)
+            return
+        }
+        if bond.recirculationID == nil {
+            let state = FrozenState(
+                switchID: id, table: 254, inPort: OFPort.none.rawValue, metadata: 0, registers: [], tunnelID: 0, stack: [], steps: [],
+                actionSet: [], conntracked: false, bond: bond.name, cookie: .max)
+            let new = backer.recirculation.id(for: state)
+            backer.recirculation.retain([new])
+            bond.recirculationID = new
+        }
+        tellDatapath(of: bond)
+    }
+
+    private func releaseRecirculation(of bond: Bond) {
+        guard let old = bond.recirculationID else { return }
+        bond.recirculationID = nil
+        if backer.capabilities.lbOutput { backer.dpif.setBond(old, buckets: nil) }
+        backer.recirculation.release([old])
+    }
+
+    /// The datapath's own balancing follows the members, and what it sent counts for the next rebalancing.
+    private func tellDatapath(of bond: Bond) {
+        guard let id = bond.recirculationID, bond.settings.usesLbOutput, backer.capabilities.lbOutput else { return }
+        for (bucket, bytes) in backer.dpif.takeBondBytes(id).enumerated() where bytes > 0 { bond.credit(bucket: bucket, bytes: bytes) }
+        let ports = bond.bucketPorts()
+        guard ports != bond.toldPorts else { return }
+        bond.toldPorts = ports
+        backer.dpif.setBond(id, buckets: ports)
     }
 
     private func runLACP(of bundle: PortBundle) {
         let changed = bundle.lacp?.run() == true
+        defer { if let bond = bundle.bond { tellDatapath(of: bond) } }
         if bundle.bond?.run() == true || changed {
             backer.changed()
             noteStatus()

@@ -264,8 +264,8 @@ extension Translation {
 
     /// A field of the network header can be rewritten only where the protocol is known.
     private func consultProtocol(_ field: FieldID) {
-        guard field != .ipDSCPShifted, let location = field.location,
-            FlowStage.l3.words.contains(location.word) || FlowStage.l4.words.contains(location.word)
+        guard field != .ipDSCPShifted, let word = field.location?.word,
+            FlowStage.l3.words.contains(word) || FlowStage.l4.words.contains(word)
         else { return }
         if flow.isIP || flow.ethType == EtherType.arp {
             wildcards.setExact(Location.nwProto)
@@ -443,6 +443,7 @@ extension Translation {
             flow.ethSrc = 0
             flow.ethDst = 0
             flow[Location.nshTTL] = 63
+            flow[Location.nshSI] = 255
             flow[Location.nshMDType] = UInt128(header.mdType)
             flow[Location.nshNP] = UInt128(header.nextProtocol)
             pendingEncapsulation = .pushNSH(header)
@@ -485,6 +486,7 @@ extension Translation {
             pendingEncapsulation = .popEthernet
         } else if flow.packetType == 1 << 16 | UInt32(EtherType.nsh) {
             commit()
+            wildcards.setExact(Location.nshNP)
             switch flow[Location.nshNP] {
             case 1: flow.packetType = 1 << 16 | 0x0800
             case 2: flow.packetType = 1 << 16 | 0x86dd
@@ -494,6 +496,7 @@ extension Translation {
                 return
             }
             pendingEncapsulation = .popNSH
+            for i in Location.nshFlags.word...Location.nshC(3).word { flow.words[i] = 0 }
             isFreezing = true
         } else {
             error = .unsupportedPacketType
@@ -531,12 +534,15 @@ extension Translation {
     private func executeClone(_ list: [OFAction]) {
         // What is done to the copy shows neither here nor in the datapath's packet.
         let saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit)
+        let wasInGroup = inGroup
+        inGroup = false
+        defer { inGroup = wasInGroup }
         let needsClone = !isLastAction && list.contains(where: Self.isIrreversible)
         if needsClone, capabilities.clone {
             commit()
             let outer = actions
             actions = []
-            execute(list)
+            executeCopy(list)
             if isFreezing { finishFreezing() }
             let inner = actions
             actions = outer + (inner.isEmpty ? [] : [.clone(inner)])
@@ -544,7 +550,7 @@ extension Translation {
             return
         }
         if needsClone { slowPath.insert(.action) }
-        execute(list)
+        executeCopy(list)
         let isFrozen = isFreezing
         if isFreezing { finishFreezing() }
         (flow, _, stack, actionSet, wasMPLS, conntracked, exit) = saved
@@ -552,9 +558,14 @@ extension Translation {
         if isFrozen { exit = true }
     }
 
+    /// The copy goes through the action set, too, as far as it has been written.
+    private func executeCopy(_ list: [OFAction]) {
+        execute(list)
+        if !isFreezing, hasActionSet { executeActionSet() }
+    }
+
     /// The datapath decides by the packet's length which of two translations of the rest of the list applies.
     private func branch(on size: UInt16, _ destination: Subfield, _ rest: ArraySlice<OFAction>) {
-        destination.match(in: &wildcards)
         commit()
         let before = actions
         let saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace)

@@ -40,6 +40,9 @@ extension Translation {
         case 69: action.helper = "tftp"
         default: break
         }
+        if action.commit {
+            action.timeoutPolicy = owner.backer.timeoutPolicy(zone: action.zone, flow: flow, consulted: &wildcards)
+        }
         actions.append(.ct(action))
         // Later parts of this packet's walk see nothing of what the tracker finds.
         if ct.recircTable != 255 {
@@ -61,6 +64,8 @@ extension Translation {
         }
         report(.detail, "Sets the packet to an untracked state, and clears all the conntrack fields.")
         clearConntrack()
+        base.ctMark = 0
+        base.ctLabel = 0
         conntracked = false
     }
 

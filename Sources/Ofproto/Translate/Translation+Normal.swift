@@ -84,6 +84,7 @@ extension Translation {
         where bundle !== input && bundle.includes(internalVLANs) && bundle.isFloodable && !owner.isMirrorOutput(bundle) {
             outputNormal(bundle, internalVLANs)
         }
+        netFlowOutput = NetFlowOutput.flood
     }
 
     private var currentTags: VLANStack {
@@ -192,6 +193,8 @@ extension Translation {
     /// The port of a bundle that a packet is to leave by.
     private func memberPort(of bundle: PortBundle, _ vlans: VLANStack) -> SwitchPort? {
         guard let bond = bundle.bond else { return bundle.ports.first }
+        // The datapath chooses; here it only matters that there is something to choose.
+        if bond.recirculationID != nil, bond.leavesChoiceToDatapath { return bond.members.first { $0.isEnabled }?.port }
         guard let (member, bucket) = bond.output(flow, vlan: vlans.outer.vid, consulted: consult) else {
             // No member is enabled.
             return nil
@@ -209,8 +212,43 @@ extension Translation {
         let saved = flow.words[Location.vlanTCI.word]
         if bundle.settings.priorityTags != .never { tags.outer.pcp = flow.vlanTCI & 0xe000 }
         put(tags, keepsEmptyTag: bundle.settings.priorityTags == .always)
-        composeOutput(port.number)
+        if let bond = bundle.bond, let id = bond.recirculationID, bond.leavesChoiceToDatapath {
+            outputToBond(bundle, bond, id, port)
+        } else {
+            composeOutput(port.number)
+        }
         flow.words[Location.vlanTCI.word] = saved
+    }
+
+    /// Has the datapath choose a member of a bond by the connection that a packet belongs to.
+    private func outputToBond(_ bundle: PortBundle, _ bond: Bond, _ id: UInt32, _ port: SwitchPort) {
+        guard port.datapathPort != nil, flow.packetType == 0 else { return }
+        commit()
+        netFlowOutput = NetFlowOutput.merge(netFlowOutput, port.number.wire16)
+        if let limit = truncation {
+            actions.append(.truncate(limit))
+            truncation = nil
+        }
+        if bond.settings.usesLbOutput, capabilities.lbOutput {
+            actions.append(.lbOutput(id))
+        } else {
+            actions.append(.hash(algorithm: .l4, basis: bond.settings.hashBasis))
+            actions.append(.recirc(id))
+        }
+        mirror(bundle, \.destinationPorts)
+    }
+
+    /// Sends a packet that came back with its hash out of a bond's member.
+    func balance(_ name: String) {
+        base = flow
+        wildcards.bits.dpHash |= UInt32(Bond.bucketCount - 1)
+        let bucket = Int(flow.dpHash & UInt32(Bond.bucketCount - 1))
+        if let bond = owner.bundles[name]?.bond, let member = bond.member(of: bucket) {
+            targets.append(.bond(bond, bucket: bucket))
+            if let packet { bond.credit(bucket: bucket, bytes: UInt64(packet.bytes)) }
+            if let number = member.port.datapathPort { actions.append(.output(number)) }
+        }
+        finish()
     }
 
     /// Writes tags into the key. One of VLAN 0 and priority 0 is no tag, unless the packet came with it and the port is to

@@ -62,7 +62,10 @@ extension Translation {
     private func flood(all: Bool) {
         let wasLast = isLastAction
         isLastAction = false
-        defer { isLastAction = wasLast }
+        defer {
+            isLastAction = wasLast
+            netFlowOutput = NetFlowOutput.flood
+        }
         for port in owner.floodOrder.ports where port.number.rawValue != flow.inPort {
             if all {
                 composeOutput(port.number, checkSTP: false)
@@ -120,6 +123,7 @@ extension Translation {
         }
         if port.number == .local, outputFromTunnel(port) { return }
         commit()
+        netFlowOutput = NetFlowOutput.merge(netFlowOutput, port.number.wire16)
         if let limit = truncation {
             actions.append(.truncate(limit))
             truncation = nil

@@ -78,7 +78,10 @@ extension Translation {
         enter(found, table: table)
         if deepens { depth += 1 }
         resubmits += 1
+        let wasInGroup = inGroup
+        inGroup = false
         execute(found.actions)
+        inGroup = wasInGroup
         if isFreezing { frozenSteps.append(.unroll(table: oldTable, cookie: oldCookie)) }
         if deepens { depth -= 1 }
         rule = oldRule
@@ -162,7 +165,7 @@ extension Translation {
         let state = FrozenState(
             switchID: owner.id, table: table, inPort: flow.inPort, metadata: flow.metadata,
             registers: (0..<16).map { flow.reg($0) }, tunnelID: flow.tunID, stack: stack.map(\.value), steps: steps,
-            actionSet: isFinal ? [] : actionSet, conntracked: conntracked, userdata: controller?.userdata ?? [],
+            actionSet: isFinal ? [] : actionSet, conntracked: conntracked, wasMPLS: wasMPLS, userdata: controller?.userdata ?? [],
             cookie: isFinal ? .max : ruleCookie)
         let id = owner.backer.recirculation.id(for: state)
         recirculationIDs.append(id)
@@ -179,6 +182,10 @@ extension Translation {
             return
         }
         owner = target
+        if let bond = state.bond {
+            balance(bond)
+            return
+        }
         flow.inPort = state.inPort
         flow.metadata = state.metadata
         for (i, value) in state.registers.enumerated() { flow[Location.reg(i)] = UInt128(value) }

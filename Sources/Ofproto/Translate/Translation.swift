@@ -24,6 +24,8 @@ enum TranslationTarget {
     /// fin_timeout of a rule.
     case finTimeout(Rule, idle: UInt16, hard: UInt16)
     case mirror(Mirror)
+    /// NetFlow counts it, by the packet as it came in.
+    case netFlow(NetFlow, FlowKey, output: UInt16)
     /// A bond sent it by a bucket.
     case bond(Bond, bucket: Int)
     /// A group took it; `bucket` nil: all its buckets did.
@@ -62,11 +64,7 @@ enum TranslationError: String {
 
 /// What was to be done when a translation stopped to be resumed after recirculation or by a controller.
 public struct FrozenState: Hashable, Sendable {
-    public enum Step: Hashable, Sendable {
-        case action(OFAction)
-        /// Return from a resubmit to this table and flow cookie.
-        case unroll(table: UInt8, cookie: UInt64)
-    }
+    public typealias Step = Continuation.Step
     public var switchID: Int
     public var table: UInt8
     public var inPort: UInt32
@@ -77,6 +75,10 @@ public struct FrozenState: Hashable, Sendable {
     public var steps: [Step]
     public var actionSet: [OFAction]
     public var conntracked: Bool
+    /// An MPLS label had been popped. States that differ in it are told apart, as by the real daemon; nothing follows from it.
+    public var wasMPLS = false
+    /// A bond, one of whose members takes the packet by its hash.
+    public var bond: String?
     /// For packet-ins.
     public var userdata: [UInt8] = []
     public var cookie: UInt64
@@ -167,6 +169,8 @@ final class Translation {
     /// Where an IGMP or MLD message came from that is to be learned from.
     var snooped: (owner: OpenFlowSwitch, bundle: PortBundle, vlan: UInt16)?
 
+    /// The output interface of a NetFlow record.
+    var netFlowOutput = NetFlowOutput.drop
     /// Ports whose protocols take the packet.
     var consumers: [(port: SwitchPort, reasons: SlowPathReasons)] = []
 
@@ -270,6 +274,8 @@ final class Translation {
             return
         }
         let port = owner.port(OFPort(flow.inPort))
+        let netFlow = flow.ethType == 0x0800 ? owner.netFlow : nil
+        if netFlow != nil { NetFlow.consult(&wildcards, of: flow) }
         let isConsumed = port.map { self.isConsumed(at: $0) } ?? false
         let found = owner.lookupFirst(self)
         enter(found, table: table)
@@ -293,6 +299,14 @@ final class Translation {
             if port?.spanningTree.forwards == false { actions = [] }
             if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
             if isFreezing { finishFreezing() }
+        }
+        if let netFlow {
+            targets.append(.netFlow(netFlow, original, output: netFlowOutput))
+            if let packet {
+                netFlow.credit(
+                    original, output: netFlowOutput, packets: 1, bytes: UInt64(packet.bytes), tcpFlags: packet.tcpFlags,
+                    used: firstOwner.time.now)
+            }
         }
         finish()
     }
@@ -328,6 +342,7 @@ final class Translation {
         if error != nil { consulted = wildcards }
         if error != nil {
             actions = []
+            slowPath = []
         } else if firstOwner.inBand, mustOutputToLocal, !actions.contains(.output(firstOwner.localDatapathPort)) {
             report(.detail, "outputting DHCP packet to local port for in-band control")
             composeOutput(.local)

@@ -68,6 +68,7 @@ public final class DatapathBacker: UpcallHandler {
     public private(set) var switches: [OpenFlowSwitch] = []
     private var portsByNumber: [UInt32: SwitchPort] = [:]
     let recirculation = RecirculationTable()
+    var timeoutPolicies = TimeoutPolicies()
     /// Where tunnelled packets go.
     public let routing = TunnelRouting()
     var tunnelBackings: [UInt32: TunnelBacking] = [:]
@@ -288,7 +289,7 @@ public final class DatapathBacker: UpcallHandler {
             let translation = translate(key, on: port, packetLength: packet.count, sideEffects: true)
             consume(packet, translation)
             return UpcallVerdict(actions: translation.actions)
-        case .controller(let reason, let dontSend, _, let recircID, let cookie, let controllerID, let maxLength):
+        case .controller(let reason, let dontSend, let isPaused, let recircID, let cookie, let controllerID, let maxLength):
             guard !dontSend, let state = recirculation.state(recircID),
                 let target = openFlowSwitch(id: state.switchID)
             else { return UpcallVerdict(actions: []) }
@@ -300,14 +301,27 @@ public final class DatapathBacker: UpcallHandler {
                 PacketInEvent(
                     packet: packet.array, flow: flow, reason: PacketInReason(rawValue: reason) ?? .action,
                     table: state.table, cookie: cookie, controllerID: controllerID, maxLength: Int(maxLength),
-                    userdata: state.userdata, stack: state.stack))
+                    userdata: state.userdata, continuation: isPaused ? continuation(of: state, key.inPort) : nil))
             return UpcallVerdict(actions: [])
         case .sFlow, .flowSample, .ipfix: return UpcallVerdict(actions: [])
         }
     }
 
+    /// What a controller is given to send back.
+    private func continuation(of state: FrozenState, _ datapathPort: UInt32) -> Continuation {
+        var rest = Continuation()
+        rest.bridge = openFlowSwitch(id: state.switchID)?.identity ?? []
+        rest.stack = state.stack
+        rest.conntracked = state.conntracked
+        rest.steps = state.steps
+        rest.actionSet = state.actionSet
+        rest.datapathPort = datapathPort
+        return rest
+    }
+
     func forget(_ ufid: UFID) {
         guard let old = flows.removeValue(forKey: ufid) else { return }
+        for case .netFlow(let netFlow, let flow, _) in old.targets { netFlow.end(flow) }
         recirculation.release(old.recirculationIDs)
     }
 
@@ -454,6 +468,8 @@ public final class DatapathBacker: UpcallHandler {
             case .normal(let owner, let bundle, let source, let vlan, let gratuitous):
                 if owner.macs.learn(source, vlan: vlan, on: bundle, gratuitousARP: gratuitous) { owner.macTableChanged() }
             case .group(let group, let bucket): group.credit(bucket: bucket, packets: packets, bytes: bytes)
+            case .netFlow(let netFlow, let flow, let output):
+                netFlow.credit(flow, output: output, packets: packets, bytes: bytes, tcpFlags: flags, used: used)
             case .mirror(let mirror): mirror.credit(packets: packets, bytes: bytes)
             case .bond(let bond, let bucket): bond.credit(bucket: bucket, bytes: bytes)
             case .finTimeout(let rule, let idle, let hard):
@@ -511,5 +527,6 @@ public struct PacketInEvent: Sendable {
     public var controllerID: UInt16
     public var maxLength: Int
     public var userdata: [UInt8]
-    public var stack: [UInt128]
+    /// What is left to be done when the controller sends the packet back; nil: it is not waited for.
+    public var continuation: Continuation?
 }

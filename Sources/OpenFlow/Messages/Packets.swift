@@ -146,18 +146,17 @@ public struct PacketIn: Sendable {
         }
         property(5, &w) { $0.u8(wireReason(.v14)) }
         property(6, &w) { w in
-            // NXM or OXM entries, after 4 bytes that align them.
-            w.u32(0)
+            // NXM or OXM entries.
             MatchCodec.encodeTLVs(
                 metadata, version: v == .v10 || v == .v11 ? .v12 : v, to: &w, tunnelOptions: tunnelOptions)
         }
-        if !userdata.isEmpty { property(7, &w) { $0.array(userdata) } }
         if !continuation.isEmpty {
             property(8, &w) { w in
                 w.u32(0)
                 w.array(continuation)
             }
         }
+        if !userdata.isEmpty { property(7, &w) { $0.array(userdata) } }
         return w.finish()
     }
 }
@@ -188,7 +187,6 @@ public struct Resume: Sendable {
                 try b.skip(4)
                 p.cookie = try b.u64()
             case 6:
-                try b.skip(4)
                 p.metadata = try MatchCodec.decodeTLVs(&b, loose: true, tunnelOptions: tunnelOptions).match
             case 7: p.userdata = b.rest()
             case 8:

@@ -94,7 +94,7 @@ extension FlowMask {
         case 0x894f:
             exact(
                 Location.nshFlags, Location.nshTTL, Location.nshMDType, Location.nshNP, Location.nshSPI, Location.nshSI)
-            for n in 0..<4 { exact(Location.nshC(n)) }
+            if key[Location.nshMDType] == 1 { for n in 0..<4 { exact(Location.nshC(n)) } }
             exact(Location.nwProto, Location.nwTOS, Location.nwTTL, Location.nwFrag)
         default: break
         }
@@ -305,7 +305,7 @@ private struct Printer {
         put(.nshTTL)
         put(.nshMDType)
         put(.nshNP)
-        putHex("nsh_spi", Location.nshSPI)
+        putHex("nsh_spi", Location.nshSPI, digits: 1)
         put(.nshSI)
         for n in 0..<4 { putHex("nsh_c\(n + 1)", Location.nshC(n), digits: 1) }
     }
