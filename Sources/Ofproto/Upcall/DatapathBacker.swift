@@ -192,7 +192,9 @@ public final class DatapathBacker: UpcallHandler {
         flows[ufid] = entry
         maxFlowCount = max(maxFlowCount, flows.count)
         // What the datapath drops with a reason it counts so for this packet, too.
-        return UpcallVerdict(actions: runtime.isEmpty ? installed : runtime, install: (ufid, mask, installed))
+        var now = runtime
+        if case .drop? = installed.first { now = installed }
+        return UpcallVerdict(actions: now, install: (ufid, mask, installed))
     }
 
     /// What a translation comes to as a flow of the datapath, within what that advertises. Packets that it cannot tell apart as the
