@@ -7,6 +7,7 @@ sink PORT                 receive TCP for ever
 push ADDRESS PORT SECONDS print the megabits per second that TCP got through
 flood ADDRESS PORT KBPS SECONDS
                           UDP of 1000 bytes at a rate
+sctp ADDRESS FROM TO      send one packet with an SCTP header
 count PORT SECONDS        print the bytes of UDP that arrive within the time
 """
 import socket
@@ -86,6 +87,12 @@ def flood(address, port, kbps, seconds):
         due += gap
         if due > time.time():
             time.sleep(due - time.time())
+
+
+def sctp(address, source, destination):
+    s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 132)
+    header = int(source).to_bytes(2, "big") + int(destination).to_bytes(2, "big")
+    s.sendto(header + bytes(28), (address, 0))
 
 
 def count(port, seconds):
