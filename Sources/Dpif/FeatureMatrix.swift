@@ -112,8 +112,8 @@ public enum FeatureMatrix {
         .init(
             "Tunnel - Bareudp", "5.7/NO/NO/NO", lacks: [.netlink: "Debian's user-mode-linux, which the tests run in, has no bareudp driver"]
         ),
-        .init("QoS - Policing", "YES/1.1/2.6/NO"),
-        .init("QoS - Shaping", "YES/1.1/NO/NO"),
+        .init("QoS - Policing", "YES/1.1/2.6/NO", kernel("policing")),
+        .init("QoS - Shaping", "YES/1.1/NO/NO", kernel("shaping")),
         .init("sFlow", "YES/1.0/1.0/NO", lacks: [.netlink: "samples are not exported yet"]),
         .init("IPFIX", "3.10/1.11/1.11/YES", lacks: [.netlink: "samples are not exported yet"]),
         .init("Set action", "YES/1.0/1.0/PARTIAL", all("DatapathTests.ReferenceModelTests/rewritesKeepChecksums", kernel: "setActions")),
