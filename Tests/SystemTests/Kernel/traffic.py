@@ -8,7 +8,7 @@ push ADDRESS PORT SECONDS print the megabits per second that TCP got through
 flood ADDRESS PORT KBPS SECONDS
                           UDP of 1000 bytes at a rate
 sctp ADDRESS FROM TO      send one packet with an SCTP header
-count PORT SECONDS        print the bytes of UDP that arrive within the time
+count PORT SECONDS        print the bytes of UDP that arrive within the time after the first packet
 """
 import socket
 import sys
@@ -85,8 +85,7 @@ def flood(address, port, kbps, seconds):
     while due - begin < float(seconds):
         s.sendto(bytes(972), (address, int(port)))
         due += gap
-        if due > time.time():
-            time.sleep(due - time.time())
+        time.sleep(max(0, due - time.time()))
 
 
 def sctp(address, source, destination):
@@ -99,6 +98,9 @@ def count(port, seconds):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
     s.bind(("0.0.0.0", int(port)))
+    # The time begins with the first packet.
+    s.settimeout(15)
+    s.recv(65536)
     total, end = 0, time.time() + float(seconds)
     while time.time() < end:
         s.settimeout(max(0.01, end - time.time()))
