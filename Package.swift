@@ -124,6 +124,6 @@ if Context.environment["VSWITCH_FUZZ"] != nil {
     package.products.append(.executable(name: "fuzz", targets: ["fuzz"]))
     package.targets.append(
         .executableTarget(
-            name: "fuzz", dependencies: ["OVSDB", "OpenFlow", "Ofproto", "Datapath", "Dpif", "Flow", "Packet"], path: "Fuzz",
+            name: "fuzz", dependencies: ["OVSDB", "OpenFlow", "Ofproto", "Datapath", "Dpif", "DpifNetlink", "Flow", "Packet"], path: "Fuzz",
             exclude: ["Corpus"], swiftSettings: checked + [.unsafeFlags(["-parse-as-library"])]))
 }

@@ -6,7 +6,7 @@ import Glibc
 /// What reads from a wire, a file or a person, by name.
 private let targets: [String: @Sendable ([UInt8]) -> Void] = [
     "packet": fuzzPacket, "odp": fuzzODP, "openflow": fuzzOpenFlow, "oxm": fuzzOXM, "json": fuzzJSON,
-    "ovsdb": fuzzOVSDB, "protocols": fuzzProtocols,
+    "ovsdb": fuzzOVSDB, "protocols": fuzzProtocols, "netlink": fuzzNetlink,
 ]
 
 private let target: @Sendable ([UInt8]) -> Void = {

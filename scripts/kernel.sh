@@ -14,8 +14,8 @@ kernel=$(command -v linux.uml || true)
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 pid=
-trap '[ -z "$pid" ] || kill -KILL "$pid" 2>/dev/null || true; rm -rf "$work"' EXIT
-mkfifo "$work/output"
+# timeout leads a group of its own, with all that it started.
+trap '[ -z "$pid" ] || kill -KILL -- "-$pid" 2>/dev/null || true; rm -rf "$work" "${memory:-$work}"' EXIT
 {
     printf 'cd %q\n' "$PWD"
     printf 'export PATH=%q\n' "$PATH:/usr/sbin:/sbin:/usr/share/openvswitch/scripts"
@@ -24,9 +24,11 @@ mkfifo "$work/output"
     printf '%q ' "$@"
     echo
 } > "$work/command"
-# The kernel's memory is a file there.
-mkdir "$work/memory"
-timeout --signal=KILL "${KERNEL_TIMEOUT:-300}" env -i PATH="$PATH" TMPDIR="$work/memory" \
+# The kernel's memory is a file there: in RAM, where that is big enough.
+memory=$work
+[ ! -d /dev/shm ] || [ "$(df --output=avail -B1M /dev/shm | tail -1)" -lt 3000 ] || memory=/dev/shm
+memory=$(mktemp -d "$memory/kernel-XXXXXX")
+timeout --signal=KILL "${KERNEL_TIMEOUT:-300}" env -i PATH="$PATH" TMPDIR="$memory" \
     "$kernel" mem="${KERNEL_MEMORY:-2G}" umid="vsw$$" uml_dir="$work" rootfstype=hostfs ro init="$here/kernel-init.sh" work="$work" results="${RESULTS:-}" modules="${KERNEL_MODULES:-}" \
     quiet loglevel=1 con=null con0=null,fd:1 > "$work/console" 2>&1 < /dev/null &
 pid=$!

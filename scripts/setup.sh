@@ -9,7 +9,7 @@ packages=(
     dpdk-dev                                    # testpmd, which is the guest of vhost-user ports in the tests
     openvswitch-switch openvswitch-common       # ovs-vsctl, ovs-ofctl, ovs-appctl, ovsdb-server; the schema; the oracle
     iproute2 iputils-ping procps                # namespaces and pings of `make run` and the tests
-    user-mode-linux                             # a kernel with the openvswitch module, for the tests of the kernel's datapath
+    user-mode-linux conntrack                   # a kernel with the openvswitch module, for the tests of the kernel's datapath
     python3 python3-venv                        # controllers that the tests run
 )
 

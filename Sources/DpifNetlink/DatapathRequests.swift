@@ -9,9 +9,7 @@ struct KernelDatapath: Sendable {
     /// The interface number of its local port, which names it in requests.
     var index: Int32
     var name: String
-    var userFeatures: UInt32
     var stats: DpStats
-    var maskCacheSize: UInt32?
 
     init(_ message: NetlinkMessage) throws(DpifError) {
         let attributes = try message.attributes(after: 8)
@@ -20,8 +18,6 @@ struct KernelDatapath: Sendable {
         }
         self.index = index
         self.name = name
-        userFeatures = attributes[Int(OVS_DP_ATTR_USER_FEATURES.rawValue)]?.host(UInt32.self) ?? 0
-        maskCacheSize = attributes[Int(OVS_DP_ATTR_MASKS_CACHE_SIZE.rawValue)]?.host(UInt32.self)
         var stats = DpStats()
         if let bytes = attributes[Int(OVS_DP_ATTR_STATS.rawValue)]?.payload {
             stats.hit = UInt64(host: bytes) ?? 0
@@ -76,14 +72,6 @@ struct DatapathRequests {
         w.attribute(Int(OVS_DP_ATTR_USER_FEATURES.rawValue), host: features)
         if !processorPorts.isEmpty { w.attribute(Int(OVS_DP_ATTR_PER_CPU_PIDS.rawValue)) { for id in processorPorts { $0.host(id) } } }
         try transport.transact(w, "datapath \(index)")
-    }
-
-    /// Since Linux 5.10. Throws what the module says of the size.
-    func setMaskCacheSize(_ index: Int32, features: UInt32, _ size: UInt32) throws(DpifError) {
-        var w = request(OVS_DP_CMD_SET, index)
-        w.attribute(Int(OVS_DP_ATTR_USER_FEATURES.rawValue), host: features)
-        w.attribute(Int(OVS_DP_ATTR_MASKS_CACHE_SIZE.rawValue), host: size)
-        try transport.transact(w, "masks-cache-size \(size)")
     }
 
     func remove(_ index: Int32) throws(DpifError) { try transport.transact(request(OVS_DP_CMD_DEL, index), "datapath \(index)") }

@@ -35,7 +35,6 @@ public final class NetlinkDatapath: Dpif {
     let portRequests: PortRequests
     private let datapathRequests: DatapathRequests
     private let links: LinkRequests
-    private let userFeatures: UInt32
     private let thread: UpcallThread
     let inbox = UpcallInbox()
     /// With dispatch per processor ports need no sockets.
@@ -58,8 +57,8 @@ public final class NetlinkDatapath: Dpif {
     public internal(set) var portChangeCount: UInt64 = 1
     /// Flows that were made without an identifier, by the one that they have here.
     private var unnamed: [UFID: (FlowKey, FlowMask)] = [:]
-    /// Upcalls that could not be used.
-    private(set) var rejectedUpcalls: UInt64 = 0
+    /// What has been logged of the reading thread's losses.
+    private var loggedLosses: (overflows: UInt64, malformed: UInt64) = (0, 0)
 
     /// Opens a datapath, and makes it when it is not there. Throws ENOENT without the module, EPERM without the right to.
     /// - Parameter wake: called on the reading thread when something waits; it must make the main thread call `run`.
@@ -88,7 +87,6 @@ public final class NetlinkDatapath: Dpif {
         thread = try UpcallThread(families: families, inbox: inbox, processors: sysconf(Int32(_SC_NPROCESSORS_CONF)), wake: wake)
         // Dispatch per processor since Linux 5.15; without it each port has all sockets.
         let perProcessor = UInt32(OVS_DP_F_UNALIGNED) | UInt32(OVS_DP_F_DISPATCH_UPCALL_PER_CPU)
-        var features = perProcessor
         do throws(DpifError) {
             try datapathRequests.set(index, features: perProcessor, processorPorts: thread.portIDs)
             portSockets = []
@@ -97,11 +95,9 @@ public final class NetlinkDatapath: Dpif {
                 thread.stop()
                 throw error
             }
-            features = base
             portSockets = thread.portIDs
             try datapathRequests.set(index, features: base)
         }
-        userFeatures = features
         Self.log.info("\(name): upcalls are dispatched per \(portSockets.isEmpty ? "processor" : "port")")
         if let first = portSockets.first { flowRequests.actions.upcallPort = first }
         let probed = CapabilityProbes(transport, flowRequests, families).run()
@@ -374,6 +370,7 @@ public final class NetlinkDatapath: Dpif {
     public func run() {
         takePortNews()
         checkNames()
+        logLosses()
         guard !isHolding else { return }
         let waiting = inbox.packets.drain()
         guard !waiting.isEmpty else { return }
@@ -393,8 +390,16 @@ public final class NetlinkDatapath: Dpif {
         }
     }
 
+    private func logLosses() {
+        let losses = (overflows: inbox.overflows, malformed: inbox.malformed)
+        guard losses != loggedLosses else { return }
+        Self.log.warn(
+            "\(name): upcalls were lost: sockets overflowed \(losses.overflows) times, \(losses.malformed) messages were malformed, "
+                + "\(inbox.packets.dropped) packets were beyond their ports' share of the queue")
+        loggedLosses = losses
+    }
+
     private func reject(_ error: DpifError) {
-        rejectedUpcalls += 1
         Self.log.warn("\(name): upcall: \(error)")
     }
 

@@ -166,6 +166,11 @@ struct CodecTests {
                 try? KeyCodec().readKey(list, into: &read)
                 _ = try? ActionCodec().read(list)
                 _ = ODPFormatter().text(key: read, mask: nil)
+                var message = NetlinkMessageWriter(type: 30, flags: 0)
+                message.raw(Array(repeating: 0, count: 8))
+                message.nest(1) { $0.raw(bytes) }
+                try message.finish(sequence: 1, port: 1)
+                MessageReading.readAll(message.bytes)
             }
         }
     }

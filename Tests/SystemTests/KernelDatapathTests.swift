@@ -36,7 +36,7 @@ private struct KernelRun {
         let output = try execute(
             package.appendingPathComponent("scripts/kernel.sh").path,
             ["bash", package.appendingPathComponent("Tests/SystemTests/Kernel/run.sh").path, daemonPath],
-            variables: ["RESULTS": folder, "KERNEL_TIMEOUT": "780"], seconds: 800)
+            variables: ["RESULTS": folder, "KERNEL_TIMEOUT": "1200"], seconds: 1210)
         text = output.text
         var results: [String: Output] = [:]
         for name in try FileManager.default.contentsOfDirectory(atPath: folder) {
@@ -98,6 +98,10 @@ struct KernelDatapathTests {
     @Test func addressesOfIPv6AreTranslated() throws { try passed() }
     @Test func zonesAreLimited() throws { try passed() }
     @Test func metersDrop() throws { try passed() }
+
+    // Traffic control.
+    @Test func shaping() throws { try passed() }
+    @Test func policing() throws { try passed() }
 
     // The datapath itself.
     @Test func capabilitiesAreProbed() throws { try passed() }

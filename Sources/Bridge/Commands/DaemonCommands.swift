@@ -105,11 +105,31 @@ public final class DaemonCommands {
     private func registerQoS() {
         server.register("qos/show-types", "interface", 1, 1) { [unowned self] args in
             guard port(args[0]) != nil else { return .error("no such interface") }
-            return .ok("No QoS types supported for interface: \(args[0])\n")
+            guard let shaper = configurator.shaper, port(args[0])?.device is InterfaceDevice else {
+                return .ok("No QoS types supported for interface: \(args[0])\n")
+            }
+            return .ok("QoS types supported for interface: \(args[0])\n\n" + shaper.types.map { "    \($0)\n" }.joined())
         }
         server.register("qos/show", "interface", 1, 1) { [unowned self] args in
             guard port(args[0]) != nil else { return .error("no such interface") }
-            return .ok("QoS not configured on \(args[0])\n")
+            guard let settings = configurator.shaping(of: args[0]) else { return .ok("QoS not configured on \(args[0])\n") }
+            return .ok(qosText(args[0], settings))
         }
+    }
+
+    /// `qos/show`: the discipline, and what each queue is set to and sent.
+    private func qosText(_ name: String, _ settings: ShapingSettings) -> String {
+        func lines(_ options: [String: String], _ indent: String) -> String {
+            options.sorted { $0.key < $1.key }.map { "\(indent)\($0.key): \($0.value)\n" }.joined()
+        }
+        var out = "QoS: \(name) \(settings.type)\n" + lines(settings.options, "")
+        let counters = configurator.shaper?.queues(of: name) ?? [:]
+        for number in Set(settings.queues.keys).union(counters.keys).sorted() {
+            out += number == 0 ? "\nDefault:\n" : "\nQueue \(number):\n"
+            out += lines(settings.queues[number] ?? [:], "  ")
+            let c = counters[number] ?? QueueCounters()
+            out += "  tx_packets: \(c.packets)\n  tx_bytes: \(c.bytes)\n  tx_errors: \(c.dropped)\n"
+        }
+        return out
     }
 }

@@ -82,6 +82,12 @@ public final class BridgeConfigurator {
     /// Called when work is to be done soon.
     public var onWake: (() -> Void)?
 
+    /// Who shapes and polices interfaces; nil: nobody.
+    public var shaper: (any TrafficShaping)? { didSet { quality = shaper.map(QualityOfService.init) } }
+    private var quality: QualityOfService?
+    /// The discipline that an interface was given.
+    func shaping(of name: String) -> ShapingSettings? { quality?.shaping(of: name) }
+
     var bridges: [String: ConfiguredBridge] = [:]
     var outcomes: [UUID: InterfaceOutcome] = [:]
     /// Which bridge has an interface.
@@ -250,6 +256,7 @@ public final class BridgeConfigurator {
             configure(bridge, row, records)
         }
         configureDatapaths(root)
+        configureQuality(wanted)
         if !isConfigured {
             isConfigured = true
             Self.log.info("\(DaemonIdentity.version)")
@@ -286,6 +293,20 @@ public final class BridgeConfigurator {
         }
         let limit = config.integer("vlan-limit", default: 1, in: 0...2)
         fabric.vlanLimit = limit == 0 ? 2 : limit
+    }
+
+    /// Gives the kernel's interfaces the QoS of their rows.
+    private func configureQuality(_ wanted: [String: [PortRecord]]) {
+        guard let quality else { return }
+        var names: Set<String> = []
+        for record in wanted.values.joined() {
+            for interface in record.interfaces {
+                guard let row = interface.row, case .open(let port) = outcomes[row.uuid], port.device is InterfaceDevice else { continue }
+                names.insert(interface.name)
+                quality.configure(interface.name, port: record.row, interface: row, client: client)
+            }
+        }
+        quality.forget(except: names)
     }
 
     private func destroy(_ name: String) {

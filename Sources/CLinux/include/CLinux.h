@@ -12,6 +12,9 @@
 #include <linux/genetlink.h>
 #include <linux/if_link.h>
 #include <linux/openvswitch.h>
+#include <linux/gen_stats.h>
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <linux/netfilter/nfnetlink_cttimeout.h>

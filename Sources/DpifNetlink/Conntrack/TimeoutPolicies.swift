@@ -39,11 +39,6 @@ struct TimeoutPolicies {
         Kind(suffix: "icmp6", network: AF_INET6, transport: 58, states: icmp),
     ]
 
-    /// The name of the policy that packets of a protocol are committed with; nil for protocols without.
-    static func name(_ policy: String, isIPv6: Bool, proto: UInt8) -> String? {
-        kinds.first { $0.transport == proto && ($0.network == AF_INET6) == isIPv6 }.map { "\(policy)_\($0.suffix)" }
-    }
-
     /// Makes a policy for every protocol, changes it, or removes it with nil. Names of 31 bytes are the longest.
     /// Throws ENOENT without nfnetlink_cttimeout, EINVAL for a name that is too long.
     func set(_ policy: String, _ timeouts: [String: UInt32]?) throws(DpifError) {

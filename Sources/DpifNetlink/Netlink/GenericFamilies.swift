@@ -7,7 +7,6 @@ import Glibc
 /// A generic netlink family as the kernel knows it.
 struct GenericFamily: Sendable {
     let id: UInt16
-    let version: UInt8
     /// Multicast groups by name.
     let groups: [String: UInt32]
 
@@ -20,7 +19,6 @@ struct GenericFamily: Sendable {
         guard let attributes = try answers.first?.attributes(after: 4), let id = attributes[Int(CTRL_ATTR_FAMILY_ID)]?.host(UInt16.self)
         else { throw DpifError(EPROTO, "generic netlink family \(name)") }
         self.id = id
-        version = UInt8(truncatingIfNeeded: attributes[Int(CTRL_ATTR_VERSION)]?.host(UInt32.self) ?? 0)
         var groups: [String: UInt32] = [:]
         for entry in try attributes[Int(CTRL_ATTR_MCAST_GROUPS)]?.nested().all ?? [] {
             let group = try entry.nested()

@@ -109,8 +109,13 @@ check_setActions() {
 
 check_sctpFlows() {
     two_hosts
-    ovs-appctl dpctl/add-flow system@ovs-system 'in_port(2),eth(),eth_type(0x0800),ipv4(proto=132,frag=no),sctp(src=1,dst=2)' 3
-    dp_flows 'sctp\(src=1,dst=2\)'
+    ip -n a neigh add 10.1.1.2 lladdr "$(ip netns exec b cat /sys/class/net/eth0/address)" dev eth0
+    echo 'priority=50000,sctp,tp_src=5,tp_dst=6,actions=output:2' | ovs-ofctl add-flows br0 -
+    for i in 1 2 3; do net a sctp 10.1.1.2 5 6; done
+    dp_flows 'sctp\(src=5,dst=6\), packets:2'
+    # Another port is another flow.
+    net a sctp 10.1.1.2 5 7
+    dp_flows 'sctp\(src=5,dst=7\)|sctp\(src=5(/0x[0-9a-f]*)?,dst=7'
 }
 
 check_mpls() {

@@ -7,7 +7,8 @@ sink PORT                 receive TCP for ever
 push ADDRESS PORT SECONDS print the megabits per second that TCP got through
 flood ADDRESS PORT KBPS SECONDS
                           UDP of 1000 bytes at a rate
-count PORT SECONDS        print the bytes of UDP that arrive within the time
+sctp ADDRESS FROM TO      send one packet with an SCTP header
+count PORT SECONDS        print the bytes of UDP that arrive within the time after the first packet
 """
 import socket
 import sys
@@ -84,14 +85,22 @@ def flood(address, port, kbps, seconds):
     while due - begin < float(seconds):
         s.sendto(bytes(972), (address, int(port)))
         due += gap
-        if due > time.time():
-            time.sleep(due - time.time())
+        time.sleep(max(0, due - time.time()))
+
+
+def sctp(address, source, destination):
+    s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 132)
+    header = int(source).to_bytes(2, "big") + int(destination).to_bytes(2, "big")
+    s.sendto(header + bytes(28), (address, 0))
 
 
 def count(port, seconds):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 22)
     s.bind(("0.0.0.0", int(port)))
+    # The time begins with the first packet.
+    s.settimeout(15)
+    s.recv(65536)
     total, end = 0, time.time() + float(seconds)
     while time.time() < end:
         s.settimeout(max(0.01, end - time.time()))
