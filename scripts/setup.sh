@@ -9,6 +9,7 @@ packages=(
     openvswitch-switch openvswitch-common       # ovs-vsctl, ovs-ofctl, ovs-appctl, ovsdb-server; the schema; the oracle
     iproute2 iputils-ping procps                # namespaces and pings of `make run` and the tests
     python3 python3-venv                        # controllers that the tests run
+    openssl                                     # keys for the tests of TLS
 )
 
 missing=()
