@@ -11,6 +11,7 @@ packages=(
     iproute2 iputils-ping procps                # namespaces and pings of `make run` and the tests
     user-mode-linux conntrack                   # a kernel with the openvswitch module, for the tests of the kernel's datapath
     python3 python3-venv                        # controllers that the tests run
+    openssl                                     # keys for the tests of TLS
 )
 
 missing=()

@@ -62,17 +62,19 @@ public final class ConnectionTracker: Sendable {
         return (entry.connection, entry.isReply)
     }
 
-    /// Enters a connection. False: one of its keys is taken.
+    /// Enters a connection. False: its key is taken, or that of its answers where addresses are translated. Without translation
+    /// answers to both are those of the connection that was first.
     private func insert(_ connection: Connection, now: Int64) -> Bool {
         let reply = connection.replyKey
-        let hasOwnReply = reply != connection.key
+        var hasOwnReply = reply != connection.key
         if hasOwnReply {
             let isFree = shard(reply).state.withLock { s in
                 if s.entries[reply] != nil { return false }
                 s.entries[reply] = Entry(connection: connection, isReply: true)
                 return true
             }
-            guard isFree else { return false }
+            guard isFree || connection.nat == nil else { return false }
+            hasOwnReply = isFree
         }
         let key = connection.key
         let deadline = connection.state.withLock { s in
@@ -265,7 +267,8 @@ public final class ConnectionTracker: Sendable {
             if from != to { packet.translate(seen, from: from, to: to) }
         }
         write(&md, state: state | CTState.tracked, zone: action.zone, found?.0, seen.key, expectation)
-        if found != nil { packet.connectionZone = action.zone }
+        // After translation the next action looks the connection up, and tells it of the packet, once more.
+        if found != nil, action.nat == nil { packet.connectionZone = action.zone }
         if let (connection, _) = found { setMarks(connection, action, &md) }
         if let (connection, isReply) = found, state & CTState.invalid == 0, !seen.isRelated {
             followApplication(packet, seen, connection, isReply: isReply, action, now: now)

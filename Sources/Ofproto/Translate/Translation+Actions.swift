@@ -533,13 +533,14 @@ extension Translation {
 
     private func executeClone(_ list: [OFAction]) {
         // What is done to the copy shows neither here nor in the datapath's packet.
-        let saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit)
+        var saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit)
         let wasInGroup = inGroup
         inGroup = false
         defer { inGroup = wasInGroup }
         let needsClone = !isLastAction && list.contains(where: Self.isIrreversible)
         if needsClone, capabilities.clone {
             commit()
+            saved.1 = base
             let outer = actions
             actions = []
             executeCopy(list)
@@ -622,7 +623,6 @@ extension Translation {
         let oldTrace = trace
         if let trace { self.trace = trace.add(.table, "--. Executing action set:") }
         inActionSet = true
-        table = 0
         execute(list)
         inActionSet = false
         trace = oldTrace

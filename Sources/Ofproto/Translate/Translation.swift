@@ -347,6 +347,8 @@ final class Translation {
             report(.detail, "outputting DHCP packet to local port for in-band control")
             composeOutput(.local)
         }
+        // A copy of which nothing is left over need not be one.
+        if actions.count == 1, case .clone(let inner) = actions[0] { actions = inner }
         finishWildcards()
     }
 
