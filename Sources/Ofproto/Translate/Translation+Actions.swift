@@ -570,17 +570,17 @@ extension Translation {
         commit()
         let before = actions
         let saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace)
-        var left = stack
+        var left = (stack, actionSet)
         func translate(_ value: UInt128) -> [DpAction] {
             actions = []
-            // What the first branch took from the stack, the second does not find, as in the real daemon.
-            stack = left
+            // What the first branch took from the stack and the action set, the second does not find, as in the real daemon.
+            (stack, actionSet) = left
             destination.set(value, in: &flow)
             execute(Array(rest))
             if !isFreezing, hasActionSet { executeActionSet() }
             if isFreezing { finishFreezing() }
             let result = actions
-            left = stack
+            left = (stack, actionSet)
             (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace) = saved
             return result
         }
