@@ -89,8 +89,8 @@ public enum FeatureMatrix {
             "Conntrack IPv6 Fragment", "4.3/2.6/2.12/3.1",
             all("DatapathTests.ConntrackTests/fragmentsOfIPv6WaitForEachOther", kernel: "fragmentsOfIPv6AreReassembled")),
         .init(
-            "Conntrack Timeout Policies", "5.2/2.12/2.14/NO", both("DatapathTests.ConntrackTests/policiesChangeTimeouts"),
-            lacks: [.netlink: "policies reach the kernel, and no table of the database leads to them yet"]),
+            "Conntrack Timeout Policies", "5.2/2.12/2.14/NO",
+            all("DatapathTests.ConntrackTests/policiesChangeTimeouts", kernel: "timeoutPolicies")),
         .init("Conntrack Zone Limit", "4.18/2.10/2.13/YES", all("DatapathTests.ConntrackTests/zonesAreLimited", kernel: "zonesAreLimited")),
         .init("Conntrack NAT", "4.6/2.6/2.8/YES", all("DatapathTests.ConntrackTests/addressesAreTranslated", kernel: "sourceNAT")),
         .init(
@@ -117,7 +117,7 @@ public enum FeatureMatrix {
         .init("sFlow", "YES/1.0/1.0/NO", lacks: [.netlink: "samples are not exported yet"]),
         .init("IPFIX", "3.10/1.11/1.11/YES", lacks: [.netlink: "samples are not exported yet"]),
         .init("Set action", "YES/1.0/1.0/PARTIAL", all("DatapathTests.ReferenceModelTests/rewritesKeepChecksums", kernel: "setActions")),
-        .init("NIC Bonding", "YES/1.0/1.0/YES", kernel("bonds")),
+        .init("NIC Bonding", "YES/1.0/1.0/YES", all("OfprotoTests.BondTests/sourcesAreSpread", kernel: "bonds")),
         .init("Multiple VTEPs", "YES/1.10/1.10/YES", kernel("multipleVTEPs")),
         .init("Meter action", "4.15/2.10/2.7/NO", all("DatapathTests.EngineTests/metersDrop", kernel: "metersDrop")),
         .init(

@@ -5,6 +5,7 @@ import Datapath
 import Dpif
 import DpifDummy
 import Flow
+import Netdev
 import OpenFlow
 import TestSupport
 import Testing
@@ -36,17 +37,17 @@ import Testing
         (["Max MPLS depth"], labelsThatCannotBeMatchedTakeTheSlowPath),
         (["MPLS Label add"], withoutAddMPLSBarePacketsTakeTheSlowPath),
         (["SCTP"], withoutSCTPItsPortsTakeTheSlowPath),
+        (["Optimized Balance TCP mode"], withoutLbOutputBondsRecirculate),
+        (["Conntrack timeout policy"], withoutTimeoutPoliciesNoneIsNamed),
+        (["Tunnel push pop"], withoutTunnelPushPopTunnelsAreSet),
         (["Multiple datapaths"], withoutMultipleDatapathsASecondIsRefused),
     ]
 
     /// Those that are heeded elsewhere, with the place.
     static let elsewhere = [
-        "Tunnel push pop": "OfprotoTests.TunnelTests",
         "Ufid": "BridgeTests.CapabilityCommandTests",
         "CT zone limit": "BridgeTests.CapabilityCommandTests",
         "Conntrack all-zero IP SNAT": "told to orchestrators only",
-        "Conntrack timeout policy": "OfprotoTests, with the zones' policies",
-        "Optimized Balance TCP mode": "OfprotoTests.BondTests",
     ]
 
     @Test func everyCapabilityIsHere() {
@@ -311,6 +312,57 @@ import Testing
             #expect(bench.sent[1].count == 1)
             #expect((bench.installed.first?.actions == [.userspace(.slowPath(.match))]) == !capable)
         }
+    }
+
+    @Sendable private static func withoutLbOutputBondsRecirculate() throws {
+        for capable in [true, false] {
+            let bench = try SwitchBench { $0.lbOutput = capable }
+            var settings = BundleSettings(name: "bond0")
+            settings.bond.mode = .balanceTCP
+            settings.bond.usesLbOutput = true
+            bench.bridge.setBundle(settings, ports: [2, 3].compactMap { bench.bridge.port(OFPort($0)) })
+            bench.bridge.bundles["bond0"]?.bond?.lacpStatus = { .negotiated }
+            try bench.add([.output(.normal, maxLength: 0)])
+            bench.bridge.run()
+            try bench.receive(SwitchBench.udp)
+            #expect(bench.datapath.refused.isEmpty)
+            #expect(bench.sent[1].count + bench.sent[2].count == 1)
+            let first = bench.installed.filter { $0.key.recircID == 0 }.flatMap(\.actions)
+            let hasLbOutput = first.contains { if case .lbOutput = $0 { true } else { false } }
+            let recirculates = first.contains { if case .recirc = $0 { true } else { false } }
+            #expect(hasLbOutput == capable && recirculates == !capable)
+        }
+    }
+
+    @Sendable private static func withoutTimeoutPoliciesNoneIsNamed() throws {
+        for capable in [true, false] {
+            let bench = try SwitchBench { $0.ctTimeoutPolicy = capable }
+            bench.backer.setTimeoutPolicies([0: ["udp_first": 3]])
+            var ct = CTAction()
+            ct.commit = true
+            try bench.add([.ct(ct)])
+            try bench.receive(SwitchBench.udp)
+            #expect(bench.datapath.refused.isEmpty)
+            guard case .ct(let action)? = bench.installed.first?.actions.first else {
+                Issue.record("no ct action")
+                return
+            }
+            #expect((action.timeoutPolicy != nil) == capable)
+        }
+    }
+
+    @Sendable private static func withoutTunnelPushPopTunnelsAreSet() throws {
+        let bench = try SwitchBench { $0.tunnelPushPop = false }
+        let settings = try #require(TunnelSettings(type: "vxlan", options: ["remote_ip": "192.0.2.2", "key": "7"]))
+        let number = try bench.backer.openTunnel(settings) { DummyDevice(name: $0, type: $1) }
+        _ = try bench.bridge.addPort(
+            DummyDevice(name: "vx", type: "dummy"), requested: OFPort(9), datapathPort: number, tunnel: settings)
+        try bench.add([.output(OFPort(9), maxLength: 0)])
+        try bench.receive(SwitchBench.udp)
+        #expect(bench.datapath.refused.isEmpty)
+        let actions = bench.installed.first?.actions ?? []
+        #expect(actions.contains { if case .set(let set) = $0 { set.kind == .tunnel } else { false } })
+        #expect(actions.contains(.output(number)))
     }
 
     @Sendable private static func withoutMultipleDatapathsASecondIsRefused() throws {

@@ -93,6 +93,7 @@ struct KernelDatapathTests {
     @Test func connectionsOverIPv6() throws { try passed() }
     @Test func fragmentsAreReassembled() throws { try passed() }
     @Test func fragmentsOfIPv6AreReassembled() throws { try passed() }
+    @Test func timeoutPolicies() throws { try passed() }
     @Test func sourceNAT() throws { try passed() }
     @Test func destinationNAT() throws { try passed() }
     @Test func addressesOfIPv6AreTranslated() throws { try passed() }

@@ -159,6 +159,9 @@ final class KernelConntrack: DpifConntrack {
         if let limit { change(OVS_CT_LIMIT_CMD_SET, Int32(zone), limit) } else { change(OVS_CT_LIMIT_CMD_DEL, Int32(zone), 0) }
     }
 
+    /// A policy of the kernel is of one protocol over IPv4 or IPv6, and has the name NAME_PROTOCOL.
+    var hasPoliciesByProtocol: Bool { true }
+
     func setTimeoutPolicy(_ name: String, _ timeouts: [String: UInt32]?) {
         do throws(DpifError) {
             try TimeoutPolicies(transport: netfilter).set(name, timeouts)

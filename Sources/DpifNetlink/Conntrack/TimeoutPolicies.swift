@@ -36,9 +36,10 @@ struct TimeoutPolicies {
         Kind(suffix: "udp4", network: AF_INET, transport: 17, states: udp),
         Kind(suffix: "udp6", network: AF_INET6, transport: 17, states: udp),
         Kind(suffix: "icmp4", network: AF_INET, transport: 1, states: icmp),
-        Kind(suffix: "icmp6", network: AF_INET6, transport: 58, states: icmp),
+        Kind(suffix: "icmpv6", network: AF_INET6, transport: 58, states: icmp),
     ]
 
+    // The suffixes are those that `DatapathBacker.timeoutPolicy` names.
     /// Makes a policy for every protocol, changes it, or removes it with nil. Names of 31 bytes are the longest.
     /// Throws ENOENT without nfnetlink_cttimeout, EINVAL for a name that is too long.
     func set(_ policy: String, _ timeouts: [String: UInt32]?) throws(DpifError) {

@@ -20,14 +20,14 @@ struct TimeoutPolicies {
                 zones[zone] = id
             } else {
                 ids[timeouts] = next
-                conntrack.setTimeoutPolicy(String(next), timeouts)
+                conntrack.setTimeoutPolicy(Self.name(next, in: conntrack), timeouts)
                 zones[zone] = next
                 next += 1
             }
         }
         let used = Set(zones.values)
         for (timeouts, id) in ids where !used.contains(id) {
-            conntrack.setTimeoutPolicy(String(id), nil)
+            conntrack.setTimeoutPolicy(Self.name(id, in: conntrack), nil)
             ids[timeouts] = nil
         }
         defer { self.zones = zones }
@@ -35,6 +35,11 @@ struct TimeoutPolicies {
     }
 
     func policy(_ zone: UInt16) -> UInt32? { zones[zone] }
+
+    /// The kernel's names are shared with whoever else makes policies there.
+    static func name(_ id: UInt32, in conntrack: any DpifConntrack) -> String {
+        conntrack.hasPoliciesByProtocol ? "ovs_tp_\(id)" : String(id)
+    }
 }
 
 extension DatapathBacker {
@@ -47,14 +52,16 @@ extension DatapathBacker {
     /// The policy's name that a packet's `ct` action gives; what the name looks at goes into the mask.
     func timeoutPolicy(zone: UInt16, flow: FlowKey, consulted: inout FlowMask) -> String? {
         guard capabilities.ctTimeoutPolicy, let id = timeoutPolicies.policy(zone) else { return nil }
-        guard dpif.conntrack?.hasPoliciesByProtocol == true else { return String(id) }
+        guard let conntrack = dpif.conntrack else { return nil }
+        let name = TimeoutPolicies.name(id, in: conntrack)
+        guard conntrack.hasPoliciesByProtocol else { return name }
         consulted.setExact(Location.nwProto)
         let family = flow.ethType == EtherType.ipv6 ? "6" : "4"
         switch flow.nwProto {
-        case IPProtocol.tcp: return "ovs_tp_\(id)_tcp\(family)"
-        case IPProtocol.udp: return "ovs_tp_\(id)_udp\(family)"
-        case IPProtocol.icmp: return "ovs_tp_\(id)_icmp"
-        case IPProtocol.icmpv6: return "ovs_tp_\(id)_icmpv6"
+        case IPProtocol.tcp: return "\(name)_tcp\(family)"
+        case IPProtocol.udp: return "\(name)_udp\(family)"
+        case IPProtocol.icmp: return "\(name)_icmp4"
+        case IPProtocol.icmpv6: return "\(name)_icmpv6"
         default: return nil
         }
     }

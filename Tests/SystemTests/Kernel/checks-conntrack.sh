@@ -68,6 +68,22 @@ check_fragmentsOfIPv6AreReassembled() {
     expect_pings a fd00::2 3 -s 4000
 }
 
+# Zone 0's connections get the times that the database says.
+check_timeoutPolicies() {
+    two_tracked_hosts
+    vsctl -- --id=@system create Datapath datapath_version=0 -- set Open_vSwitch . datapaths:system=@system
+    vsctl add-zone-tp system zone=0 udp_first=77 udp_single=77 udp_multiple=88 icmp_first=66 icmp_reply=66
+    one_way
+    expect_pings a 10.1.1.2 3
+    conntrack -L 2> /dev/null
+    dp_flows 'ct\(commit,.*timeout=ovs_tp_[0-9]+_icmp4'
+    conntrack -L -p icmp 2> /dev/null | awk '{ exit !($3 > 50 && $3 <= 66) }'
+    net b serve udp 53 &
+    until_ok "an answer" net a ask udp 10.1.1.2 53
+    conntrack -L -p udp 2> /dev/null | awk '{ exit !($3 > 60 && $3 <= 88) }'
+    vsctl clear Open_vSwitch . datapaths
+}
+
 check_sourceNAT() {
     two_tracked_hosts
     ip -n b neigh add 10.1.1.240 lladdr "$(ip netns exec a cat /sys/class/net/eth0/address)" dev eth0
