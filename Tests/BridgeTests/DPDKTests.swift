@@ -7,6 +7,20 @@ import Testing
 @Suite(.serialized) struct DPDKTests {
     private static let canMakePorts = access("/dev/net/tun", R_OK | W_OK) == 0
 
+    /// A daemon with DPDK in ordinary memory, and one polling thread.
+    private static func daemon(_ settings: String...) throws -> DaemonUnderTest {
+        let daemon = try DaemonUnderTest(ownDatabase: false)
+        _ = try daemon.run(
+            "ovs-vsctl",
+            [
+                "--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true", "other_config:pmd-cpu-mask=0x1",
+                "other_config:dpdk-extra=--no-huge --no-pci --no-telemetry -m 512",
+            ] + settings)
+        try daemon.startDaemon()
+        try daemon.wait("DPDK") { (try? daemon.vsctl("get", "Open_vSwitch", ".", "dpdk_initialized")) == "true" }
+        return daemon
+    }
+
     private static func packet(_ flow: UInt8) -> [UInt8] {
         var b: [UInt8] = [2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17, 0, 0]
         b += [10, 0, 0, flow, 10, 0, 1, 1] + [4, 0, 0, 53, 0, 26, 0, 0] + [UInt8](repeating: flow, count: 18)
@@ -51,12 +65,7 @@ import Testing
 
     @Test(.enabled(if: canMakePorts, "needs /dev/net/tun for the bridge's local port"))
     func pollingThreadsForwardAndRewrite() throws {
-        let daemon = try DaemonUnderTest(ownDatabase: false)
-        _ = try daemon.vsctl(
-            "--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true", "other_config:pmd-cpu-mask=0x1",
-            "other_config:dpdk-extra=--no-huge --no-pci --no-telemetry -m 512")
-        try daemon.startDaemon()
-        try daemon.wait("DPDK") { (try? daemon.vsctl("get", "Open_vSwitch", ".", "dpdk_initialized")) == "true" }
+        let daemon = try Self.daemon()
         #expect(try daemon.vsctl("get", "Open_vSwitch", ".", "dpdk_version").contains("DPDK"))
         #expect(try daemon.vsctl("get", "Open_vSwitch", ".", "iface_types").contains("dpdk"))
 
@@ -113,12 +122,7 @@ import Testing
         .enabled(if: canMakePorts, "needs /dev/net/tun for the bridge's local port"),
         .enabled(if: ProcessInfo.processInfo.processorCount > 1, "needs two processors"))
     func threadsComeAndGoUnderTraffic() throws {
-        let daemon = try DaemonUnderTest(ownDatabase: false)
-        _ = try daemon.vsctl(
-            "--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true", "other_config:pmd-cpu-mask=0x1",
-            "other_config:dpdk-extra=--no-huge --no-pci --no-telemetry -m 512")
-        try daemon.startDaemon()
-        try daemon.wait("DPDK") { (try? daemon.vsctl("get", "Open_vSwitch", ".", "dpdk_initialized")) == "true" }
+        let daemon = try Self.daemon()
         let input = "\(daemon.directory)/in.pcap"
         let output = "\(daemon.directory)/out.pcap"
         try Self.capture((1...3).map { Self.packet($0) }).write(to: URL(fileURLWithPath: input))
@@ -172,12 +176,7 @@ import Testing
         .enabled(if: canMakePorts, "needs /dev/net/tun for the bridge's local port"),
         .enabled(if: isInstalled("dpdk-testpmd"), "needs dpdk-testpmd"))
     func virtualMachinesConnectAndComeBack() throws {
-        let daemon = try DaemonUnderTest(ownDatabase: false)
-        _ = try daemon.vsctl(
-            "--no-wait", "set", "Open_vSwitch", ".", "other_config:dpdk-init=true", "other_config:pmd-cpu-mask=0x1",
-            "other_config:pmd-maxsleep=100", "other_config:dpdk-extra=--no-huge --no-pci --no-telemetry -m 512")
-        try daemon.startDaemon()
-        try daemon.wait("DPDK") { (try? daemon.vsctl("get", "Open_vSwitch", ".", "dpdk_initialized")) == "true" }
+        let daemon = try Self.daemon("other_config:pmd-maxsleep=100")
         let bridge = "br\(UInt16.random(in: 1000...9999))"
         let path = "\(daemon.directory)/client.sock"
         _ = try daemon.vsctl(

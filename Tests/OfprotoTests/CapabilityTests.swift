@@ -203,18 +203,23 @@ import Testing
         }
     }
 
+    /// What a datapath is told to do with a packet whose connection is committed.
+    private static func committed(_ bench: SwitchBench) throws -> DpConntrack {
+        var ct = CTAction()
+        ct.commit = true
+        try bench.add([.ct(ct)])
+        try bench.receive(SwitchBench.udp)
+        #expect(bench.datapath.refused.isEmpty)
+        return try #require(
+            bench.installed.first?.actions.lazy.compactMap { action -> DpConntrack? in
+                if case .ct(let ct) = action { ct } else { nil }
+            }.first)
+    }
+
     @Sendable private static func withoutEventMasksNoneIsGiven() throws {
         for capable in [true, false] {
             let bench = try SwitchBench { $0.ctEventMask = capable }
-            var ct = CTAction()
-            ct.commit = true
-            try bench.add([.ct(ct)])
-            try bench.receive(SwitchBench.udp)
-            #expect(bench.datapath.refused.isEmpty)
-            guard case .ct(let action)? = bench.installed.first?.actions.first else {
-                Issue.record("no ct action")
-                return
-            }
+            let action = try committed(bench)
             #expect((action.eventMask != nil) == capable)
         }
     }
@@ -338,15 +343,7 @@ import Testing
         for capable in [true, false] {
             let bench = try SwitchBench { $0.ctTimeoutPolicy = capable }
             bench.backer.setTimeoutPolicies([0: ["udp_first": 3]])
-            var ct = CTAction()
-            ct.commit = true
-            try bench.add([.ct(ct)])
-            try bench.receive(SwitchBench.udp)
-            #expect(bench.datapath.refused.isEmpty)
-            guard case .ct(let action)? = bench.installed.first?.actions.first else {
-                Issue.record("no ct action")
-                return
-            }
+            let action = try committed(bench)
             #expect((action.timeoutPolicy != nil) == capable)
         }
     }
