@@ -288,13 +288,12 @@ public final class DPDKDevice: PacketDevice {
 
     public func setMTU(_ wanted: Int) throws(DpifError) {
         guard wanted != mtu else { return }
-        guard let number, wanted >= 68, wanted <= 9702 else { throw DpifError(EINVAL, "MTU \(wanted) of port \(name)") }
+        guard number != nil, wanted >= 68, wanted <= 9702 else { throw DpifError(EINVAL, "MTU \(wanted) of port \(name)") }
         mtu = wanted
         changes += 1
         // Packets of another size come from another pool.
         if let pool { runtime.release(pool) }
         pool = nil
-        _ = number
         if isStarted { onReconfigure?() }
     }
 
