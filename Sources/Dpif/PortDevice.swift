@@ -62,11 +62,17 @@ public protocol PortDevice: AnyObject {
     var changeCount: UInt64 { get }
     var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures) { get }
     var stats: DeviceStats { get }
+    /// The number by which others know the interface (RFC 2863); 0: it has none.
+    var interfaceIndex: Int { get }
     func setAdminUp(_ up: Bool) throws(DpifError)
     func setMAC(_ address: UInt64) throws(DpifError)
     func setMTU(_ mtu: Int) throws(DpifError)
     /// Key-value pairs for Interface.status.
     var status: [String: String] { get }
+}
+
+extension PortDevice {
+    public var interfaceIndex: Int { 0 }
 }
 
 /// An address of a device.

@@ -54,6 +54,8 @@ public final class DummyDevice: PacketDevice, AddressedDevice {
     public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures) { ([], [], [], []) }
     public var stats: DeviceStats { counters }
     public var status: [String: String] { [:] }
+    /// What options:ifindex says.
+    public var interfaceIndex: Int { options["ifindex"].flatMap { Int32($0) }.map { Int(max(0, $0)) } ?? 0 }
 
     public func setAdminUp(_ up: Bool) throws(DpifError) {
         guard up != isAdminUp else { return }

@@ -82,6 +82,7 @@ public class InterfaceDevice: PortDevice {
         return (current, [], [], [])
     }
     public var stats: DeviceStats { interface.stats }
+    public var interfaceIndex: Int { Int(index) }
     public var status: [String: String] { ["driver_name": type == "internal" ? "openvswitch" : driver] }
 
     private var driver: String {

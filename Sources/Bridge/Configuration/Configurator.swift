@@ -29,6 +29,10 @@ final class ConfiguredBridge {
     var addressSource = ""
     /// Where NetFlow records go.
     let collectors = Collectors()
+    /// Where sFlow's samples go.
+    let sFlowCollectors = Collectors()
+    /// Where IPFIX goes: the bridge's own exporter's, and those of sets of collectors by their numbers.
+    var ipfixCollectors: [UInt32?: Collectors] = [:]
     /// VLANs that Auto Attach has put into the trunks of ports.
     var autoAttachVLANs: [String: Set<Int64>] = [:]
 
@@ -94,6 +98,8 @@ public final class BridgeConfigurator {
     var owners: [String: String] = [:]
     private(set) var writer: StatusWriter!
     private var isStale = false
+    /// How many bridges of this pass sample for sFlow.
+    var sampledBridges: UInt32 = 0
     private var wasContended = false
     public private(set) var isConfigured = false
     /// How often the configuration was read.
@@ -249,6 +255,7 @@ public final class BridgeConfigurator {
 
         // What is new.
         for row in rows where bridges[row.string("name")] == nil { create(row) }
+        sampledBridges = 0
         for row in rows {
             guard let bridge = bridges[row.string("name")] else { continue }
             let records = wanted[bridge.target.name] ?? []

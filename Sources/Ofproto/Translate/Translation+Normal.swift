@@ -225,6 +225,7 @@ extension Translation {
         guard port.datapathPort != nil, flow.packetType == 0 else { return }
         commit()
         netFlowOutput = NetFlowOutput.merge(netFlowOutput, port.number.wire16)
+        countOutput(port)
         if let limit = truncation {
             actions.append(.truncate(limit))
             truncation = nil
@@ -246,7 +247,10 @@ extension Translation {
         if let bond = owner.bundles[name]?.bond, let member = bond.member(of: bucket) {
             targets.append(.bond(bond, bucket: bucket))
             if let packet { bond.credit(bucket: bucket, bytes: UInt64(packet.bytes)) }
-            if let number = member.port.datapathPort { actions.append(.output(number)) }
+            if let number = member.port.datapathPort {
+                sampleOutput(number, isTunnel: false)
+                actions.append(.output(number))
+            }
         }
         finish()
     }

@@ -109,11 +109,13 @@ extension Translation {
             } else {
                 outputToTunnel(port, tunnel, datapathPort: datapathPort)
             }
+            countOutput(port)
             if let bundle = port.bundle { mirror(bundle, \.destinationPorts) }
             return
         }
         if let tunnel = port.tunnel {
             outputToDatapathTunnel(port, tunnel, datapathPort: datapathPort)
+            countOutput(port)
             if let bundle = port.bundle { mirror(bundle, \.destinationPorts) }
             return
         }
@@ -121,9 +123,14 @@ extension Translation {
             report(.warning, "Trying to send non-Ethernet packet through legacy L2 port. Dropping packet.")
             return
         }
-        if port.number == .local, outputFromTunnel(port) { return }
+        if port.number == .local, outputFromTunnel(port) {
+            countOutput(port)
+            return
+        }
         commit()
         netFlowOutput = NetFlowOutput.merge(netFlowOutput, port.number.wire16)
+        countOutput(port)
+        sampleOutput(datapathPort, isTunnel: false)
         if let limit = truncation {
             actions.append(.truncate(limit))
             truncation = nil
