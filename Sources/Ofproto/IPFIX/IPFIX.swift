@@ -91,6 +91,7 @@ struct SampledPacket {
     let owner: OpenFlowSwitch
     let key: FlowKey
     let size: Int
+    /// Nil: it is a port of another bridge.
     let input: SwitchPort?
     /// Its flow's; empty where they are not known.
     let actions: [DpAction]

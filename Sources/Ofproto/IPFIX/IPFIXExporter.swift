@@ -35,8 +35,8 @@ final class IPFIXExporter {
     /// Sends a datagram to all collectors; how many of them it was sent to, and how many not.
     typealias Send = ([UInt8]) -> (sent: Int, failed: Int)
 
-    /// Messages with templates are no longer than this by much.
-    private static let maxMessage = 1280
+    /// Messages with templates are sent when they are longer than this.
+    private static let templateMessage = 1024
     /// Milliseconds until templates are sent again, for collectors that came later (RFC 7011 section 8.4).
     private static let templateInterval: Int64 = 600_000
     /// The template of what the exporter tells of itself.
@@ -161,7 +161,6 @@ final class IPFIXExporter {
     }
 
     private func sendTemplates(_ domain: UInt32) {
-        let sizes = Self.messageHeader + Self.setHeader
         var list = WireWriter()
         func flush() {
             guard list.count > 0 else { return }
@@ -173,8 +172,8 @@ final class IPFIXExporter {
         for template in IPFIXTemplate.all {
             var one = WireWriter()
             template.write(hasVirtualID: settings.virtualID != nil, to: &one)
-            if sizes + list.count + one.count > Self.maxMessage { flush() }
             list.array(one.bytes)
+            if Self.messageHeader + Self.setHeader + list.count >= Self.templateMessage { flush() }
         }
         flush()
     }

@@ -64,9 +64,7 @@ public final class SFlow {
     /// The source of samples is the bridge as a whole, and its numbers begin here.
     private static let sourceBase: UInt32 = 2 << 24 | 1000
 
-    public internal(set) var settings: SFlowSettings {
-        didSet { if settings.polling != oldValue.polling { countdowns = [:] } }
-    }
+    public let settings: SFlowSettings
     private var pending = WireWriter()
     private var pendingCount: UInt32 = 0
     private var datagrams: UInt32 = 0
@@ -153,7 +151,7 @@ public final class SFlow {
         add(type: 2, w.bytes)
     }
 
-    private func flush() {
+    fileprivate func flush() {
         guard pendingCount > 0 else { return }
         datagrams &+= 1
         var w = WireWriter(capacity: Self.maxDatagram)
@@ -190,14 +188,12 @@ extension WireWriter {
 
 extension OpenFlowSwitch {
     /// Samples packets with these settings, or none.
-    /// - Parameter send: gets datagrams for every target; only looked at when sampling begins.
+    /// - Parameter send: gets datagrams for every target; only looked at when settings change.
     public func setSFlow(_ settings: SFlowSettings?, send: @escaping ([UInt8]) -> Void) {
         guard settings != sFlow?.settings else { return }
-        if let settings, let sFlow {
-            sFlow.settings = settings
-        } else {
-            sFlow = settings.map { SFlow($0, time: time, send: send) }
-        }
+        // Who samples otherwise begins to count anew.
+        sFlow?.flush()
+        sFlow = settings.map { SFlow($0, time: time, send: send) }
         backer.changed()
     }
 }

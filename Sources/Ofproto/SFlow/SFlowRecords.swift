@@ -43,7 +43,7 @@ enum SFlowRecords {
             },
         ]
         if SFlowOutput.count(output) == 1 {
-            let form = SentForm(actions)
+            let form = SentForm(actions, key)
             if let labels = form.labels, !labels.isEmpty { records.append(mpls(labels)) }
             if let tunnel = form.tunnel { records += self.tunnel(tunnel, vni: 1029, addresses: 1023) }
         }

@@ -59,13 +59,29 @@ struct OuterHeader: Equatable {
 struct SentForm {
     /// The header of the one tunnel that it goes into; nil: none, or more than one.
     private(set) var tunnel: OuterHeader?
-    /// The labels that are pushed, the outermost first; nil: more were popped than pushed.
+    /// The labels of a packet whose labels change, the outermost first; nil: more are popped than were known of.
     private(set) var labels: [UInt32]? = []
     private var tunnels = 0
+    private var arriving: [UInt32] = []
+    private var changesLabels = false
 
-    init(_ actions: [DpAction]) {
+    /// - Parameter key: the packet as it comes in.
+    init(_ actions: [DpAction], _ key: FlowKey) {
+        if EtherType.isMPLS(key.ethType) {
+            for i in 0..<maxMPLSLabels {
+                arriving.append(key.mplsLSE(i))
+                if key.mplsLSE(i) & 0x100 != 0 { break }
+            }
+        }
         read(actions)
+        if !changesLabels { labels = [] }
         if tunnels != 1 { tunnel = nil }
+    }
+
+    private mutating func beginLabels() {
+        guard !changesLabels else { return }
+        changesLabels = true
+        labels = arriving
     }
 
     private mutating func read(_ actions: [DpAction]) {
@@ -81,8 +97,12 @@ struct SentForm {
                 // Tunnels with ports are those over UDP.
                 let isUDP = key[Location.tunTpDst] != 0
                 tunnel = key.tunDst == 0 ? nil : OuterHeader(key, ipProtocol: isUDP ? IPProtocol.udp : 47)
-            case .pushMPLS(let label, _), .addMPLS(let label, _): labels?.insert(label, at: 0)
-            case .popMPLS: if labels?.isEmpty == false { labels?.removeFirst() } else { labels = nil }
+            case .pushMPLS(let label, _), .addMPLS(let label, _):
+                beginLabels()
+                labels?.insert(label, at: 0)
+            case .popMPLS:
+                beginLabels()
+                if labels?.isEmpty == false { labels?.removeFirst() } else { labels = nil }
             case .clone(let inner): read(inner)
             default: break
             }

@@ -109,7 +109,7 @@ extension DatapathBacker {
             return
         }
         let sampled = SampledPacket(
-            owner: owner, key: key, size: packet.count, input: input, actions: upcall.actions, egressTunnel: upcall.egressTunnel)
+            owner: owner, key: key, size: packet.count, input: input?.owner === owner ? input : nil, actions: upcall.actions, egressTunnel: upcall.egressTunnel)
         switch action {
         case .ipfix(_, let output, _): owner.ipfix?.sampleBridge(sampled, output: output)
         case .flowSample(let sample): owner.ipfix?.sampleFlow(sampled, sample)

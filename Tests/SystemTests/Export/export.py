@@ -84,12 +84,18 @@ class Lab:
         for line in text.splitlines():
             print(line)
 
+    def actions(self, packet):
+        """What the datapath is to do with a packet."""
+        return self.appctl("ofproto/trace", "ovs-dummy", packet).split("Datapath actions: ")[-1].strip()
+
     def receive(self, port, packet, times=1):
         for _ in range(times):
             self.appctl("netdev-dummy/receive", port, packet)
 
     def warp(self, milliseconds):
-        self.appctl("time/warp", str(milliseconds), "100" if milliseconds >= 100 else str(milliseconds))
+        self.appctl("time/warp", str(milliseconds), str(max(100, milliseconds // 100)))
+        # The daemon goes on by itself until that is over.
+        time.sleep(0.5)
 
     def datagrams(self, seconds):
         """What arrives until nothing has for so long."""
@@ -99,8 +105,8 @@ class Lab:
         return out
 
     def samples(self, kinds, seconds=1.5):
-        """Prints sFlow samples of some kinds."""
-        for data in self.datagrams(seconds):
+        """Prints sFlow samples of some kinds, an agent's after another's."""
+        for data in sorted(self.datagrams(seconds), key=lambda d: d[8:16] if d[7] == 1 else d[:8]):
             for kind, lines in datagrams.sflow(data):
                 if kind in kinds:
                     print("\n".join(lines))
@@ -113,7 +119,8 @@ class Lab:
                 found.setdefault(kind, []).append("\n".join(lines))
         for kind in kinds:
             values = found.get(kind, [])
-            for line in sorted(set(values) if kind == "template" else values):
+            # How many templates a message has is the exporter's choice.
+            for line in sorted(set(values) if kind in ("template", "header") else values):
                 print("%s %s" % (kind, line))
 
 

@@ -1,0 +1,52 @@
+// sFlow and IPFIX: Debian's daemon and this one send collectors the same of the same packets. Export/cases.py says of which; export.py gives
+// them to a daemon and prints the decoded datagrams.
+
+import class Foundation.FileManager
+import class Foundation.Pipe
+import class Foundation.Process
+import class Foundation.ProcessInfo
+import struct Foundation.URL
+import Testing
+
+@Suite struct ExportTests {
+    private static let realDaemon = "/usr/sbin/ovs-vswitchd"
+    private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Export/export.py").path
+
+    private static func collected(_ name: String, by daemon: String) throws -> String {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments =
+            ["python3", "-B", script, name, daemon, "unix:{db}", "--enable-dummy", "--disable-system", "--disable-system-route", "--no-chdir"]
+            + ["--pidfile={dir}/pid", "--unixctl={dir}/ctl", "--log-file={dir}/log", "-vconsole:off"]
+        var environment = ProcessInfo.processInfo.environment
+        environment["SWIFT_BACKTRACE"] = "enable=no"
+        process.environment = environment
+        let pipe = Pipe()
+        process.standardOutput = pipe
+        process.standardError = pipe
+        try process.run()
+        let output = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+        process.waitUntilExit()
+        #expect(process.terminationStatus == 0, "\(daemon): \(output)")
+        return output
+    }
+
+    private func compare(_ name: String) throws {
+        let real = try Self.collected(name, by: Self.realDaemon)
+        let ours = try Self.collected(name, by: daemonPath)
+        let difference = ours.split(separator: "\n").difference(from: real.split(separator: "\n"))
+        #expect(!real.isEmpty && difference.isEmpty, "\(name): + is ours, - the real daemon's: \(difference.map { "\($0)" }.joined(separator: "\n"))")
+    }
+
+    private static let hasDaemon = FileManager.default.isExecutableFile(atPath: realDaemon)
+
+    @Test(
+        .enabled(if: hasDaemon, "Debian's ovs-vswitchd is needed"),
+        arguments: ["flows", "tunnels", "patch", "rates", "counters", "agents"])
+    func sFlowIsTheRealDaemons(_ name: String) throws { try compare("sflow_\(name)") }
+
+    @Test(
+        .enabled(if: hasDaemon, "Debian's ovs-vswitchd is needed"),
+        arguments: ["bridge", "drops", "cache", "settings", "tunnels", "patch", "flow"])
+    func ipfixIsTheRealDaemons(_ name: String) throws { try compare("ipfix_\(name)") }
+}
