@@ -336,6 +336,7 @@ open class UserspaceDatapath: Dpif {
                     copy.truncate(to: copy.count - cut)
                     cut = 0
                 }
+                copy.priority = key.skbPriority
                 transmit(copy, to: port)
             case .userspace(let action):
                 if cut > 0 {

@@ -64,6 +64,8 @@ public protocol PortDevice: AnyObject {
     var stats: DeviceStats { get }
     /// The number by which others know the interface (RFC 2863); 0: it has none.
     var interfaceIndex: Int { get }
+    /// The queues that packets leave by, by number; empty where there are none.
+    var queues: [UInt32: QueueCounters] { get }
     func setAdminUp(_ up: Bool) throws(DpifError)
     func setMAC(_ address: UInt64) throws(DpifError)
     func setMTU(_ mtu: Int) throws(DpifError)
@@ -73,6 +75,7 @@ public protocol PortDevice: AnyObject {
 
 extension PortDevice {
     public var interfaceIndex: Int { 0 }
+    public var queues: [UInt32: QueueCounters] { [:] }
 }
 
 /// An address of a device.

@@ -54,6 +54,12 @@ public final class DummyDevice: PacketDevice, AddressedDevice {
     public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures) { ([], [], [], []) }
     public var stats: DeviceStats { counters }
     public var status: [String: String] { [:] }
+    /// The one that is always there, which does not count.
+    public var queues: [UInt32: QueueCounters] {
+        var queue = QueueCounters()
+        (queue.packets, queue.bytes, queue.dropped) = (.max, .max, .max)
+        return [0: queue]
+    }
     /// What options:ifindex says.
     public var interfaceIndex: Int { options["ifindex"].flatMap { Int32($0) }.map { Int(max(0, $0)) } ?? 0 }
 

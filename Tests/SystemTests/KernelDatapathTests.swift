@@ -91,6 +91,8 @@ struct KernelDatapathTests {
     @Test func erspan() throws { try passed() }
     @Test func erspanOverIPv6() throws { try passed() }
     @Test func flowBasedTunnel() throws { try passed() }
+    @Test func vxlanGroupPolicy() throws { try passed() }
+    @Test func vxlanGenericProtocol() throws { try passed() }
     @Test func multipleVTEPs() throws { try passed() }
 
     // Connections.

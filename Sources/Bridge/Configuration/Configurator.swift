@@ -87,7 +87,7 @@ public final class BridgeConfigurator {
     public var onWake: (() -> Void)?
 
     /// Who shapes and polices interfaces; nil: nobody.
-    public var shaper: (any TrafficShaping)? { didSet { quality = shaper.map(QualityOfService.init) } }
+    public var shaper: (any TrafficShaping)? { didSet { quality = shaper.map { QualityOfService($0, time: fabric.time) } } }
     private var quality: QualityOfService?
     /// The discipline that an interface was given.
     func shaping(of name: String) -> ShapingSettings? { quality?.shaping(of: name) }
@@ -302,15 +302,15 @@ public final class BridgeConfigurator {
         fabric.vlanLimit = limit == 0 ? 2 : limit
     }
 
-    /// Gives the kernel's interfaces the QoS of their rows.
+    /// Gives interfaces the QoS of their rows.
     private func configureQuality(_ wanted: [String: [PortRecord]]) {
         guard let quality else { return }
         var names: Set<String> = []
         for record in wanted.values.joined() {
             for interface in record.interfaces {
-                guard let row = interface.row, case .open(let port) = outcomes[row.uuid], port.device is InterfaceDevice else { continue }
+                guard let row = interface.row, case .open(let port) = outcomes[row.uuid] else { continue }
                 names.insert(interface.name)
-                quality.configure(interface.name, port: record.row, interface: row, client: client)
+                quality.configure(port.device, port: record.row, interface: row, client: client)
             }
         }
         quality.forget(except: names)

@@ -277,6 +277,14 @@ final class Translation {
             return
         }
         let port = owner.port(OFPort(flow.inPort))
+        if flow.packetType != 0, port?.tunnel?.layer == .legacyL3 {
+            // What such a tunnel brings looks like Ethernet from here on.
+            flow.ethType = UInt16(truncatingIfNeeded: flow.packetType)
+            flow.packetType = 0
+            flow.ethSrc = 0
+            flow.ethDst = 0
+            pendingEncapsulation = .pushEthernet
+        }
         let netFlow = flow.ethType == 0x0800 ? owner.netFlow : nil
         if netFlow != nil { NetFlow.consult(&wildcards, of: flow) }
         let isConsumed = port.map { self.isConsumed(at: $0) } ?? false
