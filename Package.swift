@@ -94,7 +94,7 @@ let package = Package(
             name: "SystemTests", dependencies: ["vswitchd"], exclude: ["learning_switch.py", "Export", "Kernel"], swiftSettings: checked),
         .testTarget(
             name: "OpenFlowTests", dependencies: ["OpenFlow", "Flow"], exclude: ["flow-mods.txt"], swiftSettings: checked),
-        tests("DpifNetdev", ["Dpif", "TestSupport"], usesDPDK),
+        tests("DpifNetdev", ["Dpif", "Netdev", "TestSupport", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")], usesDPDK),
         tests("FastPath", ["Datapath", "Dpif", "Flow", "Packet", "TestSupport"], usesDPDK),
         tests("DpifNetlink", ["CLinux", "Dpif", "Flow", "Packet"]),
         tests("Packet"),

@@ -74,7 +74,7 @@ import Testing
             $0.activeTimeout = 60_000
             $0.maxFlows = 100
         }
-        for port in 0..<1000 { try bench.receive(SwitchBench.udp.replacing("src=5", with: "src=\(2000 + port)")) }
+        for port in 0..<1000 { try bench.receive(SwitchBench.udp.replacing("udp(src=5,", with: "udp(src=\(2000 + port),")) }
         #expect(bench.bridge.ipfix?.bridgeStatistics?.currentFlows == 100)
         #expect(collector.sets().count { $0 == 284 } == 900)
         bench.time.warp(60_000)

@@ -113,13 +113,13 @@ public final class TrafficControl: TrafficShaping {
                 if settings.rate > 0 {
                     Self.policer(1, to: &$0) { Self.writeLimit(settings, isLast: settings.packetRate == 0, to: &$0) }
                 }
-                if settings.packetRate > 0 { Self.policer(2, to: &$0) { Self.writePacketLimit(settings, to: &$0) } }
+                if settings.packetRate > 0 { Self.policer(settings.rate > 0 ? 2 : 1, to: &$0) { Self.writePacketLimit(settings, to: &$0) } }
             }
         }
         try transport.transact(w, "policing of \(interface)")
     }
 
-    /// One action of a filter's list.
+    /// One action of a filter's list, whose places have no gaps.
     private static func policer(_ place: Int, to w: inout NetlinkMessageWriter, _ fill: (inout NetlinkMessageWriter) -> Void) {
         w.flaggedNest(place) {
             $0.attribute(Int(TCA_ACT_KIND), string: "police")
