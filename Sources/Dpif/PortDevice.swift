@@ -21,6 +21,17 @@ public struct PortFeatures: OptionSet, Hashable, Sendable {
     public static let copper = PortFeatures(rawValue: 1 << 11)
     public static let fiber = PortFeatures(rawValue: 1 << 12)
     public static let autonegotiation = PortFeatures(rawValue: 1 << 13)
+
+    private static let modes: [(mode: PortFeatures, bitsPerSecond: UInt64, isFull: Bool)] = [
+        (.full1Tb, 1_000_000_000_000, true), (.full100Gb, 100_000_000_000, true), (.full40Gb, 40_000_000_000, true),
+        (.full10Gb, 10_000_000_000, true), (.full1Gb, 1_000_000_000, true), (.half1Gb, 1_000_000_000, false),
+        (.full100Mb, 100_000_000, true), (.half100Mb, 100_000_000, false), (.full10Mb, 10_000_000, true), (.half10Mb, 10_000_000, false),
+    ]
+
+    /// The fastest mode; nil: none is known.
+    public var fastest: (bitsPerSecond: UInt64, isFull: Bool)? {
+        Self.modes.first { contains($0.mode) }.map { ($0.bitsPerSecond, $0.isFull) }
+    }
 }
 
 /// Counters of a device; nil where the device does not count.

@@ -227,14 +227,7 @@ extension PortDescription {
     }
 
     /// Kbit/s of the fastest mode.
-    private static func speed(_ f: PortFeatures) -> UInt32 {
-        for (mode, kbps) in [
-            (PortFeatures.full1Tb, UInt32(1_000_000_000)), (.full100Gb, 100_000_000), (.full40Gb, 40_000_000),
-            (.full10Gb, 10_000_000), (.full1Gb, 1_000_000), (.half1Gb, 1_000_000), (.full100Mb, 100_000),
-            (.half100Mb, 100_000), (.full10Mb, 10_000), (.half10Mb, 10_000),
-        ] where f.contains(mode) { return kbps }
-        return 0
-    }
+    private static func speed(_ f: PortFeatures) -> UInt32 { UInt32(clamping: (f.fastest?.bitsPerSecond ?? 0) / 1000) }
 }
 
 extension PortStats {

@@ -104,7 +104,8 @@ struct CodecTests {
         (sample.bridge, sample.probability, sample.collectorSet, sample.domain, sample.point) = (6, 1, 2, 3, 4)
         (sample.output, sample.tunnel, sample.direction) = (5, 5, .egress)
         let actions: [DpAction] = [
-            .output(3), .userspace(.slowPath([.cfm, .action])), .userspace(controller), .userspace(.sFlow(bridge: 8, vid: 1, pcp: 2, output: 3)),
+            .output(3), .userspace(.slowPath([.cfm, .action])), .userspace(controller),
+            .userspace(.sFlow(bridge: 8, vid: 1, pcp: 2, output: 3)),
             .userspace(.flowSample(sample)), .userspace(.ipfix(bridge: 8, output: 9, tunnel: nil)),
             .userspace(.ipfix(bridge: 8, output: 9, tunnel: 9)), .set(DpSet(.eth, [.init(Location.ethSrc, 5, mask: 0xff)])),
             .set(DpSet(.ipv4, [.init(Location.nwSrc, 0x0a00_0001), .init(Location.nwTTL, 3)])),

@@ -8,15 +8,20 @@ import class Foundation.ProcessInfo
 import struct Foundation.URL
 import Testing
 
-@Suite struct ExportTests {
-    private static let realDaemon = "/usr/sbin/ovs-vswitchd"
+private let realDaemon = "/usr/sbin/ovs-vswitchd"
+
+@Suite(.serialized, .enabled(if: FileManager.default.isExecutableFile(atPath: realDaemon), "Debian's ovs-vswitchd is needed"))
+struct ExportTests {
     private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Export/export.py").path
 
     private static func collected(_ name: String, by daemon: String) throws -> String {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments =
-            ["python3", "-B", script, name, daemon, "unix:{db}", "--enable-dummy", "--disable-system", "--disable-system-route", "--no-chdir"]
+            [
+                "python3", "-B", script, name, daemon, "unix:{db}", "--enable-dummy", "--disable-system", "--disable-system-route",
+                "--no-chdir",
+            ]
             + ["--pidfile={dir}/pid", "--unixctl={dir}/ctl", "--log-file={dir}/log", "-vconsole:off"]
         var environment = ProcessInfo.processInfo.environment
         environment["SWIFT_BACKTRACE"] = "enable=no"
@@ -32,21 +37,20 @@ import Testing
     }
 
     private func compare(_ name: String) throws {
-        let real = try Self.collected(name, by: Self.realDaemon)
+        let real = try Self.collected(name, by: realDaemon)
         let ours = try Self.collected(name, by: daemonPath)
         let difference = ours.split(separator: "\n").difference(from: real.split(separator: "\n"))
-        #expect(!real.isEmpty && difference.isEmpty, "\(name): + is ours, - the real daemon's: \(difference.map { "\($0)" }.joined(separator: "\n"))")
+        #expect(
+            !real.isEmpty && difference.isEmpty,
+            "\(name): + is ours, - the real daemon's: \(difference.map { "\($0)" }.joined(separator: "\n"))")
     }
 
-    private static let hasDaemon = FileManager.default.isExecutableFile(atPath: realDaemon)
+    private static let sFlowCases = ["flows", "tunnels", "patch", "rates", "counters", "agents"]
+    private static let ipfixCases = ["bridge", "drops", "cache", "settings", "tunnels", "patch", "flow"]
 
-    @Test(
-        .enabled(if: hasDaemon, "Debian's ovs-vswitchd is needed"),
-        arguments: ["flows", "tunnels", "patch", "rates", "counters", "agents"])
+    @Test(arguments: sFlowCases)
     func sFlowIsTheRealDaemons(_ name: String) throws { try compare("sflow_\(name)") }
 
-    @Test(
-        .enabled(if: hasDaemon, "Debian's ovs-vswitchd is needed"),
-        arguments: ["bridge", "drops", "cache", "settings", "tunnels", "patch", "flow"])
+    @Test(arguments: ipfixCases)
     func ipfixIsTheRealDaemons(_ name: String) throws { try compare("ipfix_\(name)") }
 }

@@ -23,7 +23,11 @@ struct QualityOfServiceTests {
         let begun = "\(lab.directory)/begun-\(UInt32.random(in: 0...UInt32.max))"
         let script = Self.traffic
         try lab.keepRunning(
-            "ip", ["netns", "exec", lab.namespace(sender), "python3", "-c", script, "flood", "198.18.0.2", "\(kbps)", "\(Self.seconds + 2)", begun])
+            "ip",
+            [
+                "netns", "exec", lab.namespace(sender), "python3", "-c", script, "flood", "198.18.0.2", "\(kbps)", "\(Self.seconds + 2)",
+                begun,
+            ])
         try lab.wait("the flood") { FileManager.default.fileExists(atPath: begun) }
         let output = try lab.run("ip", ["netns", "exec", lab.namespace("b"), "python3", "-c", script, "count", "\(Self.seconds)"])
         let bytes = Int(output.text.split(separator: "\n").last ?? "") ?? 0

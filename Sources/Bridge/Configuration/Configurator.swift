@@ -254,7 +254,7 @@ public final class BridgeConfigurator {
         for (name, bridge) in bridges { removeUnwantedPorts(bridge, wanted[name] ?? []) }
 
         // What is new.
-        for row in rows where bridges[row.string("name")] == nil { create(row) }
+        for row in rows where bridges[row.string("name")] == nil { create(row, wanted[row.string("name")] ?? []) }
         sampledBridges = 0
         for row in rows {
             guard let bridge = bridges[row.string("name")] else { continue }
@@ -326,13 +326,19 @@ public final class BridgeConfigurator {
         fabric.destroySwitch(bridge.target)
     }
 
-    private func create(_ row: OVSDBRow) {
+    /// Makes a bridge. What kept it from being made is told of its interfaces, too.
+    private func create(_ row: OVSDBRow, _ records: [PortRecord]) {
         let name = row.string("name")
         do {
             let target = try fabric.createSwitch(name: name, type: row.string("datapath_type"))
             bridges[name] = ConfiguredBridge(target, id: row.uuid, runDirectory: settings.runDirectory)
         } catch {
             Self.log.err("failed to create bridge \(name): \(error.reason)")
+            // Of a type that there is, but not here.
+            guard fabric.registry.provider(fabric.registry.normalise(row.string("datapath_type"))) != nil else { return }
+            for interface in records.flatMap(\.interfaces) {
+                if let row = interface.row { outcomes[row.uuid] = .failed("could not create bridge \(name): \(error)") }
+            }
         }
     }
 

@@ -131,7 +131,9 @@ public final class TrafficControl: TrafficShaping {
     private static func writeLimit(_ settings: PolicingSettings, isLast: Bool, to w: inout NetlinkMessageWriter) {
         let clock = SchedulerClock.shared
         let rate = UInt64(settings.rate) * 125
-        w.attribute(Int(TCA_POLICE_TBF)) { writePolice(rate: rate, burst: clock.ticks(UInt64(settings.effectiveBurst) * 125, at: rate), to: &$0) }
+        w.attribute(Int(TCA_POLICE_TBF)) {
+            writePolice(rate: rate, burst: clock.ticks(UInt64(settings.effectiveBurst) * 125, at: rate), to: &$0)
+        }
         w.attribute(Int(TCA_POLICE_RATE)) { clock.writeTable(rate, to: &$0) }
         // What is within the rate goes on.
         w.attribute(Int(TCA_POLICE_RESULT), host: Int32(isLast ? TC_ACT_UNSPEC : TC_ACT_PIPE))

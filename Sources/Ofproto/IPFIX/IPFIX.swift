@@ -35,7 +35,8 @@ public final class IPFIX {
         }
     }
 
-    fileprivate func setBridgeExporter(_ settings: IPFIXSettings?, time: TimeSource, send: @escaping ([UInt8]) -> (sent: Int, failed: Int)) {
+    fileprivate func setBridgeExporter(_ settings: IPFIXSettings?, time: TimeSource, send: @escaping ([UInt8]) -> (sent: Int, failed: Int))
+    {
         if let settings, let bridgeExporter {
             bridgeExporter.update(settings)
         } else {
@@ -112,7 +113,8 @@ struct SampledPacket {
             tunnel = (OuterHeader(header, ipProtocol: settings.ipProtocol), settings)
         }
         return IPFIXSample(
-            key: key, size: size, input: input, output: output, isOutput: number != .max, direction: direction, domain: domain, point: point,
+            key: key, size: size, input: input, output: output, isOutput: number != .max, direction: direction, domain: domain,
+            point: point,
             weight: weight, isDropped: !actions.isEmpty && !actions.contains(where: \.sends), tunnel: tunnel)
     }
 }

@@ -93,7 +93,9 @@ public final class SFlow {
     /// A packet was sampled.
     /// - Parameter input: the port that it came in by.
     /// - Parameter actions: those of its flow.
-    func sample(_ packet: [UInt8], _ key: FlowKey, input: SwitchPort?, tag: (vid: UInt16, pcp: UInt8), output: UInt32, _ actions: [DpAction]) {
+    func sample(
+        _ packet: [UInt8], _ key: FlowKey, input: SwitchPort?, tag: (vid: UInt16, pcp: UInt8), output: UInt32, _ actions: [DpAction]
+    ) {
         pool &+= settings.sampling
         samples &+= 1
         var w = WireWriter()

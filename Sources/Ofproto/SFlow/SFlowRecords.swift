@@ -92,7 +92,7 @@ enum SFlowRecords {
 
     static func interfaceCounters(_ port: SwitchPort) -> [Record] {
         let stats = port.stats
-        let current = port.device.features.current
+        let current = port.device.features.current.fastest
         var records = [
             Record(2) { w in
                 w.u32(counter(stats.rxFrameErrors))
@@ -116,8 +116,8 @@ enum SFlowRecords {
                 w.u32(UInt32(truncatingIfNeeded: port.device.interfaceIndex))
                 // Ethernet.
                 w.u32(6)
-                w.u64(current.bitsPerSecond ?? 100_000_000)
-                w.u32(current.isFullDuplex.map { $0 ? 1 : 2 } ?? 0)
+                w.u64(current?.bitsPerSecond ?? 100_000_000)
+                w.u32(current.map { $0.isFull ? 1 : 2 } ?? 0)
                 w.u32((port.config.contains(.down) ? 0 : 1) | (port.device.isLinkUp ? 2 : 0))
                 w.u64(stats.rxBytes ?? .max)
                 w.u32(counter(stats.rxPackets))
@@ -163,22 +163,5 @@ enum SFlowRecords {
                 w.u32(stats.masks ?? unknown)
             },
         ]
-    }
-}
-
-extension PortFeatures {
-    /// The speed of a link; nil: not known.
-    fileprivate var bitsPerSecond: UInt64? {
-        let speeds: [(PortFeatures, UInt64)] = [
-            (.full1Tb, 1_000_000_000_000), (.full100Gb, 100_000_000_000), (.full40Gb, 40_000_000_000), (.full10Gb, 10_000_000_000),
-            (.full1Gb, 1_000_000_000), (.half1Gb, 1_000_000_000), (.full100Mb, 100_000_000), (.half100Mb, 100_000_000),
-            (.full10Mb, 10_000_000), (.half10Mb, 10_000_000),
-        ]
-        return speeds.first { contains($0.0) }?.1
-    }
-
-    fileprivate var isFullDuplex: Bool? {
-        if !isDisjoint(with: [.full10Mb, .full100Mb, .full1Gb, .full10Gb, .full40Gb, .full100Gb, .full1Tb]) { return true }
-        return isDisjoint(with: [.half10Mb, .half100Mb, .half1Gb]) ? nil : false
     }
 }

@@ -32,7 +32,8 @@ struct OuterHeader: Equatable {
             return bytes.count == size ? bytes.reduce(0) { $0 << 8 | UInt64($1) } : nil
         }
         let ip = 14
-        guard number(12, 2) == UInt64(EtherType.ipv4), let first = number(ip, 1), let tos = number(ip + 1, 1), let proto = number(ip + 9, 1),
+        guard number(12, 2) == UInt64(EtherType.ipv4), let first = number(ip, 1), let tos = number(ip + 1, 1),
+            let proto = number(ip + 9, 1),
             let source = number(ip + 12, 4), let destination = number(ip + 16, 4)
         else { return nil }
         ipProtocol = UInt8(proto)

@@ -28,7 +28,8 @@ extension Translation {
         guard let settings = owner.ipfix?.bridgeExporter?.settings, settings.samplesOutput else { return }
         sample(
             settings.probability,
-            .ipfix(bridge: UInt32(truncatingIfNeeded: owner.id), output: number, tunnel: isTunnel && settings.samplesTunnels ? number : nil))
+            .ipfix(bridge: UInt32(truncatingIfNeeded: owner.id), output: number, tunnel: isTunnel && settings.samplesTunnels ? number : nil)
+        )
     }
 
     /// The packet leaves by a port, as sFlow counts.
@@ -109,7 +110,8 @@ extension DatapathBacker {
             return
         }
         let sampled = SampledPacket(
-            owner: owner, key: key, size: packet.count, input: input?.owner === owner ? input : nil, actions: upcall.actions, egressTunnel: upcall.egressTunnel)
+            owner: owner, key: key, size: packet.count, input: input?.owner === owner ? input : nil, actions: upcall.actions,
+            egressTunnel: upcall.egressTunnel)
         switch action {
         case .ipfix(_, let output, _): owner.ipfix?.sampleBridge(sampled, output: output)
         case .flowSample(let sample): owner.ipfix?.sampleFlow(sampled, sample)

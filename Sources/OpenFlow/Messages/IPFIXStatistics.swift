@@ -17,7 +17,9 @@ public struct IPFIXStatistics: Hashable, Sendable {
     public init() {}
 
     public func encode(to w: inout WireWriter) {
-        for n in [totalFlows, currentFlows, packets, ipv4Packets, ipv6Packets, errors, ipv4Errors, ipv6Errors, sent, sendErrors] { w.u64(n) }
+        for n in [totalFlows, currentFlows, packets, ipv4Packets, ipv6Packets, errors, ipv4Errors, ipv6Errors, sent, sendErrors] {
+            w.u64(n)
+        }
         w.u32(collectorSet)
         w.zeros(4)
     }
