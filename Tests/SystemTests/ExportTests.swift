@@ -10,39 +10,44 @@ import Testing
 
 private let realDaemon = "/usr/sbin/ovs-vswitchd"
 
-@Suite(.serialized, .enabled(if: FileManager.default.isExecutableFile(atPath: realDaemon), "Debian's ovs-vswitchd is needed"))
+@Suite(.enabled(if: FileManager.default.isExecutableFile(atPath: realDaemon), "Debian's ovs-vswitchd is needed"))
 struct ExportTests {
     private static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("Export/export.py").path
 
-    private static func collected(_ name: String, by daemon: String) throws -> String {
+    /// A daemon that is given the packets of a case.
+    private struct Run {
         let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments =
-            [
-                "python3", "-B", script, name, daemon, "unix:{db}", "--enable-dummy", "--disable-system", "--disable-system-route",
-                "--no-chdir",
-            ]
-            + ["--pidfile={dir}/pid", "--unixctl={dir}/ctl", "--log-file={dir}/log", "-vconsole:off"]
-        var environment = ProcessInfo.processInfo.environment
-        environment["SWIFT_BACKTRACE"] = "enable=no"
-        process.environment = environment
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = pipe
-        try process.run()
-        let output = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        #expect(process.terminationStatus == 0, "\(daemon): \(output)")
-        return output
+        private let pipe = Pipe()
+
+        init(_ name: String, _ daemon: String) throws {
+            process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+            process.arguments =
+                ["python3", "-B", script, name, daemon, "unix:{db}", "--enable-dummy", "--disable-system", "--disable-system-route"]
+                + ["--no-chdir", "--pidfile={dir}/pid", "--unixctl={dir}/ctl", "--log-file={dir}/log", "-vconsole:off"]
+            var environment = ProcessInfo.processInfo.environment
+            environment["SWIFT_BACKTRACE"] = "enable=no"
+            process.environment = environment
+            process.standardOutput = pipe
+            process.standardError = pipe
+            try process.run()
+        }
+
+        /// The lines that came out, once it has ended.
+        func lines() -> [Substring] {
+            let output = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+            process.waitUntilExit()
+            #expect(process.terminationStatus == 0, "\(output)")
+            return output.split(separator: "\n")
+        }
     }
 
     private func compare(_ name: String) throws {
-        let real = try Self.collected(name, by: realDaemon)
-        let ours = try Self.collected(name, by: daemonPath)
-        let difference = ours.split(separator: "\n").difference(from: real.split(separator: "\n"))
+        let runs = try [realDaemon, daemonPath].map { try Run(name, $0) }
+        let (real, ours) = (runs[0].lines(), runs[1].lines())
+        let difference = ours.difference(from: real)
         #expect(
             !real.isEmpty && difference.isEmpty,
-            "\(name): + is ours, - the real daemon's: \(difference.map { "\($0)" }.joined(separator: "\n"))")
+            "\(name): inserted is ours, removed the real daemon's: \(difference.map { "\($0)" }.joined(separator: "\n"))")
     }
 
     private static let sFlowCases = ["flows", "tunnels", "patch", "rates", "counters", "agents"]

@@ -186,7 +186,7 @@ def sflow_agents(lab):
         sflow(lab, agent=agent)
         lab.receive("p1", TCP)
         lab.warp(1100)
-        lab.samples(["flow", "other"], 0.7)
+        lab.samples(["flow", "other"])
 
 
 def ipfix_bridge(lab):

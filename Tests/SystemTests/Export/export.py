@@ -104,14 +104,14 @@ class Lab:
             out.append(self.collector.recv(65536))
         return out
 
-    def samples(self, kinds, seconds=1.5):
+    def samples(self, kinds, seconds=0.8):
         """Prints sFlow samples of some kinds, an agent's after another's."""
         for data in sorted(self.datagrams(seconds), key=lambda d: d[8:16] if d[7] == 1 else d[:8]):
             for kind, lines in datagrams.sflow(data):
                 if kind in kinds:
                     print("\n".join(lines))
 
-    def records(self, kinds, seconds=1.5):
+    def records(self, kinds, seconds=0.8):
         """Prints records of IPFIX of some kinds, those of a kind in the order of their text."""
         found = {}
         for data in self.datagrams(seconds):
