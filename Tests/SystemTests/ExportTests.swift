@@ -50,7 +50,7 @@ struct ExportTests {
             "\(name): inserted is ours, removed the real daemon's: \(difference.map { "\($0)" }.joined(separator: "\n"))")
     }
 
-    private static let sFlowCases = ["flows", "tunnels", "patch", "rates", "counters", "agents"]
+    private static let sFlowCases = ["flows", "tunnels", "patch", "rates", "counters", "lacp", "agents"]
     private static let ipfixCases = ["bridge", "drops", "cache", "settings", "tunnels", "patch", "flow"]
 
     @Test(arguments: sFlowCases)

@@ -22,6 +22,14 @@ public struct LACPSettings: Hashable, Sendable {
     /// By interface name.
     public var members: [String: Member] = [:]
     public init() {}
+
+    /// What of an end's state is a matter of settings.
+    var state: LACPInfo.State {
+        var state = LACPInfo.State.aggregation
+        if isActive { state.insert(.activity) }
+        if isFast { state.insert(.timeout) }
+        return state
+    }
 }
 
 /// LACP of one bond. Confined to the main thread.
@@ -112,11 +120,9 @@ public final class LACP {
     /// What the partner is told of this end.
     public func actor(_ member: Member) -> LACPInfo {
         var info = LACPInfo()
-        if settings.isActive { info.state.insert(.activity) }
-        if settings.isFast { info.state.insert(.timeout) }
+        info.state = settings.state
         if member.status == .expired { info.state.insert(.expired) }
         if member.status == .defaulted { info.state.insert(.defaulted) }
-        info.state.insert(.aggregation)
         if member.isAttached { info.state.insert(.synchronized) }
         if member.isAttached || !isNegotiated { info.state.formUnion([.collecting, .distributing]) }
         info.systemPriority = settings.systemPriority

@@ -111,6 +111,7 @@ enum SFlowRecords {
                 w.array(name)
                 w.zeros(-name.count & 3)
             })
+        if let lacp = port.bundle?.lacp, let member = lacp.member(port) { records.append(lacpCounters(lacp, member)) }
         records.append(
             Record(1) { w in
                 w.u32(UInt32(truncatingIfNeeded: port.device.interfaceIndex))
@@ -135,6 +136,26 @@ enum SFlowRecords {
                 w.u32(0)
             })
         return records
+    }
+
+    private static func lacpCounters(_ lacp: LACP, _ member: LACP.Member) -> Record {
+        Record(7) { w in
+            for system in [lacp.actor(member).systemID, member.partner.systemID] {
+                w.mac(system)
+                w.zeros(2)
+            }
+            w.u32(UInt32(lacp.key))
+            // As configured and as it is, of the switch and of its partner.
+            w.u8(lacp.settings.state.rawValue)
+            w.u8(lacp.actor(member).state.rawValue)
+            w.u8(0)
+            w.u8(member.partner.state.rawValue)
+            w.u32(UInt32(truncatingIfNeeded: member.received))
+            for _ in 0..<3 { w.u32(unknown) }
+            w.u32(UInt32(truncatingIfNeeded: member.bad))
+            w.u32(UInt32(truncatingIfNeeded: member.transmitted))
+            for _ in 0..<2 { w.u32(unknown) }
+        }
     }
 
     static func datapathCounters(_ stats: DpStats) -> [Record] {

@@ -178,6 +178,26 @@ def sflow_counters(lab):
         print(text)
 
 
+def sflow_lacp(lab):
+    """Counters of a bond's members, whose partner is silent, and then is heard."""
+    ports(lab, 1)
+    lab.vsctl("add-bond br0 bond0 p2 p3 lacp=active other_config:lacp-time=fast"
+        + "".join(" -- set interface p%d type=dummy options:ifindex=100%d ofport_request=%d other_config:lacp-aggregation-key=9" % (n, n, n)
+            for n in (2, 3)))
+    for _ in range(8):
+        lab.warp(1000)
+    lab.receive("p2", "0180c2000002" "020000000001" "8809" "0101" "0114" "ffff020000000002000700ff0002" "3d000000"
+        "0214" "fffeaa55aa550000000900ff0002" "3f000000" "0310" + "00" * 14 + "0000" + "00" * 50)
+    sflow(lab, polling="1", sampling="1000000")
+    lab.warp(1000)
+    found = set()
+    for data in lab.datagrams(1):
+        for kind, lines in datagrams.sflow(data):
+            found.update(lines[0] + line for line in lines if "lacp" in line)
+    for text in sorted(found):
+        print(text)
+
+
 def sflow_agents(lab):
     """The agent's address, and that of an interface."""
     ports(lab)

@@ -77,6 +77,13 @@ def counter_record(tag, r):
         return "interface " + " ".join("%s=%d" % (n, r.u32() if w == 4 else r.u64()) for n, w in INTERFACE)
     if tag == 2:
         return "ethernet " + " ".join(str(r.u32()) for _ in range(13))
+    if tag == 7:
+        actor, partner = (r.take(8)[:6].hex() for _ in range(2))
+        key, states, received, *others = r.u32(), r.take(4).hex(), r.u32(), r.u32(), r.u32(), r.u32()
+        bad, sent = r.u32(), r.u32()
+        # Frames go out by the clock, which the two daemons do not share.
+        return "lacp actor=%s partner=%s key=%d states=%s received=%d bad=%d %s others=%s" % (
+            actor, partner, key, states, received, bad, "sent some" if sent else "sent none", others + [r.u32(), r.u32()])
     if tag == 1004:
         return "openflow dpid=%016x port=%d" % (r.u64(), r.u32())
     if tag == 1005:
