@@ -123,10 +123,16 @@ public struct Classifier {
     }
 
     /// The rule with exactly this match and priority.
-    public func find(_ match: Match, priority: Int) -> ClassifierRule? {
+    public func find(_ match: borrowing Match, priority: Int) -> ClassifierRule? {
         let mask = MiniMask(match.mask)
         guard let index = index(mask) else { return nil }
         return subtables[index].find(mask.reduce(match.key), priority: priority)
+    }
+
+    /// The rule with the match and the priority of another, which need not be in the classifier.
+    public func find(like rule: ClassifierRule) -> ClassifierRule? {
+        guard let index = index(rule.mask) else { return nil }
+        return subtables[index].find(rule.values, priority: rule.priority)
     }
 
     /// A rule of the same priority that some packet could match as well as `match`; `except` does not count.
