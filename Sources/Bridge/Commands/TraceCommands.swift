@@ -166,16 +166,14 @@ extension ControlCommands {
     private func trace(_ request: TraceRequest, actions: [OFAction]?) -> String {
         let target = request.target
         var queue: [OpenFlowSwitch.TraceResult.Recirculation] = []
-        var out = tracePass(
-            target, request.flow, packet: request.packet, sideEffects: request.generates || request.packet != nil,
-            actions: actions, &queue)
+        var out = tracePass(target, request.flow, packet: request.packet, actions: actions, &queue)
         // Behind the connection tracker it goes on, one pass after the other in the order in which they were asked for.
         var states = request.connectionStates[...]
         var passes = 0
         while !queue.isEmpty, passes < 4096 {
             passes += 1
             let pass = queue.removeFirst()
-            out += traceRecirculation(pass, &states, target, &queue)
+            out += traceRecirculation(pass, packet: request.packet, &states, target, &queue)
             target.finish(pass)
         }
         for pass in queue { target.finish(pass) }
@@ -184,11 +182,11 @@ extension ControlCommands {
 
     /// One pass of the datapath.
     private func tracePass(
-        _ target: OpenFlowSwitch, _ flow: FlowKey, packet: [UInt8]?, sideEffects: Bool, actions: [OFAction]?,
+        _ target: OpenFlowSwitch, _ flow: FlowKey, packet: [UInt8]?, actions: [OFAction]?,
         _ queue: inout [OpenFlowSwitch.TraceResult.Recirculation]
     ) -> String {
         var out = "Flow: \(flow.traceText(ports: target.portNames))\n"
-        let result = target.trace(flow, packetBytes: packet?.count, sideEffects: sideEffects, actions: actions)
+        let result = target.trace(flow, packet: packet, actions: actions)
         result.tree.print(to: &out)
         out += "\nFinal flow: "
         out += result.isUnchanged ? "unchanged" : result.finalFlow.traceText(ports: target.portNames)
@@ -205,8 +203,8 @@ extension ControlCommands {
     }
 
     private func traceRecirculation(
-        _ pending: OpenFlowSwitch.TraceResult.Recirculation, _ states: inout ArraySlice<UInt16>, _ target: OpenFlowSwitch,
-        _ queue: inout [OpenFlowSwitch.TraceResult.Recirculation]
+        _ pending: OpenFlowSwitch.TraceResult.Recirculation, packet: [UInt8]?, _ states: inout ArraySlice<UInt16>,
+        _ target: OpenFlowSwitch, _ queue: inout [OpenFlowSwitch.TraceResult.Recirculation]
     ) -> String {
         let line = String(repeating: "=", count: 79)
         var flow = pending.flow
@@ -226,7 +224,7 @@ extension ControlCommands {
             out += "\n Modified flow: \(nat.kind == .none ? "" : addressesText(flow))\n"
         }
         out += "\(line)\n\n"
-        return out + tracePass(target, flow, packet: nil, sideEffects: false, actions: nil, &queue)
+        return out + tracePass(target, flow, packet: packet, actions: nil, &queue)
     }
 
     private func addressesText(_ flow: FlowKey) -> String {

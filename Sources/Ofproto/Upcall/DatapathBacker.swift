@@ -418,7 +418,13 @@ public final class DatapathBacker: UpcallHandler {
         }
         let translation = translate(entry.key, on: port, sideEffects: false)
         let (mask, wanted) = megaflow(translation, entry.key)
-        guard translation.error != .noRecirculationContext, entry.mask.isSuperset(of: mask)
+        var matched = entry.mask
+        if entry.key.isIP, entry.key.nwProto == (entry.key.ethType == EtherType.ipv4 ? IPProtocol.icmp : IPProtocol.icmpv6) {
+            // Type and code have 8 bits in the datapath: what looked at more of their places goes, as in the real daemon.
+            matched.bits.tpSrc &= 0xff
+            matched.bits.tpDst &= 0xff
+        }
+        guard translation.error != .noRecirculationContext, matched.isSuperset(of: translation.consulted ?? mask)
         else {
             delete(entry)
             return
