@@ -34,6 +34,7 @@ final class DaemonUnderTest {
     let usesOwnDatabase: Bool
     private(set) var daemon: Process?
     private(set) var database: Process?
+    private var others: [Process] = []
 
     init(ownDatabase: Bool) throws {
         directory = "/tmp/vswitchd-test-\(UInt32.random(in: 0...UInt32.max))"
@@ -47,7 +48,7 @@ final class DaemonUnderTest {
     }
 
     deinit {
-        for process in [daemon, database] { if let process { end(process) } }
+        for process in [daemon, database].compactMap({ $0 }) + others { end(process) }
         try? FileManager.default.removeItem(atPath: directory)
     }
 
@@ -138,6 +139,13 @@ final class DaemonUnderTest {
         try process.run()
         input.fileHandleForWriting.write(Data("start tx_first\n".utf8))
         return Machine(process, input, socket: client)
+    }
+
+    /// Starts a program that runs until the end of the test, and writes what it prints into a file.
+    func background(_ program: String, _ arguments: [String], output: String) throws {
+        let path = "\(directory)/\(output)"
+        _ = FileManager.default.createFile(atPath: path, contents: nil)
+        others.append(try start(program, arguments, output: FileHandle(forWritingAtPath: path)))
     }
 
     private func end(_ process: Process) {

@@ -191,13 +191,13 @@ public final class ConnectionTracker: Sendable {
         var metadata = key
         var parsed = key.metadataOnly
         parsed.extract(from: &packet)
-        process(&packet, key: &metadata, parsed: parsed, action, now: now)
+        process(&packet, key: &metadata, parsed: parsed, action, isReassembled: true, now: now)
         // The fragments take over what translation changed in the whole.
         return .released(pieces.map { ($0.rewritten(from: packet), metadata) })
     }
 
     private func process(
-        _ packet: inout Packet, key md: inout FlowKey, parsed: FlowKey, _ action: DpConntrack, now: Int64
+        _ packet: inout Packet, key md: inout FlowKey, parsed: FlowKey, _ action: DpConntrack, isReassembled: Bool = false, now: Int64
     ) {
         var state = md.ctZone == action.zone ? md.ctState : 0
         let wasTracked = packet.connectionZone == action.zone
@@ -206,6 +206,7 @@ public final class ConnectionTracker: Sendable {
             md.setConnection(state: CTState.invalid | CTState.tracked, zone: action.zone, mark: 0, label: 0, tuple: nil)
             return
         }
+        let mayTranslate = state & (CTState.sourceNAT | CTState.destinationNAT) == 0 || md.ctZone != action.zone
         var found = lookup(&seen, wasTranslated: state & (CTState.sourceNAT | CTState.destinationNAT) != 0, now: now)
         if let (connection, isReply) = found, isReply, action.force, action.commit || action.force {
             // The connection is to start from this side.
@@ -223,7 +224,8 @@ public final class ConnectionTracker: Sendable {
             } else {
                 if connection.parent != nil { state |= CTState.related }
                 let checks = limits.withLock { $0.checksSequence }
-                let verdict = connection.update(seen, packet, reply: isReply, checksSequence: checks, now: now)
+                let verdict = connection.update(
+                    seen, packet, reply: isReply, translated: action.nat != nil && mayTranslate, checksSequence: checks, now: now)
                 hasten(connection, now: now)
                 switch verdict {
                 case .valid:
@@ -256,10 +258,11 @@ public final class ConnectionTracker: Sendable {
             }
         }
         // Addresses.
+        var translates = false
         if let (connection, isReply) = found, let kind = connection.nat, action.nat != nil || opens,
-            state & CTState.invalid == 0,
-            state & (CTState.sourceNAT | CTState.destinationNAT) == 0 || md.ctZone != action.zone
+            state & CTState.invalid == 0, mayTranslate || state & (CTState.sourceNAT | CTState.destinationNAT) == 0
         {
+            translates = true
             // What is done to answers is the other way round.
             state |= (kind == .source) != isReply ? CTState.sourceNAT : CTState.destinationNAT
             let from = isReply ? connection.replyKey : connection.key
@@ -270,8 +273,11 @@ public final class ConnectionTracker: Sendable {
         // After translation the next action looks the connection up, and tells it of the packet, once more.
         if found != nil, action.nat == nil { packet.connectionZone = action.zone }
         if let (connection, _) = found { setMarks(connection, action, &md) }
-        if let (connection, isReply) = found, state & CTState.invalid == 0, !seen.isRelated {
-            followApplication(packet, seen, connection, isReply: isReply, action, now: now)
+        if let (connection, isReply) = found, state & CTState.invalid == 0, !seen.isRelated,
+            !followApplication(
+                &packet, seen, connection, isReply: isReply, action, translates: translates, mayGrow: !isReassembled, now: now)
+        {
+            md.ctState |= CTState.invalid
         }
     }
 
@@ -297,12 +303,15 @@ public final class ConnectionTracker: Sendable {
         guard !isFull else { return nil }
         let helper = action.helper
         let nat = action.nat.flatMap { $0.kind == .none ? nil : $0 }
+        // What was announced is translated as it was announced.
+        let announced = action.nat == nil ? nil : expectation?.translation
         let choices =
-            nat?.candidates(for: seen.key, hash: Self.place(seen.key, persistent: nat?.persistent ?? false))
+            announced.map { [$0.replies(to: seen.key)] }
+            ?? nat?.candidates(for: seen.key, hash: Self.place(seen.key, persistent: nat?.persistent ?? false))
             ?? [seen.key.reversed]
         for reply in choices {
             let connection = Connection(
-                key: seen.key, replyKey: reply, nat: nat?.kind, parent: expectation?.parent, helper: helper,
+                key: seen.key, replyKey: reply, nat: announced?.kind ?? nat?.kind, parent: expectation?.parent, helper: helper,
                 timeouts: timeouts, progress: Connection.opening(seen, packet), now: now)
             connection.state.withLock { s in
                 connection.prolong(&s, now: now)

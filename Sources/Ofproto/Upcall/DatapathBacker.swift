@@ -176,6 +176,8 @@ public final class DatapathBacker: UpcallHandler {
             Self.log.info("received packet on unassociated datapath port \(key.inPort)")
             return UpcallVerdict(failed: ())
         }
+        // What the packet teaches is news to its own flow, too.
+        let before = generation
         let translation = translate(key, on: port, packetBytes: packet.count, sideEffects: true)
         consume(packet, translation)
         let runtime = translation.actions
@@ -184,7 +186,7 @@ public final class DatapathBacker: UpcallHandler {
         let (mask, installed) = megaflow(translation, key)
         let ufid = UFID(key: key, mask: mask)
         let flow = DpFlow(ufid: ufid, key: key, mask: mask, actions: installed)
-        let entry = InstalledFlow(flow, translation, now: time.now, generation: generation)
+        let entry = InstalledFlow(flow, translation, now: time.now, generation: before)
         // The datapath may have the flow and not have found it; then its counts go on.
         if let old = flows[ufid], dpif.flowStats(ufid) != nil { entry.credited = old.credited }
         forget(ufid)
@@ -354,7 +356,6 @@ public final class DatapathBacker: UpcallHandler {
         let entries: [InstalledFlow]
         var next = 0
         let started: Int64
-        let isDirty: Bool
         let idleLimit: Int64
     }
     private var pass: Pass?
@@ -366,10 +367,9 @@ public final class DatapathBacker: UpcallHandler {
     private func beginPass() {
         let now = time.now
         lastRevalidation = now
-        let isDirty = generation != revalidatedGeneration
         revalidatedGeneration = generation
         pass = Pass(
-            entries: Array(flows.values), started: now, isDirty: isDirty,
+            entries: Array(flows.values), started: now,
             idleLimit: flows.count > settings.flowLimit ? 100 : settings.maxIdle)
     }
 
@@ -390,7 +390,7 @@ public final class DatapathBacker: UpcallHandler {
             credit(stats, to: entry)
             if current.started - (stats.used ?? entry.created) > current.idleLimit {
                 idle.append(entry)
-            } else if current.isDirty {
+            } else if entry.generation != generation {
                 check(entry)
             }
         }
