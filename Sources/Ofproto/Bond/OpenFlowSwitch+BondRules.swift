@@ -8,7 +8,7 @@ extension OpenFlowSwitch {
     /// Makes the flows of a bond what its buckets say.
     func updateRules(of bond: Bond) {
         let table = tables[Self.internalTable]
-        let id = bond.leavesChoiceToDatapath && !bond.settings.usesLbOutput ? bond.recirculationID : nil
+        let id = bond.leavesChoiceToDatapath ? bond.recirculationID : nil
         for bucket in bond.rules.indices {
             let port = id == nil ? nil : bond.member(of: bucket)?.port.number
             let old = bond.rules[bucket]
