@@ -37,17 +37,44 @@ extension ControlCommands {
             "[-consistent] {[dp_name] odp_flow | bridge br_flow} [OPTIONS...] [-generate|packet] actions", 2, Int.max
         ) { [unowned self] args in
             do throws(TraceFailure) {
-                let actions: [OFAction]
-                do throws(ActionSyntaxError) {
-                    actions = try OFAction.parse(args[args.count - 1], ports: { _ in nil })
-                } catch {
-                    throw TraceFailure(text: "\(error)")
-                }
-                return .ok(trace(try parseTrace(Array(args.dropLast())), actions: actions))
+                let actions = try parseActions(args[args.count - 1])
+                let request = try parseTrace(Array(args.dropLast()))
+                return .ok(trace(request, actions: try check(actions, request)))
             } catch {
                 return .error(error.text)
             }
         }
+    }
+
+    private func parseActions(_ text: String) throws(TraceFailure) -> [OFAction] {
+        let actions: [OFAction]
+        do throws(ActionSyntaxError) {
+            actions = try OFAction.parse(text, ports: { _ in nil })
+        } catch {
+            throw TraceFailure(text: "\(error)")
+        }
+        for action in actions {
+            let name: String
+            switch action {
+            case .clearActions: name = "clear_actions"
+            case .writeActions: name = "write_actions"
+            case .writeMetadata: name = "write_metadata"
+            case .gotoTable: name = "goto_table"
+            default: continue
+            }
+            throw TraceFailure(text: "\(name) instruction not allowed here")
+        }
+        return actions
+    }
+
+    private func check(_ actions: [OFAction], _ request: TraceRequest) throws(TraceFailure) -> [OFAction] {
+        var actions = actions
+        do throws(OFError) {
+            try request.target.checkActions(&actions, of: request.flow)
+        } catch {
+            throw TraceFailure(text: "Bad actions: \(error.name)")
+        }
+        return actions
     }
 
     private func parseTrace(_ args: [String]) throws(TraceFailure) -> TraceRequest {
@@ -173,7 +200,7 @@ extension ControlCommands {
         while !queue.isEmpty, passes < 4096 {
             passes += 1
             let pass = queue.removeFirst()
-            out += traceRecirculation(pass, packet: request.packet, &states, target, &queue)
+            out += traceRecirculation(pass, request, actions, &states, &queue)
             target.finish(pass)
         }
         for pass in queue { target.finish(pass) }
@@ -193,7 +220,7 @@ extension ControlCommands {
         out += "\nMegaflow: \(result.megaflow.text(ports: target.portNames))\n"
         out += "Datapath actions: \(DpAction.text(result.actions))\n"
         if let error = result.error {
-            out += "\nTranslation failed (\(error)), packet is dropped.\n"
+            out += "Translation failed (\(error)), packet is dropped.\n"
         } else if !result.slowPath.isEmpty {
             out += "This flow is handled by the userspace slow path because it:\n"
             for reason in result.slowPath.explanations { out += "  - \(reason).\n" }
@@ -203,8 +230,8 @@ extension ControlCommands {
     }
 
     private func traceRecirculation(
-        _ pending: OpenFlowSwitch.TraceResult.Recirculation, packet: [UInt8]?, _ states: inout ArraySlice<UInt16>,
-        _ target: OpenFlowSwitch, _ queue: inout [OpenFlowSwitch.TraceResult.Recirculation]
+        _ pending: OpenFlowSwitch.TraceResult.Recirculation, _ request: TraceRequest, _ actions: [OFAction]?,
+        _ states: inout ArraySlice<UInt16>, _ queue: inout [OpenFlowSwitch.TraceResult.Recirculation]
     ) -> String {
         let line = String(repeating: "=", count: 79)
         var flow = pending.flow
@@ -224,7 +251,7 @@ extension ControlCommands {
             out += "\n Modified flow: \(nat.kind == .none ? "" : addressesText(flow))\n"
         }
         out += "\(line)\n\n"
-        return out + tracePass(target, flow, packet: packet, actions: nil, &queue)
+        return out + tracePass(request.target, flow, packet: request.packet, actions: actions, &queue)
     }
 
     private func addressesText(_ flow: FlowKey) -> String {

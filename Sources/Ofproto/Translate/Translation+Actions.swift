@@ -231,7 +231,6 @@ extension Translation {
             flow.actsetOutput = OFPort.unset.rawValue
         case .writeActions(let list): writeActions(list)
         case .writeMetadata(let value, let mask):
-            wildcards.bits.metadata |= mask
             flow.metadata = flow.metadata & ~mask | value & mask
         case .gotoTable(let next): resubmit(inPort: flow.inPort, table: next, mayPacketIn: true, honorMiss: true)
         }
