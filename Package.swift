@@ -126,7 +126,8 @@ if Context.environment["VSWITCH_FUZZ"] != nil {
         .executableTarget(
             name: "fuzz",
             dependencies: [
-                "OVSDB", "OpenFlow", "OpenFlowService", "Ofproto", "Datapath", "Dpif", "DpifDummy", "DpifNetlink", "Netdev", "Flow", "Packet", "Vlog",
+                "OVSDB", "OpenFlow", "OpenFlowService", "Ofproto", "Datapath", "Dpif", "DpifDummy", "DpifNetlink", "Netdev", "Flow",
+                "Packet", "Vlog",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio"),
             ], path: "Fuzz",
             exclude: ["Corpus"], swiftSettings: checked + [.unsafeFlags(["-parse-as-library"])]))

@@ -217,7 +217,9 @@ private func groupMod(_ c: inout Choices, _ version: OFVersion) -> [UInt8] {
         try? target.addFlow(meter)
         target.receive()
         // Meter statistics, configurations and features.
-        try? target.send(18, [0, c.u8() % 4 + 9, 0, 0, 0, 0, 0, 0] + (c.u8() & 1 != 0 ? [0xff, 0xff, 0xff, 0xff] : [0, 0, 0, c.u8() % 4]) + [0, 0, 0, 0])
+        try? target.send(
+            18,
+            [0, c.u8() % 4 + 9, 0, 0, 0, 0, 0, 0] + (c.u8() & 1 != 0 ? [0xff, 0xff, 0xff, 0xff] : [0, 0, 0, c.u8() % 4]) + [0, 0, 0, 0])
     }
 }
 

@@ -43,7 +43,9 @@ extension OFAction {
 
     private static func fail(_ text: String) -> ActionSyntaxError { ActionSyntaxError(description: text) }
 
-    private static func number<T: FixedWidthInteger>(_ text: String?, _ what: String, _ type: T.Type = T.self) throws(ActionSyntaxError) -> T {
+    private static func number<T: FixedWidthInteger>(_ text: String?, _ what: String, _ type: T.Type = T.self) throws(ActionSyntaxError)
+        -> T
+    {
         guard let text, let value = AddressText.parseInteger(text), let n = T(exactly: value) else {
             throw fail("invalid \(what) \"\(text ?? "")\"")
         }
@@ -227,7 +229,11 @@ extension OFAction {
         var (space, type): (UInt32, UInt32) = (0, 0)
         guard name == "packet_type" else { throw fail("Invalid decap argument: \(argument)") }
         for (key, value) in Arguments(value ?? "").parts {
-            if key == "ns" { space = UInt32(try number(value, key, UInt16.self)) } else { type = UInt32(try number(value, key, UInt16.self)) }
+            if key == "ns" {
+                space = UInt32(try number(value, key, UInt16.self))
+            } else {
+                type = UInt32(try number(value, key, UInt16.self))
+            }
         }
         return space << 16 | type
     }
@@ -270,7 +276,9 @@ extension OFAction {
             let text = name.dropFirst(5)
             guard let arrow = text.firstRange(of: "->") else { throw fail("\(name): missing `->'") }
             let (from, to) = (String(text[..<arrow.lowerBound]), try subfield(String(text[arrow.upperBound...])))
-            if let constant = AddressText.parseInteger(from) { return .init(bits: to.count, source: .immediate(constant), destination: .load(to)) }
+            if let constant = AddressText.parseInteger(from) {
+                return .init(bits: to.count, source: .immediate(constant), destination: .load(to))
+            }
             return .init(bits: to.count, source: .field(try subfield(from)), destination: .load(to))
         }
         if name.hasPrefix("output:") {
@@ -283,9 +291,12 @@ extension OFAction {
             guard from.count == to.count else { throw fail("\(name)=\(value): bit widths of source and destination differ") }
             return .init(bits: to.count, source: .field(from), destination: .match(to))
         }
-        if let constant = AddressText.parseInteger(value) { return .init(bits: to.count, source: .immediate(constant), destination: .match(to)) }
+        if let constant = AddressText.parseInteger(value) {
+            return .init(bits: to.count, source: .immediate(constant), destination: .match(to))
+        }
         do throws(FlowSyntaxError) {
-            return .init(bits: to.count, source: .immediate(try FieldText.parseExact(to.field, value, port: ports)), destination: .match(to))
+            return .init(
+                bits: to.count, source: .immediate(try FieldText.parseExact(to.field, value, port: ports)), destination: .match(to))
         } catch { throw fail("\(error)") }
     }
 

@@ -115,7 +115,9 @@ extension OFAction {
         case "dec_ttl":
             guard !argument.isEmpty else { return .decTTL(DecTTLAction()) }
             let ids = split(argument).compactMap { UInt16($0) }
-            guard !ids.isEmpty, ids.count == split(argument).count else { throw fail("dec_ttl_cnt_ids: expected at least one controller id.") }
+            guard !ids.isEmpty, ids.count == split(argument).count else {
+                throw fail("dec_ttl_cnt_ids: expected at least one controller id.")
+            }
             return .decTTL(DecTTLAction(controllers: ids, hasIDs: true))
         case "dec_nsh_ttl": return .decNSHTTL
         case "set_mpls_label": return .setMPLSLabel(UInt32(try number(0xf_ffff, "MPLS label")))
