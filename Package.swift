@@ -53,7 +53,7 @@ let package = Package(
         module("Classifier", ["Flow", .product(name: "HashTreeCollections", package: "swift-collections")]),
         module("Dpif", ["Flow", "Packet"]),
         module("Datapath", ["Vlog", "Dpif"]),
-        module("Netdev", ["Vlog", "Dpif", "CLinux", "CMnl", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")]),
+        module("Netdev", ["Vlog", "Dpif", "Flow", "CLinux", "CMnl", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")]),
         module(
             "DpifNetlink",
             ["Vlog", "Dpif", "Datapath", "Netdev", "CLinux", "CMnl", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")]),

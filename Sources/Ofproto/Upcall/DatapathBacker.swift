@@ -70,7 +70,7 @@ public final class DatapathBacker: UpcallHandler {
     let recirculation = RecirculationTable()
     var timeoutPolicies = TimeoutPolicies()
     /// Where tunnelled packets go.
-    public let routing = TunnelRouting()
+    public let routing: TunnelRouting
     var tunnelBackings: [UInt32: TunnelBacking] = [:]
     /// Nil: to be made anew.
     var tunnelListeners: (table: FlowTable, list: [TunnelListener])?
@@ -90,8 +90,10 @@ public final class DatapathBacker: UpcallHandler {
     public private(set) var dumpDuration: Int64 = 1
     private static let log = Vlog.module("ofproto_dpif_upcall")
 
-    public init(_ dpif: any Dpif, time: TimeSource) {
+    /// - Parameter routing: what this datapath's tunnels share with others'.
+    public init(_ dpif: any Dpif, time: TimeSource, routing: TunnelRouting = TunnelRouting()) {
         self.dpif = dpif
+        self.routing = routing
         self.time = time
         capabilities = dpif.capabilities
         fit = CapabilityCheck(dpif.capabilities)
@@ -470,6 +472,8 @@ public final class DatapathBacker: UpcallHandler {
             case .header(let size): bytes = bytes &+ packets &* UInt64(bitPattern: Int64(size))
             case .tunnel(let port, let sent):
                 if sent { port.creditSent(packets: packets, bytes: bytes) } else { port.creditReceived(packets: packets, bytes: bytes) }
+            case .neighbor(let bridge, let ip, let mac, let isAnswer): heard(ip, mac, on: bridge, isAnswer: isAnswer)
+            case .missingNeighbor(let bridge, let ip, let source): ask(for: ip, on: bridge, from: source)
             case .patch(let out, let input):
                 out.creditSent(packets: packets, bytes: bytes)
                 input.creditReceived(packets: packets, bytes: bytes)
