@@ -124,6 +124,11 @@ if Context.environment["VSWITCH_FUZZ"] != nil {
     package.products.append(.executable(name: "fuzz", targets: ["fuzz"]))
     package.targets.append(
         .executableTarget(
-            name: "fuzz", dependencies: ["OVSDB", "OpenFlow", "Ofproto", "Datapath", "Dpif", "DpifNetlink", "Flow", "Packet"], path: "Fuzz",
+            name: "fuzz",
+            dependencies: [
+                "OVSDB", "OpenFlow", "OpenFlowService", "Ofproto", "Datapath", "Dpif", "DpifDummy", "DpifNetlink", "Netdev", "Flow",
+                "Packet", "Vlog",
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio"),
+            ], path: "Fuzz",
             exclude: ["Corpus"], swiftSettings: checked + [.unsafeFlags(["-parse-as-library"])]))
 }

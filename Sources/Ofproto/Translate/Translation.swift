@@ -317,6 +317,13 @@ final class Translation {
 
     /// Translates an explicit list of actions (packet-out).
     func run(actions list: [OFAction]) {
+        guard flow.recircID == 0 else {
+            // A trace asks for it; what to do is known already, and not this.
+            if let trace { self.trace = trace.add(.thaw, "thaw") }
+            fail(.recirculationConflict, "Recirculation conflict (actions)!")
+            finish()
+            return
+        }
         table = 0
         inPacketOut = true
         execute(list)

@@ -178,6 +178,8 @@ public final class DatapathBacker: UpcallHandler {
             Self.log.info("received packet on unassociated datapath port \(key.inPort)")
             return UpcallVerdict(failed: ())
         }
+        // What the packet teaches is news to its own flow, too.
+        let before = generation
         let translation = translate(key, on: port, packetBytes: packet.count, sideEffects: true)
         consume(packet, translation)
         let runtime = translation.actions
@@ -186,7 +188,7 @@ public final class DatapathBacker: UpcallHandler {
         let (mask, installed) = megaflow(translation, key)
         let ufid = UFID(key: key, mask: mask)
         let flow = DpFlow(ufid: ufid, key: key, mask: mask, actions: installed)
-        let entry = InstalledFlow(flow, translation, now: time.now, generation: generation)
+        let entry = InstalledFlow(flow, translation, now: time.now, generation: before)
         // The datapath may have the flow and not have found it; then its counts go on.
         if let old = flows[ufid], dpif.flowStats(ufid) != nil { entry.credited = old.credited }
         forget(ufid)
@@ -356,7 +358,6 @@ public final class DatapathBacker: UpcallHandler {
         let entries: [InstalledFlow]
         var next = 0
         let started: Int64
-        let isDirty: Bool
         let idleLimit: Int64
     }
     private var pass: Pass?
@@ -368,10 +369,9 @@ public final class DatapathBacker: UpcallHandler {
     private func beginPass() {
         let now = time.now
         lastRevalidation = now
-        let isDirty = generation != revalidatedGeneration
         revalidatedGeneration = generation
         pass = Pass(
-            entries: Array(flows.values), started: now, isDirty: isDirty,
+            entries: Array(flows.values), started: now,
             idleLimit: flows.count > settings.flowLimit ? 100 : settings.maxIdle)
     }
 
@@ -392,7 +392,7 @@ public final class DatapathBacker: UpcallHandler {
             credit(stats, to: entry)
             if current.started - (stats.used ?? entry.created) > current.idleLimit {
                 idle.append(entry)
-            } else if current.isDirty {
+            } else if entry.generation != generation {
                 check(entry)
             }
         }
@@ -420,7 +420,13 @@ public final class DatapathBacker: UpcallHandler {
         }
         let translation = translate(entry.key, on: port, sideEffects: false)
         let (mask, wanted) = megaflow(translation, entry.key)
-        guard translation.error != .noRecirculationContext, entry.mask.isSuperset(of: mask)
+        var matched = entry.mask
+        if entry.key.isIP, entry.key.nwProto == (entry.key.ethType == EtherType.ipv4 ? IPProtocol.icmp : IPProtocol.icmpv6) {
+            // Type and code have 8 bits in the datapath: what looked at more of their places goes, as in the real daemon.
+            matched.bits.tpSrc &= 0xff
+            matched.bits.tpDst &= 0xff
+        }
+        guard translation.error != .noRecirculationContext, matched.isSuperset(of: translation.consulted ?? mask)
         else {
             delete(entry)
             return
