@@ -91,10 +91,10 @@ let package = Package(
         tests("Unixctl", ["Vlog"] + nio),
         tests("Bridge", ["Ofproto", "OVSDB", "vswitchd"]),
         .testTarget(
-            name: "SystemTests", dependencies: ["vswitchd"], exclude: ["learning_switch.py", "Kernel"], swiftSettings: checked),
+            name: "SystemTests", dependencies: ["vswitchd"], exclude: ["learning_switch.py", "Export", "Kernel"], swiftSettings: checked),
         .testTarget(
             name: "OpenFlowTests", dependencies: ["OpenFlow", "Flow"], exclude: ["flow-mods.txt"], swiftSettings: checked),
-        tests("DpifNetdev", ["Dpif", "TestSupport"], usesDPDK),
+        tests("DpifNetdev", ["Dpif", "Netdev", "TestSupport", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")], usesDPDK),
         tests("FastPath", ["Datapath", "Dpif", "Flow", "Packet", "TestSupport"], usesDPDK),
         tests("DpifNetlink", ["CLinux", "Dpif", "Flow", "Packet"]),
         tests("Packet"),

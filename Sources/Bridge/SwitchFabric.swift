@@ -154,7 +154,12 @@ public final class SwitchFabric {
                     deviceOptions[name] = options
                     return port
                 }
-                let number = try target.backer.openTunnel(settings) { TunnelDevice(name: $0, type: $1) }
+                let number = try target.backer.openTunnel(settings) {
+                    let shared = TunnelDevice(name: $0, type: $1)
+                    if settings.usesGBP { shared.extensions.insert("gbp") }
+                    if settings.usesGPE { shared.extensions.insert("gpe") }
+                    return shared
+                }
                 port = try target.addPort(device, requested: wanted, datapathPort: number, tunnel: settings)
             } else {
                 let dpif = target.backer.dpif

@@ -74,6 +74,8 @@ open class UserspaceDatapath: Dpif {
     private var tunnelSequences: [UInt32: UInt32] = [:]
     private let conntrackControl: ConntrackControl
     private var random: any RandomNumberGenerator
+    /// The actions that are being run, all of them.
+    private var running: [DpAction] = []
 
     /// How often a packet may be looked up again.
     private static let maxRecirculations = 6
@@ -313,7 +315,10 @@ open class UserspaceDatapath: Dpif {
         _ actions: [DpAction], _ packet: consuming Packet, key: inout FlowKey, parsed: FlowKey, depth: Int
     ) {
         var packet = packet
+        let outer = running
+        running = actions
         runAll(actions[...], &packet, key: &key, parsed: parsed, depth: depth)
+        running = outer
     }
 
     /// Runs actions on a packet in place. Returns false when the packet is gone.
@@ -331,6 +336,7 @@ open class UserspaceDatapath: Dpif {
                     copy.truncate(to: copy.count - cut)
                     cut = 0
                 }
+                copy.priority = key.skbPriority
                 transmit(copy, to: port)
             case .userspace(let action):
                 if cut > 0 {
@@ -492,7 +498,9 @@ open class UserspaceDatapath: Dpif {
         var packet = packet
         var current = key.metadataOnly
         current.extract(from: &packet, vlanLimit: vlanLimit)
-        let verdict = handler.handle(Upcall(kind: .action(action), key: current), packet: packet)
+        var request = Upcall(kind: .action(action), key: current)
+        if action.wantsActions { request.actions = running }
+        let verdict = handler.handle(request, packet: packet)
         guard !verdict.actions.isEmpty else { return }
         var metadata = key
         run(verdict.actions, packet, key: &metadata, parsed: current, depth: depth + 1)

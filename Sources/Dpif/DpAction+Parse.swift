@@ -279,6 +279,7 @@ extension DpAction {
     }
 
     private static func parseUserspace(_ body: String) -> UserspaceAction? {
+        let tunnel: UInt32? = integer(arguments(body)["tunnel_out_port"])
         for part in split(body) {
             guard let (name, inside) = call(part) else { continue }
             let a = arguments(inside)
@@ -288,8 +289,19 @@ extension DpAction {
                 guard let vid: UInt16 = integer(a["vid"]), let pcp: UInt8 = integer(a["pcp"]),
                     let output: UInt32 = integer(a["output"])
                 else { return nil }
-                return .sFlow(vid: vid, pcp: pcp, output: output)
-            case "ipfix": return integer(a["output_port"], UInt32.self).map { .ipfix(output: $0) }
+                return .sFlow(bridge: 0, vid: vid, pcp: pcp, output: output)
+            case "ipfix": return integer(a["output_port"], UInt32.self).map { .ipfix(bridge: 0, output: $0, tunnel: tunnel) }
+            case "flow_sample":
+                guard let probability: UInt16 = integer(a["probability"]), let set: UInt32 = integer(a["collector_set_id"]),
+                    let domain: UInt32 = integer(a["obs_domain_id"]), let point: UInt32 = integer(a["obs_point_id"]),
+                    let output: UInt32 = integer(a["output_port"])
+                else { return nil }
+                var sample = FlowSample()
+                (sample.probability, sample.collectorSet, sample.domain, sample.point) = (probability, set, domain, point)
+                (sample.output, sample.tunnel) = (output, tunnel)
+                let words = split(inside)
+                sample.direction = words.contains("ingress") ? .ingress : words.contains("egress") ? .egress : .unspecified
+                return .flowSample(sample)
             case "controller":
                 guard let reason: UInt8 = integer(a["reason"]), let recirc: UInt32 = integer(a["recirc_id"]),
                     let cookie: UInt64 = integer(a["rule_cookie"]), let id: UInt16 = integer(a["controller_id"]),

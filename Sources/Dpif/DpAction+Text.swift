@@ -18,7 +18,11 @@ extension DpAction {
         func port(_ n: UInt32) -> String { portName(n) ?? String(n) }
         switch self {
         case .output(let n): return port(n)
-        case .userspace(let action): return "userspace(pid=0,\(action.text))"
+        case .userspace(let action):
+            var text = action.text
+            if case .sFlow = action { text += ",actions" }
+            if let tunnel = action.tunnelPort { text += ",tunnel_out_port=\(tunnel)" }
+            return "userspace(pid=0,\(text))"
         case .set(let set):
             return "set(\(ODPSetText.text(set.kind.rawValue, set.fields.map { ($0.location, $0.value, $0.mask) })))"
         case .pushVLAN(let tpid, let tci):
@@ -68,13 +72,18 @@ private func hex4(_ value: UInt16) -> String {
 extension UserspaceAction {
     var text: String {
         switch self {
-        case .sFlow(let vid, let pcp, let output): return "sFlow(vid=\(vid),pcp=\(pcp),output=\(output))"
+        case .sFlow(_, let vid, let pcp, let output): return "sFlow(vid=\(vid),pcp=\(pcp),output=\(output))"
         case .slowPath(let reasons): return "slow_path(\(reasons.text))"
-        case .flowSample(let probability, let set, let domain, let point, let output, let ingress, let egress):
-            let direction = ingress ? ",ingress" : egress ? ",egress" : ""
+        case .flowSample(let s):
+            let direction =
+                switch s.direction {
+                case .unspecified: ""
+                case .ingress: ",ingress"
+                case .egress: ",egress"
+                }
             return
-                "flow_sample(probability=\(probability),collector_set_id=\(set),obs_domain_id=\(domain),obs_point_id=\(point),output_port=\(output)\(direction))"
-        case .ipfix(let output): return "ipfix(output_port=\(output))"
+                "flow_sample(probability=\(s.probability),collector_set_id=\(s.collectorSet),obs_domain_id=\(s.domain),obs_point_id=\(s.point),output_port=\(s.output)\(direction))"
+        case .ipfix(_, let output, _): return "ipfix(output_port=\(output))"
         case .controller(let reason, let dontSend, let continuation, let recirc, let cookie, let id, let maxLength):
             return
                 "controller(reason=\(reason),dont_send=\(dontSend ? 1 : 0),continuation=\(continuation ? 1 : 0),recirc_id=\(recirc),rule_cookie=\(AddressText.hex(cookie)),controller_id=\(id),max_len=\(maxLength))"

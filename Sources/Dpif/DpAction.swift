@@ -99,15 +99,50 @@ public struct DpSet: Hashable, Sendable {
 
 /// What a `userspace` action is for (the cookie that comes back with the upcall).
 public enum UserspaceAction: Hashable, Sendable {
-    case sFlow(vid: UInt16, pcp: UInt8, output: UInt32)
+    case sFlow(bridge: UInt32, vid: UInt16, pcp: UInt8, output: UInt32)
     case slowPath(SlowPathReasons)
-    case flowSample(
-        probability: UInt16, collectorSet: UInt32, domain: UInt32, point: UInt32, output: UInt32, ingress: Bool,
-        egress: Bool)
-    case ipfix(output: UInt32)
+    case flowSample(FlowSample)
+    case ipfix(bridge: UInt32, output: UInt32, tunnel: UInt32?)
     case controller(
         reason: UInt8, dontSend: Bool, continuation: Bool, recircID: UInt32, ruleCookie: UInt64, controllerID: UInt16,
         maxLength: UInt16)
+
+    /// As what a packet is sampled.
+    public enum Direction: UInt8, Hashable, Sendable { case unspecified = 0, ingress, egress }
+
+    /// The sample wants to know its flow's actions.
+    public var wantsActions: Bool {
+        switch self {
+        case .sFlow, .ipfix, .flowSample: true
+        case .slowPath, .controller: false
+        }
+    }
+
+    /// The datapath's tunnel port whose header the sample wants to know.
+    public var tunnelPort: UInt32? {
+        switch self {
+        case .ipfix(_, _, let tunnel): tunnel
+        case .flowSample(let sample): sample.tunnel
+        case .sFlow, .slowPath, .controller: nil
+        }
+    }
+}
+
+/// What an OpenFlow `sample` action says of its packets.
+public struct FlowSample: Hashable, Sendable {
+    /// The switch whose action it is.
+    public var bridge: UInt32 = 0
+    /// Of 65535.
+    public var probability: UInt16 = 0
+    public var collectorSet: UInt32 = 0
+    public var domain: UInt32 = 0
+    public var point: UInt32 = 0
+    /// The datapath port that the packet is sampled for; the largest number: the one that it came in by.
+    public var output: UInt32 = .max
+    /// The same port where it is a tunnel's and its header is to be told of.
+    public var tunnel: UInt32?
+    public var direction = UserspaceAction.Direction.unspecified
+    public init() {}
 }
 
 /// Why packets of a flow always go through userspace.

@@ -132,6 +132,10 @@ public struct Upcall {
     public var kind: Kind
     /// The packet's key with datapath port numbers.
     public var key: FlowKey
+    /// The actions of the flow whose `userspace` action sent it, where that `wantsActions`; empty where they are not known.
+    public var actions: [DpAction] = []
+    /// The tunnel fields that the port of `UserspaceAction.tunnelPort` would send it with; nil where the datapath does not tell.
+    public var egressTunnel: FlowKey?
 
     public init(kind: Kind, key: FlowKey) {
         self.kind = kind

@@ -112,13 +112,25 @@ public enum FeatureMatrix {
         .init(
             "Tunnel - Bareudp", "5.7/NO/NO/NO", lacks: [.netlink: "Debian's user-mode-linux, which the tests run in, has no bareudp driver"]
         ),
-        .init("QoS - Policing", "YES/1.1/2.6/NO", kernel("policing")),
-        .init("QoS - Shaping", "YES/1.1/NO/NO", kernel("shaping")),
-        .init("sFlow", "YES/1.0/1.0/NO", lacks: [.netlink: "samples are not exported yet"]),
-        .init("IPFIX", "3.10/1.11/1.11/YES", lacks: [.netlink: "samples are not exported yet"]),
+        .init(
+            "QoS - Policing", "YES/1.1/2.6/NO",
+            kernel("policing").merging([.netdev: "SystemTests.QualityOfServiceTests/whatEntersIsPoliced"]) { $1 }),
+        .init(
+            "QoS - Shaping", "YES/1.1/NO/NO",
+            kernel("shaping").merging([.netdev: "SystemTests.QualityOfServiceTests/whatLeavesIsShaped"]) { $1 }),
+        .init(
+            "sFlow", "YES/1.0/1.0/NO",
+            kernel("sFlow").merging([
+                .netdev: "SystemTests.SamplingTests/sFlow", .dummy: "SystemTests.ExportTests/sFlowIsTheRealDaemons",
+            ]) { $1 }),
+        .init(
+            "IPFIX", "3.10/1.11/1.11/YES",
+            kernel("ipfix").merging([
+                .netdev: "SystemTests.SamplingTests/ipfix", .dummy: "SystemTests.ExportTests/ipfixIsTheRealDaemons",
+            ]) { $1 }),
         .init("Set action", "YES/1.0/1.0/PARTIAL", all("DatapathTests.ReferenceModelTests/rewritesKeepChecksums", kernel: "setActions")),
         .init("NIC Bonding", "YES/1.0/1.0/YES", all("OfprotoTests.BondTests/sourcesAreSpread", kernel: "bonds")),
-        .init("Multiple VTEPs", "YES/1.10/1.10/YES", kernel("multipleVTEPs")),
+        .init("Multiple VTEPs", "YES/1.10/1.10/YES", all("OfprotoTests.TunnelTests/multipleVTEPs", kernel: "multipleVTEPs")),
         .init("Meter action", "4.15/2.10/2.7/NO", all("DatapathTests.EngineTests/metersDrop", kernel: "metersDrop")),
         .init(
             "check_pkt_len action", "5.2/2.12/2.12/NO",

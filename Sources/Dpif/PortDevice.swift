@@ -22,6 +22,17 @@ public struct PortFeatures: OptionSet, Hashable, Sendable {
     public static let copper = PortFeatures(rawValue: 1 << 11)
     public static let fiber = PortFeatures(rawValue: 1 << 12)
     public static let autonegotiation = PortFeatures(rawValue: 1 << 13)
+
+    private static let modes: [(mode: PortFeatures, bitsPerSecond: UInt64, isFull: Bool)] = [
+        (.full1Tb, 1_000_000_000_000, true), (.full100Gb, 100_000_000_000, true), (.full40Gb, 40_000_000_000, true),
+        (.full10Gb, 10_000_000_000, true), (.full1Gb, 1_000_000_000, true), (.half1Gb, 1_000_000_000, false),
+        (.full100Mb, 100_000_000, true), (.half100Mb, 100_000_000, false), (.full10Mb, 10_000_000, true), (.half10Mb, 10_000_000, false),
+    ]
+
+    /// The fastest mode; nil: none is known.
+    public var fastest: (bitsPerSecond: UInt64, isFull: Bool)? {
+        Self.modes.first { contains($0.mode) }.map { ($0.bitsPerSecond, $0.isFull) }
+    }
 }
 
 /// Counters of a device; nil where the device does not count.
@@ -63,11 +74,20 @@ public protocol PortDevice: AnyObject {
     var changeCount: UInt64 { get }
     var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures) { get }
     var stats: DeviceStats { get }
+    /// The number by which others know the interface (RFC 2863); 0: it has none.
+    var interfaceIndex: Int { get }
+    /// The queues that packets leave by, by number; empty where there are none.
+    var queues: [UInt32: QueueCounters] { get }
     func setAdminUp(_ up: Bool) throws(DpifError)
     func setMAC(_ address: UInt64) throws(DpifError)
     func setMTU(_ mtu: Int) throws(DpifError)
     /// Key-value pairs for Interface.status.
     var status: [String: String] { get }
+}
+
+extension PortDevice {
+    public var interfaceIndex: Int { 0 }
+    public var queues: [UInt32: QueueCounters] { [:] }
 }
 
 /// An address of a device.

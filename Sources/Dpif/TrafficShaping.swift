@@ -15,23 +15,34 @@ public struct ShapingSettings: Hashable, Sendable {
     }
 }
 
-/// How much may enter an interface: Interface.ingress_policing_rate and _burst.
+/// How much may enter an interface: Interface.ingress_policing_rate, _burst, _kpkts_rate and _kpkts_burst.
 public struct PolicingSettings: Hashable, Sendable {
     /// Kilobits per second; what is beyond is dropped.
     public var rate: UInt32
     /// Kilobits; 0 for the usual.
     public var burst: UInt32
+    /// Thousands of packets per second.
+    public var packetRate: UInt32 = 0
+    /// Thousands of packets; 0 for the usual.
+    public var packetBurst: UInt32 = 0
     public init(rate: UInt32, burst: UInt32) {
         self.rate = rate
         self.burst = burst
     }
+
+    public var effectiveBurst: UInt32 { burst == 0 ? 8000 : burst }
+    public var effectivePacketBurst: UInt32 { packetBurst == 0 ? 16 : packetBurst }
+    /// Nothing is limited.
+    public var isUnlimited: Bool { rate == 0 && packetRate == 0 }
 }
 
-/// What a queue sent.
+/// A queue of an interface, and what it sent.
 public struct QueueCounters: Hashable, Sendable {
     public var packets: UInt64 = 0
     public var bytes: UInt64 = 0
     public var dropped: UInt64 = 0
+    /// Milliseconds of the switch's clock when it was made; nil: not known.
+    public var created: Int64?
     public init() {}
 }
 

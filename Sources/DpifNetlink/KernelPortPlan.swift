@@ -3,6 +3,7 @@
 import CLinux
 import Dpif
 import Glibc
+import Netdev
 
 /// What to ask the kernel for.
 struct KernelPortPlan {
@@ -33,6 +34,9 @@ struct KernelPortPlan {
                     throw DpifError(EINVAL, "tunnel port \(name) without a UDP port")
                 }
                 link.destinationPort = number
+                let extensions = (device as? TunnelDevice)?.extensions ?? []
+                link.hasGroupPolicy = extensions.contains("gbp")
+                link.hasGenericProtocol = extensions.contains("gpe")
             }
             tunnel = link
         }

@@ -430,7 +430,10 @@ public final class NetlinkDatapath: Dpif {
             }
             kind = .action(action)
         }
-        let verdict = handler.handle(Upcall(kind: kind, key: key), packet: packet)
+        var question = Upcall(kind: kind, key: key)
+        if let actions = upcall.actions { question.actions = (try? flowRequests.actions.read(actions)) ?? [] }
+        if let tunnel = upcall.egressTunnel { question.egressTunnel = try? flowRequests.keys.readTunnel(tunnel) }
+        let verdict = handler.handle(question, packet: packet)
         if let install = verdict.install {
             let flow = DpFlow(ufid: install.ufid, key: key, mask: install.mask, actions: install.actions)
             let put = DpFlowPut(.createOrModify, flow)

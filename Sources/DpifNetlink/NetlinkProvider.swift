@@ -46,8 +46,12 @@ public final class NetlinkProvider: DpifProvider {
         do throws(DpifError) {
             return try NetlinkDatapath(type: type, name: name, time: time, kernel: try connect(), wake: wake)
         } catch {
-            NetlinkDatapath.log.err("could not open datapath \(name): \(error)")
-            throw error
+            var problem = error
+            if error.errno == EPERM {
+                problem = DpifError(EPERM, "\(error.detail): the daemon may not administer the network (CAP_NET_ADMIN, which root has)")
+            }
+            NetlinkDatapath.log.err("could not open datapath \(name): \(problem)")
+            throw problem
         }
     }
 

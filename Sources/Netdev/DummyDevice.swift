@@ -20,7 +20,7 @@ public final class DummyDevice: PacketDevice, AddressedDevice {
     private var txCapture: PcapWriter?
     private var rxCapture: PcapWriter?
     private var options: [String: String] = [:]
-    /// Set by `netdev-dummy/ip4addr` and `ip6addr`.
+    /// Set by `netdev-dummy/ip4addr` and `ip6addr`: one of each kind.
     public private(set) var addresses: [InterfaceAddress] = []
     /// Frames that are sent, for whoever holds the other end of the wire.
     public var onTransmit: ((UnsafeRawBufferPointer) -> Void)?
@@ -54,6 +54,14 @@ public final class DummyDevice: PacketDevice, AddressedDevice {
     public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures) { ([], [], [], []) }
     public var stats: DeviceStats { counters }
     public var status: [String: String] { [:] }
+    /// The one that is always there, which does not count.
+    public var queues: [UInt32: QueueCounters] {
+        var queue = QueueCounters()
+        (queue.packets, queue.bytes, queue.dropped) = (.max, .max, .max)
+        return [0: queue]
+    }
+    /// What options:ifindex says.
+    public var interfaceIndex: Int { options["ifindex"].flatMap { Int32($0) }.map { Int(max(0, $0)) } ?? 0 }
 
     public func setAdminUp(_ up: Bool) throws(DpifError) {
         guard up != isAdminUp else { return }
@@ -80,7 +88,7 @@ public final class DummyDevice: PacketDevice, AddressedDevice {
     public func setIPv6(_ address: UInt128, prefix: Int) { add(InterfaceAddress(address, isIPv6: true, prefix: prefix)) }
 
     private func add(_ address: InterfaceAddress) {
-        addresses.removeAll { $0.value == address.value && $0.isIPv6 == address.isIPv6 }
+        addresses.removeAll { $0.isIPv6 == address.isIPv6 }
         addresses.append(address)
         changeCount += 1
     }

@@ -83,6 +83,10 @@ public class InterfaceDevice: AddressedDevice {
         return (current, [], [], [])
     }
     public var stats: DeviceStats { interface.stats }
+    public var interfaceIndex: Int { Int(index) }
+    /// Reads the queues of the interface's discipline; nil: it has none of ours.
+    public var queueReader: (() -> [UInt32: QueueCounters])?
+    public var queues: [UInt32: QueueCounters] { queueReader?() ?? [:] }
     public var status: [String: String] { ["driver_name": type == "internal" ? "openvswitch" : driver] }
 
     private var driver: String {

@@ -8,9 +8,14 @@ public struct PacketSource: Sendable {
     public let fileDescriptor: Int32
     /// Reads one packet into the buffer. Returns its size, 0 for a packet to ignore, or nil when none waits.
     public let read: @Sendable (UnsafeMutableRawBufferPointer) -> Int?
+    /// Says of each packet whether it may enter.
+    public let policer: IngressPolicer
 
-    public init(fileDescriptor: Int32, read: @escaping @Sendable (UnsafeMutableRawBufferPointer) -> Int?) {
+    public init(
+        fileDescriptor: Int32, policer: IngressPolicer = IngressPolicer(), read: @escaping @Sendable (UnsafeMutableRawBufferPointer) -> Int?
+    ) {
         self.fileDescriptor = fileDescriptor
+        self.policer = policer
         self.read = read
     }
 }

@@ -6,9 +6,12 @@ import Glibc
 import Packet
 
 /// An existing kernel interface. Its packets are taken while it is open; the kernel sees them too.
-public final class SystemDevice: InterfaceDevice, PolledDevice {
+public final class SystemDevice: InterfaceDevice, PolledDevice, PolicedDevice {
     public var receiver: ((consuming Packet) -> Void)?
     public let source: PacketSource
+    public let policer = IngressPolicer()
+    /// What the socket's packets are marked with.
+    private var priority: UInt32 = 0
     private let socketDescriptor: Int32
 
     /// Throws ENODEV when there is no such interface, EPERM without the right to open packet sockets.
@@ -42,7 +45,7 @@ public final class SystemDevice: InterfaceDevice, PolledDevice {
         setsockopt(fd, clinux_SOL_PACKET, clinux_PACKET_IGNORE_OUTGOING, &on, 4)
         var size: Int32 = 4 << 20
         setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, 4)
-        source = PacketSource(fileDescriptor: fd) { SystemDevice.receive(fd, $0) }
+        source = PacketSource(fileDescriptor: fd, policer: policer) { SystemDevice.receive(fd, $0) }
         try super.init(name: name, type: type, mustExist: true)
     }
 
@@ -101,7 +104,15 @@ public final class SystemDevice: InterfaceDevice, PolledDevice {
         return size
     }
 
+    /// Has the next packets take a queue: the class of its number and one (`Discipline`). 0 is the queue of all that asked for none.
+    private func setPriority(_ queue: UInt32) {
+        priority = queue
+        var value = queue == 0 ? 0 : 1 << 16 | (queue & 0xffff) + 1
+        setsockopt(socketDescriptor, SOL_SOCKET, SO_PRIORITY, &value, 4)
+    }
+
     public func transmit(_ packet: consuming Packet) {
+        if packet.priority != priority { setPriority(packet.priority) }
         // A full queue drops, as a network card's does; the kernel counts it.
         let frame = UnsafeRawBufferPointer(start: packet.data, count: packet.count)
         let isTooLarge = frame.count > known.mtu + HeaderSize.ethernet + 4

@@ -6,11 +6,12 @@ import Glibc
 import Packet
 
 /// A tap interface that lives as long as this object.
-public final class TapDevice: PolledDevice, AddressedDevice {
+public final class TapDevice: PolicedDevice, AddressedDevice {
     public let name: String
     public let type: String
     public var receiver: ((consuming Packet) -> Void)?
     public let source: PacketSource
+    public let policer = IngressPolicer()
     private let interface: KernelInterface
     private let descriptor: Int32
     private var known: (mac: UInt64, mtu: Int, up: Bool)
@@ -35,7 +36,7 @@ public final class TapDevice: PolledDevice, AddressedDevice {
             close(fd)
             throw DpifError(error, "tap \(name)")
         }
-        source = PacketSource(fileDescriptor: fd) { buffer in
+        source = PacketSource(fileDescriptor: fd, policer: policer) { buffer in
             let n = Glibc.read(fd, buffer.baseAddress, buffer.count)
             return n > 0 ? n : nil
         }
@@ -85,6 +86,7 @@ public final class TapDevice: PolledDevice, AddressedDevice {
         }
         return changes
     }
+    public var interfaceIndex: Int { Int(index) }
     public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures) {
         ([.full10Mb, .copper], [], [], [])
     }

@@ -16,6 +16,9 @@ public final class TunnelDevice: VirtualDevice {
     /// The tunnel kind of a datapath port that several tunnels share.
     public override init(name: String, type: String) { super.init(name: name, type: type) }
 
+    /// Extensions of VXLAN that a port which several tunnels share has: `gbp`, `gpe`.
+    public var extensions: Set<String> = []
+
     /// Takes Interface.options. Throws EINVAL with the text for Interface.error.
     public func configure(_ options: [String: String]) throws(DpifError) {
         var problem = ""

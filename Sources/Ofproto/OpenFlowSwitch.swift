@@ -48,6 +48,9 @@ public final class OpenFlowSwitch {
     public internal(set) var snooping: MulticastSnooping?
     /// Nil while flows are not exported.
     public internal(set) var netFlow: NetFlow?
+    /// Nil while packets are not sampled.
+    public internal(set) var sFlow: SFlow?
+    public internal(set) var ipfix: IPFIX?
     /// At most one of both spanning tree protocols runs.
     public internal(set) var stp: STP?
     public internal(set) var rstp: RSTP?
@@ -419,6 +422,8 @@ public final class OpenFlowSwitch {
         checkPorts()
         runMonitors()
         netFlow?.run()
+        sFlow?.run(self)
+        ipfix?.run()
         stp?.run()
         rstp?.run()
         runBonds()

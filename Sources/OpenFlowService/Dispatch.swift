@@ -119,7 +119,8 @@ extension OpenFlowConnection {
         case .meterFeatures: meterFeatures(m)
         case .flowMonitor, .nxFlowMonitor, .onfFlowMonitor: try flowMonitor(m)
         case .nxFlowMonitorCancel: try cancelFlowMonitor(m)
-        case .nxIPFIXBridge, .nxIPFIXFlow: throw .nxstNotConfigured
+        case .nxIPFIXBridge: try ipfixBridgeStats(m)
+        case .nxIPFIXFlow: try ipfixFlowStats(m)
         case .nxResume: try resume(m)
         case .nxCTFlushZone, .nxCTFlush: try flushConntrack(m)
         }

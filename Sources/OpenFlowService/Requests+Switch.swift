@@ -131,28 +131,39 @@ extension OpenFlowConnection {
 
     // MARK: Queues
 
+    /// The queues that a request asks for, by port and number. Throws where there are none.
+    /// - Parameter port: `.none`: all. `queue`: the largest number: all.
+    private func queues(of port: OFPort, _ queue: UInt32) throws(OFError) -> [(port: OFPort, queue: UInt32, counters: QueueCounters)] {
+        if port != .none, owner.port(port) == nil { throw .qofcBadPort }
+        var found: [(port: OFPort, queue: UInt32, counters: QueueCounters)] = []
+        for candidate in owner.portsInOrder where port == .none || candidate.number == port {
+            for (number, counters) in candidate.device.queues.sorted(by: { $0.key < $1.key }) where queue == .max || number == queue {
+                found.append((candidate.number, number, counters))
+            }
+        }
+        guard !found.isEmpty || queue == .max else { throw .qofcBadQueue }
+        return found
+    }
+
     func queueStats(_ m: OFMessage) throws(OFError) {
         let (wanted, queue) = try QueueStats.decodeRequest(m)
-        if wanted != .none, owner.port(wanted) == nil { throw .qofcBadPort }
         var reply = MultipartReply(to: m)
-        var found = false
-        for port in owner.portsInOrder where wanted == .none || port.number == wanted {
-            // Without a QoS discipline a port has the one queue that is always there.
-            guard queue == .max || queue == 0 else { continue }
-            found = true
-            let stats = QueueStats(port: port.number, queue: 0)
+        for (port, number, counters) in try queues(of: wanted, queue) {
+            var stats = QueueStats(port: port, queue: number)
+            (stats.txBytes, stats.txPackets, stats.txErrors) = (counters.bytes, counters.packets, counters.dropped)
+            if let created = counters.created {
+                let age = max(0, owner.time.now - created)
+                stats.durationSeconds = UInt32(truncatingIfNeeded: age / 1000)
+                stats.durationNanoseconds = UInt32(truncatingIfNeeded: age % 1000 * 1_000_000)
+            }
             reply.append { stats.encode(version: m.version, to: &$0) }
         }
-        guard found || wanted == .none && queue == .max else { throw .qofcBadQueue }
         sendAll(&reply)
     }
 
     func queueConfig(_ m: OFMessage) throws(OFError) {
         let (wanted, queue) = try QueueDescription.decodeRequest(m)
-        if wanted != .none, owner.port(wanted) == nil { throw .qofcBadPort }
-        let ports = owner.portsInOrder.filter { wanted == .none || $0.number == wanted }
-        guard queue == .max || queue == 0 else { throw .qofcBadQueue }
-        let all = ports.map { QueueDescription(port: $0.number, queue: 0) }
+        let all = try queues(of: wanted, queue).map { QueueDescription(port: $0.port, queue: $0.queue) }
         guard m.version >= .v14 else {
             guard wanted != .none else { throw .qofcBadPort }
             send(QueueDescription.reply(all, port: wanted, version: m.version, xid: m.xid))
@@ -216,14 +227,7 @@ extension PortDescription {
     }
 
     /// Kbit/s of the fastest mode.
-    private static func speed(_ f: PortFeatures) -> UInt32 {
-        for (mode, kbps) in [
-            (PortFeatures.full1Tb, UInt32(1_000_000_000)), (.full100Gb, 100_000_000), (.full40Gb, 40_000_000),
-            (.full10Gb, 10_000_000), (.full1Gb, 1_000_000), (.half1Gb, 1_000_000), (.full100Mb, 100_000),
-            (.half100Mb, 100_000), (.full10Mb, 10_000), (.half10Mb, 10_000),
-        ] where f.contains(mode) { return kbps }
-        return 0
-    }
+    private static func speed(_ f: PortFeatures) -> UInt32 { UInt32(clamping: (f.fastest?.bitsPerSecond ?? 0) / 1000) }
 }
 
 extension PortStats {

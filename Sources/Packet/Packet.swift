@@ -33,6 +33,9 @@ public struct Packet: ~Copyable, @unchecked Sendable {
     /// The zone in which the packet was last found to belong to a connection, or nil.
     public var connectionZone: UInt16?
 
+    /// The queue that the packet is to leave by (OFPAT_SET_QUEUE); 0: that of all that asked for none.
+    public var priority: UInt32 = 0
+
     public static let defaultHeadroom = 128
 
     /// A packet of `count` zero bytes.
@@ -76,6 +79,7 @@ public struct Packet: ~Copyable, @unchecked Sendable {
     public func clone() -> Packet {
         var copy = Packet(bytes)
         copy.l2_5 = l2_5
+        copy.priority = priority
         copy.l3 = l3
         copy.l4 = l4
         copy.l2PadSize = l2PadSize

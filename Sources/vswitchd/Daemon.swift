@@ -72,7 +72,7 @@ final class Daemon {
         let configurator = BridgeConfigurator(
             remote: remote, fabric: fabric, controllers: OpenFlowServices(eventLoop: eventLoop), settings: settings, eventLoop: eventLoop)
         self.configurator = configurator
-        if !options.disableSystem { configurator.shaper = try? TrafficControl() }
+        configurator.shaper = try? TrafficControl()
         configurator.onFirstConfiguration = { [background] in background.ready() }
         configurator.onWake = { [weak loop] in loop?.waker.wake() }
         if let database { database.follow(configurator) }

@@ -100,10 +100,14 @@ struct CodecTests {
         nsh.context = Array(1...16)
         let controller = UserspaceAction.controller(
             reason: 1, dontSend: false, continuation: true, recircID: 9, ruleCookie: .max, controllerID: 3, maxLength: 128)
+        var sample = FlowSample()
+        (sample.bridge, sample.probability, sample.collectorSet, sample.domain, sample.point) = (6, 1, 2, 3, 4)
+        (sample.output, sample.tunnel, sample.direction) = (5, 5, .egress)
         let actions: [DpAction] = [
-            .output(3), .userspace(.slowPath([.cfm, .action])), .userspace(controller), .userspace(.sFlow(vid: 1, pcp: 2, output: 3)),
-            .userspace(.flowSample(probability: 1, collectorSet: 2, domain: 3, point: 4, output: 5, ingress: true, egress: false)),
-            .userspace(.ipfix(output: 9)), .set(DpSet(.eth, [.init(Location.ethSrc, 5, mask: 0xff)])),
+            .output(3), .userspace(.slowPath([.cfm, .action])), .userspace(controller),
+            .userspace(.sFlow(bridge: 8, vid: 1, pcp: 2, output: 3)),
+            .userspace(.flowSample(sample)), .userspace(.ipfix(bridge: 8, output: 9, tunnel: nil)),
+            .userspace(.ipfix(bridge: 8, output: 9, tunnel: 9)), .set(DpSet(.eth, [.init(Location.ethSrc, 5, mask: 0xff)])),
             .set(DpSet(.ipv4, [.init(Location.nwSrc, 0x0a00_0001), .init(Location.nwTTL, 3)])),
             .set(DpSet(.tcp, [.init(Location.tpSrc, 80)])), .set(DpSet(.skbMark, [.init(Location.pktMark, 9)])),
             .set(

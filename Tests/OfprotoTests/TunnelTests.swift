@@ -2,6 +2,7 @@
 
 import Dpif
 import Flow
+import Netdev
 import OpenFlow
 import Packet
 import Testing
@@ -80,6 +81,75 @@ import Testing
     }
     @Test func erspanOverIPv6() throws { try roundTrip("erspan", isIPv6: true) }
     @Test func gtpu() throws { try roundTrip("gtpu") }
+
+    /// A bridge with an address by which tunnels reach the one host behind its port.
+    private final class Underlay {
+        let bridge: OpenFlowSwitch
+        let cable: DummyDevice
+        private(set) var sent: [[UInt8]] = []
+
+        init(_ bench: SwitchBench, id: Int, address: UInt32, peer: UInt32) throws {
+            bridge = OpenFlowSwitch(id: id, name: "br\(id)", backer: bench.backer)
+            cable = DummyDevice(name: "q\(id)", type: "dummy")
+            let local = DummyDevice(name: "br\(id)", type: "dummy-internal")
+            local.setIPv4(address, prefix: 24)
+            try local.setMAC(0xaa55_aa55_0000 | UInt64(id))
+            for (device, number) in [(local, OFPort.local), (cable, OFPort(1))] {
+                let port = try bridge.addPort(device, requested: number, datapathPort: try bench.datapath.addPort(device, requested: nil))
+                bridge.setBundle(BundleSettings(name: device.name), ports: [port])
+            }
+            cable.onTransmit = { [unowned self] in sent.append(Array($0)) }
+            var mod = FlowMod()
+            mod.newCookie = 0
+            mod.actions = [.output(.normal, maxLength: 0)]
+            try bridge.modifyFlows(mod)
+            bench.backer.routing.add(
+                HostRoute(
+                    network: IPAddress(peer), length: 24, mark: 0, device: bridge.name, gateway: nil, source: IPAddress(address),
+                    origin: .user))
+            _ = bench.backer.routing.setNeighbor(IPAddress(peer), 0xf8bc_1244_34b6, on: bridge.name, now: bench.time.now)
+        }
+    }
+
+    @Test func multipleVTEPs() throws {
+        let bench = try SwitchBench()
+        let ends: [(local: UInt32, remote: UInt32)] = [(0x0101_0258, 0x0101_025c), (0x0101_0358, 0x0101_035c)]
+        var underlays: [Underlay] = []
+        for (i, end) in ends.enumerated() {
+            underlays.append(try Underlay(bench, id: 2 + i, address: end.local, peer: end.remote))
+            let options = [
+                "remote_ip": IPAddress(end.remote).text, "local_ip": IPAddress(end.local).text, "key": "7",
+            ]
+            let settings = try #require(TunnelSettings(type: "vxlan", options: options))
+            let number = try bench.backer.openTunnel(settings) { TunnelDevice(name: $0, type: $1) }
+            _ = try bench.bridge.addPort(
+                TunnelDevice(name: "v\(i)", type: "vxlan"), requested: OFPort(UInt32(11 + i)), datapathPort: number, tunnel: settings)
+            // One way and the other.
+            try bench.add({ $0.set(Location.inPort, UInt128(i + 1)) }, [.output(OFPort(UInt32(11 + i)), maxLength: 0)])
+            try bench.add({ $0.set(Location.inPort, UInt128(11 + i)) }, [.output(OFPort(UInt32(i + 1)), maxLength: 0)])
+        }
+        defer { for underlay in underlays { underlay.bridge.destroy() } }
+        // Both share the one port of the datapath.
+        #expect(bench.datapath.ports.count { $0.name == "vxlan_sys_4789" } == 1)
+        for (i, end) in ends.enumerated() {
+            try bench.receive(SwitchBench.udp, port: i + 1)
+            let frame = try #require(underlays[i].sent.last)
+            func address(_ at: Int) -> UInt32 { frame[at..<at + 4].reduce(0) { $0 << 8 | UInt32($1) } }
+            #expect(address(26) == end.local && address(30) == end.remote)
+            // The answer: the same, from there to here.
+            var answer = frame
+            answer.replaceSubrange(0..<12, with: frame[6..<12] + frame[0..<6])
+            answer.replaceSubrange(26..<34, with: frame[30..<34] + frame[26..<30])
+            let before = bench.sent[i].count
+            underlays[i].cable.receive(Packet(answer))
+            #expect(bench.sent[i].count == before + 1 && bench.sent[i].last?.count == frame.count - 50)
+            // From where no tunnel leads.
+            answer.replaceSubrange(26..<30, with: [1, 1, 9, 9])
+            underlays[i].cable.receive(Packet(answer))
+            #expect(bench.sent[i].count == before + 1)
+        }
+        #expect(bench.datapath.refused.isEmpty)
+    }
 
     @Test func routesByLongestPrefix() throws {
         let routing = TunnelRouting()

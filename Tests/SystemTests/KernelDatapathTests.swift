@@ -76,6 +76,11 @@ struct KernelDatapathTests {
     @Test func mirrors() throws { try passed() }
     @Test func bonds() throws { try passed() }
 
+    // Sampling.
+    @Test func sFlow() throws { try passed() }
+    @Test func ipfix() throws { try passed() }
+    @Test func ipfixTunnels() throws { try passed() }
+
     // Tunnels.
     @Test func vxlan() throws { try passed() }
     @Test func vxlanOverIPv6() throws { try passed() }
@@ -86,6 +91,8 @@ struct KernelDatapathTests {
     @Test func erspan() throws { try passed() }
     @Test func erspanOverIPv6() throws { try passed() }
     @Test func flowBasedTunnel() throws { try passed() }
+    @Test func vxlanGroupPolicy() throws { try passed() }
+    @Test func vxlanGenericProtocol() throws { try passed() }
     @Test func multipleVTEPs() throws { try passed() }
 
     // Connections.

@@ -1,4 +1,5 @@
 // The userspace datapath on real packets: namespaces joined by the built daemon.
+import Glibc
 import Testing
 
 @Suite(.serialized, .enabled(if: obstacle == nil, "\(obstacle ?? "")"))
@@ -158,6 +159,18 @@ struct RealPacketTests {
         let answer = try lab.run(
             "ip", ["netns", "exec", lab.namespace("a"), "python3", "-c", fetch, "\(lab.directory)/data"])
         #expect(answer.text == "True\n")
+    }
+
+    @Test(.enabled(if: access("/sys/module/openvswitch", F_OK) != 0, "the kernel has the module"))
+    func aMissingModuleIsTold() throws {
+        let lab = try Lab()
+        let reply = try lab.run("ovs-vsctl", ["add-br", "br9", "--", "set", "bridge", "br9", "datapath_type=system"])
+        #expect(reply.text.contains("Error detected while setting up 'br9': could not create bridge br9:"))
+        #expect(try lab.must("ovs-vsctl", ["get", "interface", "br9", "error"]).contains("modprobe openvswitch"))
+        #expect(lab.log.contains("could not open datapath ovs-system: the kernel's openvswitch module is not loaded (modprobe openvswitch"))
+        try lab.addHost("a", "198.18.0.1/24")
+        try lab.addHost("b", "198.18.0.2/24")
+        #expect(try lab.ping("a", "198.18.0.2") == 3)
     }
 
     @Test func missingProviderStopsOnlyItsBridge() throws {

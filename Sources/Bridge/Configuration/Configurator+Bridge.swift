@@ -18,6 +18,8 @@ extension BridgeConfigurator {
         configureLearning(target, row, config)
         configureSpanningTree(bridge, row, records)
         configureNetFlow(bridge, row)
+        configureSFlow(bridge, row)
+        configureIPFIX(bridge, row)
         configureMirrors(target, row)
         configureTables(bridge, row)
         target.forwardsBPDU = config.bool("forward-bpdu")

@@ -162,7 +162,7 @@ extension BridgeConfigurator {
 
     /// A port's speed in Mbit/s; 10 Gbit/s where the device does not say.
     private static func megabits(_ port: SwitchPort) -> Int {
-        StatusWriter.speed(port.device.features.current).map { Int($0.bitsPerSecond / 1_000_000) } ?? 10_000
+        port.device.features.current.fastest.map { Int($0.bitsPerSecond / 1_000_000) } ?? 10_000
     }
 }
 

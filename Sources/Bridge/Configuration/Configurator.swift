@@ -29,6 +29,10 @@ final class ConfiguredBridge {
     var addressSource = ""
     /// Where NetFlow records go.
     let collectors = Collectors()
+    /// Where sFlow's samples go.
+    let sFlowCollectors = Collectors()
+    /// Where IPFIX goes: the bridge's own exporter's, and those of sets of collectors by their numbers.
+    var ipfixCollectors: [UInt32?: Collectors] = [:]
     /// VLANs that Auto Attach has put into the trunks of ports.
     var autoAttachVLANs: [String: Set<Int64>] = [:]
 
@@ -83,7 +87,7 @@ public final class BridgeConfigurator {
     public var onWake: (() -> Void)?
 
     /// Who shapes and polices interfaces; nil: nobody.
-    public var shaper: (any TrafficShaping)? { didSet { quality = shaper.map(QualityOfService.init) } }
+    public var shaper: (any TrafficShaping)? { didSet { quality = shaper.map { QualityOfService($0, time: fabric.time) } } }
     private var quality: QualityOfService?
     /// The discipline that an interface was given.
     func shaping(of name: String) -> ShapingSettings? { quality?.shaping(of: name) }
@@ -94,6 +98,8 @@ public final class BridgeConfigurator {
     var owners: [String: String] = [:]
     private(set) var writer: StatusWriter!
     private var isStale = false
+    /// How many bridges of this pass sample for sFlow.
+    var sampledBridges: UInt32 = 0
     private var wasContended = false
     public private(set) var isConfigured = false
     /// How often the configuration was read.
@@ -248,7 +254,8 @@ public final class BridgeConfigurator {
         for (name, bridge) in bridges { removeUnwantedPorts(bridge, wanted[name] ?? []) }
 
         // What is new.
-        for row in rows where bridges[row.string("name")] == nil { create(row) }
+        for row in rows where bridges[row.string("name")] == nil { create(row, wanted[row.string("name")] ?? []) }
+        sampledBridges = 0
         for row in rows {
             guard let bridge = bridges[row.string("name")] else { continue }
             let records = wanted[bridge.target.name] ?? []
@@ -295,15 +302,15 @@ public final class BridgeConfigurator {
         fabric.vlanLimit = limit == 0 ? 2 : limit
     }
 
-    /// Gives the kernel's interfaces the QoS of their rows.
+    /// Gives interfaces the QoS of their rows.
     private func configureQuality(_ wanted: [String: [PortRecord]]) {
         guard let quality else { return }
         var names: Set<String> = []
         for record in wanted.values.joined() {
             for interface in record.interfaces {
-                guard let row = interface.row, case .open(let port) = outcomes[row.uuid], port.device is InterfaceDevice else { continue }
+                guard let row = interface.row, case .open(let port) = outcomes[row.uuid] else { continue }
                 names.insert(interface.name)
-                quality.configure(interface.name, port: record.row, interface: row, client: client)
+                quality.configure(port.device, port: record.row, interface: row, client: client)
             }
         }
         quality.forget(except: names)
@@ -319,13 +326,19 @@ public final class BridgeConfigurator {
         fabric.destroySwitch(bridge.target)
     }
 
-    private func create(_ row: OVSDBRow) {
+    /// Makes a bridge. What kept it from being made is told of its interfaces, too.
+    private func create(_ row: OVSDBRow, _ records: [PortRecord]) {
         let name = row.string("name")
         do {
             let target = try fabric.createSwitch(name: name, type: row.string("datapath_type"))
             bridges[name] = ConfiguredBridge(target, id: row.uuid, runDirectory: settings.runDirectory)
         } catch {
             Self.log.err("failed to create bridge \(name): \(error.reason)")
+            // Of a type that there is, but not here.
+            guard fabric.registry.provider(fabric.registry.normalise(row.string("datapath_type"))) != nil else { return }
+            for interface in records.flatMap(\.interfaces) {
+                if let row = interface.row { outcomes[row.uuid] = .failed("could not create bridge \(name): \(error)") }
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 // QoS: what the QoS and Queue rows of ports and the policing columns of interfaces say, given to whoever shapes interfaces.
 
 import Dpif
+import Netdev
 import Ofproto
 import OVSDB
 import Vlog
@@ -12,11 +13,23 @@ final class QualityOfService {
     /// What interfaces were given, so that a discipline is not made anew, and its packets lost, without need.
     private var shaped: [String: ShapingSettings] = [:]
     private var policed: [String: PolicingSettings] = [:]
+    /// When interfaces were given their disciplines.
+    private var shapedAt: [String: Int64] = [:]
+    private let time: TimeSource
 
-    init(_ shaper: any TrafficShaping) { self.shaper = shaper }
+    init(_ shaper: any TrafficShaping, time: TimeSource) {
+        self.shaper = shaper
+        self.time = time
+    }
 
-    /// What the rows say of one interface, whose device the kernel has.
-    func configure(_ name: String, port: OVSDBRow?, interface: OVSDBRow?, client: OVSDBClient) {
+    /// What the rows say of one interface.
+    func configure(_ device: any PortDevice, port: OVSDBRow?, interface: OVSDBRow?, client: OVSDBClient) {
+        if let device = device as? InterfaceDevice { shape(device, port, client) }
+        police(device, interface)
+    }
+
+    private func shape(_ device: InterfaceDevice, _ port: OVSDBRow?, _ client: OVSDBClient) {
+        let name = device.name
         var shaping: ShapingSettings?
         if let id = port?.optionalUUID("qos"), let qos = client.row("QoS", id) {
             var queues: [UInt32: [String: String]] = [:]
@@ -26,16 +39,34 @@ final class QualityOfService {
             }
             shaping = ShapingSettings(type: qos.string("type"), options: qos.map("other_config"), queues: queues)
         }
-        if shaping != shaped[name] {
-            shaped[name] = shaping
-            report(name, "QoS") { () throws(DpifError) in try shaper.setShaping(shaping, on: name) }
+        device.queueReader = shaping == nil ? nil : { [weak self] in self?.queues(of: name) ?? [:] }
+        guard shaping != shaped[name] else { return }
+        shaped[name] = shaping
+        shapedAt[name] = time.now
+        report(name, "QoS") { () throws(DpifError) in try shaper.setShaping(shaping, on: name) }
+    }
+
+    private func queues(of name: String) -> [UInt32: QueueCounters] {
+        shaper.queues(of: name).mapValues {
+            var queue = $0
+            queue.created = shapedAt[name]
+            return queue
         }
-        let rate = interface?.integer("ingress_policing_rate") ?? 0
-        let burst = interface?.integer("ingress_policing_burst") ?? 0
-        let policing = rate > 0 ? PolicingSettings(rate: UInt32(clamping: rate), burst: UInt32(clamping: burst)) : nil
-        if policing != policed[name] {
-            policed[name] = policing
-            report(name, "policing") { () throws(DpifError) in try shaper.setPolicing(policing, on: name) }
+    }
+
+    private func police(_ device: any PortDevice, _ row: OVSDBRow?) {
+        let name = device.name
+        func number(_ column: String) -> UInt32 { UInt32(clamping: row?.integer(column) ?? 0) }
+        var policing = PolicingSettings(rate: number("ingress_policing_rate"), burst: number("ingress_policing_burst"))
+        policing.packetRate = number("ingress_policing_kpkts_rate")
+        policing.packetBurst = number("ingress_policing_kpkts_burst")
+        let wanted = policing.isUnlimited ? nil : policing
+        if let own = (device as? any PolicedDevice)?.policer {
+            // Goes with the device.
+            own.set(wanted)
+        } else if device is InterfaceDevice, wanted != policed[name] {
+            policed[name] = wanted
+            report(name, "policing") { () throws(DpifError) in try shaper.setPolicing(wanted, on: name) }
         }
     }
 
@@ -49,6 +80,7 @@ final class QualityOfService {
     /// Takes along what an interface was given, when it is no port any more.
     func forget(except names: Set<String>) {
         for name in Set(shaped.keys).union(policed.keys) where !names.contains(name) {
+            shapedAt[name] = nil
             if shaped.removeValue(forKey: name) != nil { try? shaper.setShaping(nil, on: name) }
             if policed.removeValue(forKey: name) != nil { try? shaper.setPolicing(nil, on: name) }
         }

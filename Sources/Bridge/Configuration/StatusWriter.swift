@@ -204,17 +204,17 @@ final class StatusWriter {
             return columns
         }
         let device = port.device
-        let speed = Self.speed(device.features.current)
+        let speed = device.features.current.fastest
         var columns: [String: OVSDBDatum] = [
             "ofport": .integer(port.number.rawValue),
             "error": .optional(problem(port)),
             "mac_in_use": .optional(AddressText.mac(device.macAddress)),
             "admin_state": .optional(device.isAdminUp ? "up" : "down"),
             "link_state": .optional(device.isLinkUp ? "up" : "down"),
-            "link_speed": .optional(speed?.bitsPerSecond),
+            "link_speed": .optional(speed.map { Int64($0.bitsPerSecond) }),
             "duplex": .optional(speed.map { $0.isFull ? "full" : "half" }),
             "mtu": .optional(device.mtu > 0 ? Int64(device.mtu) : nil),
-            "ifindex": .optional(Self.index(device)),
+            "ifindex": .optional(Int64(device.interfaceIndex)),
             "link_resets": .optional(Int64(clamping: device.linkResets)),
             "status": .map(device.status),
             "bfd_status": .map(Self.status(port.bfd)),
@@ -248,20 +248,5 @@ final class StatusWriter {
     private func problem(_ port: SwitchPort) -> String? {
         guard port.isPatch, port.peer == nil else { return nil }
         return "No usable peer '\(port.peerName ?? "")' exists in '\(port.owner.backer.dpif.type)' datapath."
-    }
-
-    private static func index(_ device: any PortDevice) -> Int64 {
-        if device is DummyDevice || device is PatchDevice { return 0 }
-        return Int64(if_nametoindex(device.name))
-    }
-
-    static func speed(_ features: PortFeatures) -> (bitsPerSecond: Int64, isFull: Bool)? {
-        let speeds: [(PortFeatures, Int64, Bool)] = [
-            (.full1Tb, 1_000_000_000_000, true), (.full100Gb, 100_000_000_000, true), (.full40Gb, 40_000_000_000, true),
-            (.full10Gb, 10_000_000_000, true), (.full1Gb, 1_000_000_000, true), (.half1Gb, 1_000_000_000, false),
-            (.full100Mb, 100_000_000, true), (.half100Mb, 100_000_000, false), (.full10Mb, 10_000_000, true),
-            (.half10Mb, 10_000_000, false),
-        ]
-        return speeds.first { features.contains($0.0) }.map { ($0.1, $0.2) }
     }
 }

@@ -102,7 +102,7 @@ final class PollThread: Sendable {
             guard let source = sources[port] else { return }
             for _ in 0..<32 {
                 guard let size = source.read(buffer) else { break }
-                guard size > 0 else { continue }
+                guard size > 0, source.policer.admits(size) else { continue }
                 if queue.append(port, [UInt8](buffer[0..<size])) { mustWake = true }
             }
         }

@@ -44,6 +44,8 @@ struct ActionCodec: Sendable {
             w.nest(Self.type(OVS_ACTION_ATTR_USERSPACE)) {
                 $0.attribute(Int(OVS_USERSPACE_ATTR_PID.rawValue), host: upcallPort)
                 $0.attribute(Int(OVS_USERSPACE_ATTR_USERDATA.rawValue), UserspaceCookie.bytes(cookie))
+                if let tunnel = cookie.tunnelPort { $0.attribute(Int(OVS_USERSPACE_ATTR_EGRESS_TUN_PORT.rawValue), host: tunnel) }
+                if cookie.wantsActions { $0.flag(Int(OVS_USERSPACE_ATTR_ACTIONS.rawValue)) }
             }
         case .set(let set): try SetCodec(tunnelOptions: tunnelOptions).write(set, to: &w)
         case .pushVLAN(let tpid, let tci):

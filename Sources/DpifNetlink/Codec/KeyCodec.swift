@@ -148,6 +148,13 @@ struct KeyCodec: Sendable {
     /// Throws EINVAL for attributes that are too short or nested too deep.
     func readKey(_ attributes: AttributeList, into key: inout FlowKey) throws(DpifError) { try read(attributes, isMask: false, &key) }
 
+    /// The tunnel part of a key alone.
+    func readTunnel(_ attributes: AttributeList) throws(DpifError) -> FlowKey {
+        var key = FlowKey()
+        try TunnelCodec(options: tunnelOptions).read(attributes, isMask: false, &key)
+        return key
+    }
+
     func readMask(_ attributes: AttributeList, into mask: inout FlowMask) throws(DpifError) {
         try read(attributes, isMask: true, &mask.bits)
     }

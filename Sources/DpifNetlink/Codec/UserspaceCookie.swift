@@ -10,6 +10,10 @@ enum UserspaceCookie {
         var out: [UInt8] = []
         func put<T: FixedWidthInteger>(_ value: T) { withUnsafeBytes(of: value.bigEndian) { out.append(contentsOf: $0) } }
         func put(_ value: Bool) { out.append(value ? 1 : 0) }
+        func put(tunnel: UInt32?) {
+            put(tunnel != nil)
+            put(tunnel ?? 0)
+        }
         func kind(_ k: Kind) { out.append(k.rawValue) }
         switch action {
         case .slowPath(let reasons):
@@ -24,23 +28,27 @@ enum UserspaceCookie {
             put(cookie)
             put(controller)
             put(length)
-        case .sFlow(let vid, let pcp, let output):
+        case .sFlow(let bridge, let vid, let pcp, let output):
             kind(.sFlow)
+            put(bridge)
             put(vid)
             put(pcp)
             put(output)
-        case .flowSample(let probability, let set, let domain, let point, let output, let ingress, let egress):
+        case .flowSample(let sample):
             kind(.flowSample)
-            put(probability)
-            put(set)
-            put(domain)
-            put(point)
-            put(output)
-            put(ingress)
-            put(egress)
-        case .ipfix(let output):
+            put(sample.bridge)
+            put(sample.probability)
+            put(sample.collectorSet)
+            put(sample.domain)
+            put(sample.point)
+            put(sample.output)
+            put(sample.direction.rawValue)
+            put(tunnel: sample.tunnel)
+        case .ipfix(let bridge, let output, let tunnel):
             kind(.ipfix)
+            put(bridge)
             put(output)
+            put(tunnel: tunnel)
         }
         return out
     }
@@ -68,17 +76,24 @@ enum UserspaceCookie {
                 reason: reason, dontSend: dontSend, continuation: continuation, recircID: recircID, ruleCookie: cookie,
                 controllerID: controller, maxLength: length)
         case .sFlow:
-            guard let vid = take(UInt16.self), let pcp = take(UInt8.self), let output = take(UInt32.self) else { return nil }
-            action = .sFlow(vid: vid, pcp: pcp, output: output)
-        case .flowSample:
-            guard let probability = take(UInt16.self), let set = take(UInt32.self), let domain = take(UInt32.self),
-                let point = take(UInt32.self), let output = take(UInt32.self), let ingress = flag(), let egress = flag()
+            guard let bridge = take(UInt32.self), let vid = take(UInt16.self), let pcp = take(UInt8.self), let output = take(UInt32.self)
             else { return nil }
-            action = .flowSample(
-                probability: probability, collectorSet: set, domain: domain, point: point, output: output, ingress: ingress, egress: egress)
+            action = .sFlow(bridge: bridge, vid: vid, pcp: pcp, output: output)
+        case .flowSample:
+            guard let bridge = take(UInt32.self), let probability = take(UInt16.self), let set = take(UInt32.self),
+                let domain = take(UInt32.self), let point = take(UInt32.self), let output = take(UInt32.self),
+                let direction = take(UInt8.self).flatMap(UserspaceAction.Direction.init(rawValue:)), let hasTunnel = flag(),
+                let tunnel = take(UInt32.self)
+            else { return nil }
+            var sample = FlowSample()
+            (sample.bridge, sample.probability, sample.collectorSet) = (bridge, probability, set)
+            (sample.domain, sample.point, sample.output) = (domain, point, output)
+            (sample.direction, sample.tunnel) = (direction, hasTunnel ? tunnel : nil)
+            action = .flowSample(sample)
         case .ipfix:
-            guard let output = take(UInt32.self) else { return nil }
-            action = .ipfix(output: output)
+            guard let bridge = take(UInt32.self), let output = take(UInt32.self), let hasTunnel = flag(), let tunnel = take(UInt32.self)
+            else { return nil }
+            action = .ipfix(bridge: bridge, output: output, tunnel: hasTunnel ? tunnel : nil)
         }
         return rest.isEmpty ? action : nil
     }

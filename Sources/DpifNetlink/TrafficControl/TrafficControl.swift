@@ -98,12 +98,10 @@ public final class TrafficControl: TrafficShaping {
     public func setPolicing(_ settings: PolicingSettings?, on interface: String) throws(DpifError) {
         let index = try index(interface)
         remove(index, handle: Self.ingressHandle, parent: Self.ingressParent)
-        guard let settings, settings.rate > 0 else { return }
+        guard let settings, !settings.isUnlimited else { return }
         var w = request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, index, handle: Self.ingressHandle, parent: Self.ingressParent)
         w.attribute(Int(TCA_KIND), string: "ingress")
         try transport.transact(w, "policing of \(interface)")
-        let rate = UInt64(settings.rate) * 1000 / 8
-        let burst = UInt64(settings.burst == 0 ? 8000 : settings.burst) * 1000 / 8
         // Every packet, of whatever protocol: ETH_P_ALL in network order, and the priority that the real daemon takes.
         w = request(
             RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, index, handle: 0, parent: Self.ingressHandle,
@@ -111,31 +109,56 @@ public final class TrafficControl: TrafficShaping {
         w.attribute(Int(TCA_KIND), string: "matchall")
         w.flaggedNest(Int(TCA_OPTIONS)) {
             $0.flaggedNest(Int(TCA_MATCHALL_ACT)) {
-                $0.flaggedNest(1) {
-                    $0.attribute(Int(TCA_ACT_KIND), string: "police")
-                    $0.flaggedNest(Int(TCA_ACT_OPTIONS)) { Self.writePolicer(rate: rate, burst: burst, to: &$0) }
+                // The kernel has no policer of both; what the first lets through, the second looks at.
+                if settings.rate > 0 {
+                    Self.policer(1, to: &$0) { Self.writeLimit(settings, isLast: settings.packetRate == 0, to: &$0) }
                 }
+                if settings.packetRate > 0 { Self.policer(settings.rate > 0 ? 2 : 1, to: &$0) { Self.writePacketLimit(settings, to: &$0) } }
             }
         }
         try transport.transact(w, "policing of \(interface)")
     }
 
-    /// struct tc_police: what is beyond the rate is dropped.
-    private static func writePolicer(rate: UInt64, burst: UInt64, to w: inout NetlinkMessageWriter) {
+    /// One action of a filter's list, whose places have no gaps.
+    private static func policer(_ place: Int, to w: inout NetlinkMessageWriter, _ fill: (inout NetlinkMessageWriter) -> Void) {
+        w.flaggedNest(place) {
+            $0.attribute(Int(TCA_ACT_KIND), string: "police")
+            $0.flaggedNest(Int(TCA_ACT_OPTIONS), fill)
+        }
+    }
+
+    /// A limit of bytes: what is beyond the rate is dropped.
+    private static func writeLimit(_ settings: PolicingSettings, isLast: Bool, to w: inout NetlinkMessageWriter) {
         let clock = SchedulerClock.shared
+        let rate = UInt64(settings.rate) * 125
         w.attribute(Int(TCA_POLICE_TBF)) {
-            $0.host(UInt32(0))
-            $0.host(Int32(TC_ACT_SHOT))
-            $0.host(UInt32(0))
-            $0.host(clock.ticks(burst, at: rate))
-            $0.host(UInt32(65_535))
-            clock.writeRate(rate, to: &$0)
-            // No peak rate; then counts that are the kernel's.
-            $0.zeros(12)
-            $0.zeros(12)
+            writePolice(rate: rate, burst: clock.ticks(UInt64(settings.effectiveBurst) * 125, at: rate), to: &$0)
         }
         w.attribute(Int(TCA_POLICE_RATE)) { clock.writeTable(rate, to: &$0) }
         // What is within the rate goes on.
+        w.attribute(Int(TCA_POLICE_RESULT), host: Int32(isLast ? TC_ACT_UNSPEC : TC_ACT_PIPE))
+    }
+
+    /// A limit of packets, for kernels since 5.11.
+    private static func writePacketLimit(_ settings: PolicingSettings, to w: inout NetlinkMessageWriter) {
+        let rate = UInt64(settings.packetRate) * 1000
+        w.attribute(Int(TCA_POLICE_TBF)) { writePolice(rate: 0, burst: 0, to: &$0) }
+        w.attribute(Int(TCA_POLICE_PKTRATE64), host: rate)
+        let burst = SchedulerClock.shared.ticks(UInt64(settings.effectivePacketBurst) * 1000, at: rate)
+        w.attribute(Int(TCA_POLICE_PKTBURST64), host: UInt64(burst))
         w.attribute(Int(TCA_POLICE_RESULT), host: Int32(TC_ACT_UNSPEC))
+    }
+
+    /// struct tc_police
+    private static func writePolice(rate: UInt64, burst: UInt32, to w: inout NetlinkMessageWriter) {
+        w.host(UInt32(0))
+        w.host(Int32(TC_ACT_SHOT))
+        w.host(UInt32(0))
+        w.host(burst)
+        w.host(UInt32(65_535))
+        if rate > 0 { SchedulerClock.shared.writeRate(rate, to: &w) } else { w.zeros(12) }
+        // No peak rate; then counts that are the kernel's.
+        w.zeros(12)
+        w.zeros(12)
     }
 }

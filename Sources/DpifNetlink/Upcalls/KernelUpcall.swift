@@ -15,6 +15,10 @@ struct KernelUpcall: Sendable {
     let packet: ArraySlice<UInt8>
     /// What a `userspace` action carried.
     let userdata: ArraySlice<UInt8>?
+    /// The actions of its flow, where the `userspace` action asked for them.
+    let actions: AttributeList?
+    /// What a tunnel would put before it, where the `userspace` action asked for that.
+    let egressTunnel: AttributeList?
     /// The hash of the packet, which goes back with it so that it stays on its way.
     let hash: UInt64?
     /// The largest fragment that the packet was put together from, which limits those that it is sent in.
@@ -33,6 +37,8 @@ struct KernelUpcall: Sendable {
         inPort = self.key[Int(OVS_KEY_ATTR_IN_PORT.rawValue)]?.host(UInt32.self) ?? .max
         self.packet = packet.payload
         userdata = attributes[Int(OVS_PACKET_ATTR_USERDATA.rawValue)]?.payload
+        actions = try attributes[Int(OVS_PACKET_ATTR_ACTIONS.rawValue)]?.nested()
+        egressTunnel = try attributes[Int(OVS_PACKET_ATTR_EGRESS_TUN_KEY.rawValue)]?.nested()
         hash = attributes[Int(OVS_PACKET_ATTR_HASH.rawValue)]?.host(UInt64.self)
         maximumFragment = attributes[Int(OVS_PACKET_ATTR_MRU.rawValue)]?.host(UInt16.self)
     }

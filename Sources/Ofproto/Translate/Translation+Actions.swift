@@ -213,8 +213,7 @@ extension Translation {
         case .multipath(let multipath): executeMultipath(multipath)
         case .note: break
         case .exit: exit = true
-        // Samples go to IPFIX collector sets, and none is configured.
-        case .sample: break
+        case .sample(let sample): executeSample(sample)
         case .clone(let list): executeClone(list)
         case .checkPacketLarger(let size, let destination): checkPacketLarger(size, destination)
         case .ct(let ct): executeConntrack(ct)

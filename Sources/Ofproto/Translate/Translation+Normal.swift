@@ -225,6 +225,7 @@ extension Translation {
         guard port.datapathPort != nil, flow.packetType == 0 else { return }
         commit()
         netFlowOutput = NetFlowOutput.merge(netFlowOutput, port.number.wire16)
+        countOutput(port)
         if let limit = truncation {
             actions.append(.truncate(limit))
             truncation = nil

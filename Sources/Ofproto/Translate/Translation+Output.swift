@@ -95,7 +95,7 @@ extension Translation {
             return
         }
         guard let datapathPort = port.datapathPort else { return }
-        if let tunnel = port.tunnel, capabilities.tunnelPushPop {
+        if let tunnel = port.tunnel {
             if tunnel.layer == .legacyL3, flow.packetType == 0 {
                 // What the tunnel carries has no Ethernet header.
                 commit()
@@ -104,16 +104,12 @@ extension Translation {
                 flow.ethSrc = 0
                 flow.ethDst = 0
                 pendingEncapsulation = .popEthernet
-                outputToTunnel(port, tunnel, datapathPort: datapathPort)
+                outputThroughTunnel(port, tunnel, datapathPort)
                 (flow, base) = saved
             } else {
-                outputToTunnel(port, tunnel, datapathPort: datapathPort)
+                outputThroughTunnel(port, tunnel, datapathPort)
             }
-            if let bundle = port.bundle { mirror(bundle, \.destinationPorts) }
-            return
-        }
-        if let tunnel = port.tunnel {
-            outputToDatapathTunnel(port, tunnel, datapathPort: datapathPort)
+            countOutput(port)
             if let bundle = port.bundle { mirror(bundle, \.destinationPorts) }
             return
         }
@@ -121,15 +117,28 @@ extension Translation {
             report(.warning, "Trying to send non-Ethernet packet through legacy L2 port. Dropping packet.")
             return
         }
-        if port.number == .local, outputFromTunnel(port) { return }
+        if port.number == .local, outputFromTunnel(port) {
+            countOutput(port)
+            return
+        }
         commit()
         netFlowOutput = NetFlowOutput.merge(netFlowOutput, port.number.wire16)
+        countOutput(port)
+        sampleOutput(datapathPort, isTunnel: false)
         if let limit = truncation {
             actions.append(.truncate(limit))
             truncation = nil
         }
         actions.append(.output(datapathPort))
         if let bundle = port.bundle { mirror(bundle, \.destinationPorts) }
+    }
+
+    private func outputThroughTunnel(_ port: SwitchPort, _ tunnel: TunnelSettings, _ datapathPort: UInt32) {
+        if capabilities.tunnelPushPop {
+            outputToTunnel(port, tunnel, datapathPort: datapathPort)
+        } else {
+            outputToDatapathTunnel(port, tunnel, datapathPort: datapathPort)
+        }
     }
 
     /// Whether a spanning tree lets the packet out of a port.

@@ -175,6 +175,9 @@ final class Translation {
 
     /// The output interface of a NetFlow record.
     var netFlowOutput = NetFlowOutput.drop
+    /// The first action samples for sFlow, and the ports that it is to be told of: how many, and the last.
+    var hasSFlowSample = false
+    var sFlowOutput: (count: Int, port: SwitchPort?) = (0, nil)
     /// Ports whose protocols take the packet.
     var consumers: [(port: SwitchPort, reasons: SlowPathReasons)] = []
 
@@ -278,6 +281,14 @@ final class Translation {
             return
         }
         let port = owner.port(OFPort(flow.inPort))
+        if flow.packetType != 0, port?.tunnel?.layer == .legacyL3 {
+            // What such a tunnel brings looks like Ethernet from here on.
+            flow.ethType = UInt16(truncatingIfNeeded: flow.packetType)
+            flow.packetType = 0
+            flow.ethSrc = 0
+            flow.ethDst = 0
+            pendingEncapsulation = .pushEthernet
+        }
         let netFlow = flow.ethType == 0x0800 ? owner.netFlow : nil
         if netFlow != nil { NetFlow.consult(&wildcards, of: flow) }
         let isConsumed = port.map { self.isConsumed(at: $0) } ?? false
@@ -290,19 +301,9 @@ final class Translation {
         if let port, let bundle = port.bundle, owner.isMirrorOutput(bundle) {
             report(
                 .error, "dropping packet received on port \(port.name), which is reserved exclusively for mirroring")
-        } else if !takeCongestion() {
-            // Dropped.
-        } else if port == nil || mayReceive(port) {
-            if let port, port.tunnel != nil, flow.hasTunnel {
-                targets.append(.tunnel(port, sent: false))
-                if let packet { port.creditReceived(packets: 1, bytes: UInt64(packet.bytes)) }
-            }
-            if let bundle = port?.bundle { mirror(bundle, \.sourcePorts) }
-            execute(found.actions)
-            // What NORMAL and learn actions see teaches them; then the packet is dropped.
-            if port?.spanningTree.forwards == false { actions = [] }
-            if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
-            if isFreezing { finishFreezing() }
+        } else {
+            sampleInput()
+            process(found, port)
         }
         if let netFlow {
             targets.append(.netFlow(netFlow, original, output: netFlowOutput))
@@ -313,6 +314,22 @@ final class Translation {
             }
         }
         finish()
+    }
+
+    /// What the first table's flow does to a packet that may come in.
+    private func process(_ found: Rule, _ port: SwitchPort?) {
+        guard takeCongestion(), port == nil || mayReceive(port) else { return }
+        let sampling = actions.count
+        if let port, port.tunnel != nil, flow.hasTunnel {
+            targets.append(.tunnel(port, sent: false))
+            if let packet { port.creditReceived(packets: 1, bytes: UInt64(packet.bytes)) }
+        }
+        if let bundle = port?.bundle { mirror(bundle, \.sourcePorts) }
+        execute(found.actions)
+        // What NORMAL and learn actions see teaches them; then the packet is dropped.
+        if port?.spanningTree.forwards == false { actions.removeSubrange(sampling...) }
+        if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
+        if isFreezing { finishFreezing() }
     }
 
     /// Translates an explicit list of actions (packet-out).
@@ -326,6 +343,7 @@ final class Translation {
         }
         table = 0
         inPacketOut = true
+        sampleInput()
         execute(list)
         if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
         if isFreezing { finishFreezing() }
@@ -358,6 +376,7 @@ final class Translation {
             report(.detail, "outputting DHCP packet to local port for in-band control")
             composeOutput(.local)
         }
+        completeSFlowSample()
         // A copy of which nothing is left over need not be one.
         if actions.count == 1, case .clone(let inner) = actions[0] { actions = inner }
         finishWildcards()

@@ -65,6 +65,30 @@ extension Translation {
         }
         guard fillTunnel(settings) else { return }
         report(.detail, "output to kernel tunnel")
+        fillDatapathTunnel(settings)
+        commit()
+        actions.append(.set(DpSet(.tunnel, tunnelFields(flow))))
+        sampleOutput(datapathPort, isTunnel: true)
+        if let limit = truncation {
+            actions.append(.truncate(limit))
+            truncation = nil
+        }
+        actions.append(.output(datapathPort))
+        targets.append(.tunnel(port, sent: true))
+        if let packet { port.creditSent(packets: 1, bytes: UInt64(packet.bytes)) }
+    }
+
+    /// Says what a tunnel's header would be, for a datapath that is to tell of it.
+    func describeTunnel(_ settings: TunnelSettings) {
+        let tunnelWords = (0..<Location.metadata.word).map { flow.words[$0] }
+        defer { for (i, word) in tunnelWords.enumerated() { flow.words[i] = word } }
+        guard fillTunnel(settings) else { return }
+        fillDatapathTunnel(settings)
+        actions.append(.set(DpSet(.tunnel, tunnelFields(flow))))
+    }
+
+    /// Fills what only a datapath that puts the header on by itself is told.
+    private func fillDatapathTunnel(_ settings: TunnelSettings) {
         if settings.kind == .erspan {
             flow[Location.tunERSPANVer] = UInt128(settings.erspanVersion)
             flow[Location.tunERSPANIdx] = UInt128(settings.erspanIndex)
@@ -74,15 +98,6 @@ extension Translation {
         // The ports of the outer header are the datapath's choice.
         flow[Location.tunTpSrc] = 0
         flow[Location.tunTpDst] = settings.destinationPort == 0 ? 0 : UInt128(settings.destinationPort)
-        commit()
-        actions.append(.set(DpSet(.tunnel, tunnelFields(flow))))
-        if let limit = truncation {
-            actions.append(.truncate(limit))
-            truncation = nil
-        }
-        actions.append(.output(datapathPort))
-        targets.append(.tunnel(port, sent: true))
-        if let packet { port.creditSent(packets: 1, bytes: UInt64(packet.bytes)) }
     }
 
     /// The fields of a tunnel header that say something.
@@ -160,6 +175,7 @@ extension Translation {
         let savedBase = base
         let savedFlow = flow
         let savedWildcards = wildcards
+        let savedOutput = sFlowOutput
         actions = [action]
         flow = outer
         base = outer
@@ -170,6 +186,7 @@ extension Translation {
         packet?.bytes -= headerSize
         targets.append(.header(-headerSize))
         let inner = actions
+        sFlowOutput = savedOutput
         wildcards = savedWildcards
         flow = savedFlow
         base = savedBase

@@ -37,6 +37,8 @@ public struct TunnelSettings: Hashable, Sendable {
     public var layer = Layer.legacyL2
     /// The VXLAN extension for other payloads than Ethernet.
     public var usesGPE = false
+    /// The VXLAN extension for group policies.
+    public var usesGBP = false
     public var erspanVersion: UInt8 = 1
     public var erspanIndex: UInt32 = 0
     public var erspanDirection: UInt8 = 0
@@ -71,6 +73,7 @@ public struct TunnelSettings: Hashable, Sendable {
         hasSequence = options["seq"] == "true"
         let extensions = (options["exts"] ?? "").split(separator: ",")
         usesGPE = extensions.contains("gpe")
+        usesGBP = extensions.contains("gbp")
         layer = options["packet_type"].flatMap(Layer.init(rawValue:)) ?? (kind == .gtpu ? .legacyL3 : .legacyL2)
         erspanVersion = options["erspan_ver"].flatMap { UInt8($0) } ?? 1
         erspanIndex = options["erspan_idx"].flatMap(Self.hexadecimal).map { UInt32(truncatingIfNeeded: $0) & 0xfffff } ?? 0

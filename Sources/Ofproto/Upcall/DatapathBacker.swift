@@ -169,7 +169,7 @@ public final class DatapathBacker: UpcallHandler {
     public func handle(_ upcall: Upcall, packet: borrowing Packet) -> UpcallVerdict {
         switch upcall.kind {
         case .miss: return handleMiss(upcall.key, packet)
-        case .action(let action): return handleAction(action, upcall.key, packet)
+        case .action(let action): return handleAction(action, upcall, packet)
         }
     }
 
@@ -287,7 +287,8 @@ public final class DatapathBacker: UpcallHandler {
         for (port, reasons) in translation.consumers { port.owner.consume(packet.array, for: reasons, on: port) }
     }
 
-    private func handleAction(_ action: UserspaceAction, _ key: FlowKey, _ packet: borrowing Packet) -> UpcallVerdict {
+    private func handleAction(_ action: UserspaceAction, _ upcall: Upcall, _ packet: borrowing Packet) -> UpcallVerdict {
+        let key = upcall.key
         switch action {
         case .slowPath:
             guard let port = port(of: key) else { return UpcallVerdict(actions: []) }
@@ -309,7 +310,9 @@ public final class DatapathBacker: UpcallHandler {
                     table: state.table, cookie: cookie, controllerID: controllerID, maxLength: Int(maxLength),
                     userdata: state.userdata, continuation: isPaused ? continuation(of: state, key.inPort) : nil))
             return UpcallVerdict(actions: [])
-        case .sFlow, .flowSample, .ipfix: return UpcallVerdict(actions: [])
+        case .sFlow, .flowSample, .ipfix:
+            export(action, upcall, packet)
+            return UpcallVerdict(actions: [])
         }
     }
 

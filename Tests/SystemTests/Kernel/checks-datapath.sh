@@ -130,7 +130,8 @@ check_noModule() {
     other=$!
     until_ok "the other daemon" sh -c "OVS_RUNDIR=$folder ovs-vsctl --db=unix:$folder/db.sock --timeout=1 get Open_vSwitch . cur_cfg"
     ovs-vsctl --db=unix:$folder/db.sock --timeout=10 add-br sys -- add-br user -- set bridge user datapath_type=netdev || true
-    until_ok "the message" grep -E 'could not open datapath ovs-system.*' $folder/ovs-vswitchd.log
+    until_ok "the message" grep -E 'could not open datapath ovs-system.*CAP_NET_ADMIN' $folder/ovs-vswitchd.log
+    ovs-vsctl --db=unix:$folder/db.sock --timeout=10 get interface sys error | grep CAP_NET_ADMIN
     grep 'could not open datapath' $folder/ovs-vswitchd.log | head -3
     # Its other datapaths go on.
     ovs-appctl -t $folder/ctl dpif/show

@@ -3,12 +3,13 @@
 # within VALUE WANTED: within 10 %.
 within() { [ "$1" -ge $(($2 * 9 / 10)) ] && [ "$1" -le $(($2 * 11 / 10)) ]; }
 
-# How many kbit/s of UDP arrive at b of the 8000 that a sends, over some seconds.
+# arriving [KBPS]: how many kbit/s of UDP arrive at b of the 8000 that a sends, over some seconds.
 arriving() {
+    local sent=${1:-8000}
     net b count 9 8 > /tmp/count &
     local counter=$!
     sleep 0.5
-    net a flood 10.1.1.2 9 8000 10 &
+    net a flood 10.1.1.2 9 $sent 10 &
     wait $counter || true
     say $(($(cat /tmp/count) * 8 / 1000 / 8)) > /tmp/rate
     cat /tmp/rate
@@ -34,6 +35,8 @@ check_shaping() {
     rate=$(arriving)
     dp_flows 'set\(skb_priority\(0x10002\)\)'
     expect "$rate kbit/s of 1000 arrived" within "$rate" 1000
+    ovs-ofctl -OOpenFlow10 queue-stats br0 b | tee /tmp/queues
+    [ "$(grep -cE 'queue [01]: bytes=[1-9][0-9]*, pkts=[1-9]' /tmp/queues)" = 2 ]
     ovs-appctl qos/show b
     for type in linux-hfsc linux-sfq linux-codel linux-fq_codel linux-netem linux-noop; do
         vsctl set qos "$(ovs-vsctl get port b qos)" type=$type
@@ -51,6 +54,15 @@ check_policing() {
     until_ok "the policer" sh -c "tc -s filter show dev a ingress | grep police"
     rate=$(arriving)
     expect "$rate kbit/s of 2000 arrived" within "$rate" 2000
-    vsctl set interface a ingress_policing_rate=0
+    # Packets: a thousand each second, and a thousand at first.
+    vsctl set interface a ingress_policing_rate=0 ingress_policing_kpkts_rate=1 ingress_policing_kpkts_burst=1
+    until_ok "the policer of packets" sh -c "tc -s filter show dev a ingress | grep pkts_rate"
+    rate=$(arriving 12000)
+    expect "$rate kbit/s in packets of 1000 bytes arrived" within "$rate" 9000
+    # Both: the bytes are fewer.
+    vsctl set interface a ingress_policing_rate=2000 ingress_policing_burst=400
+    rate=$(arriving)
+    expect "$rate kbit/s of 2000 arrived" within "$rate" 2000
+    vsctl set interface a ingress_policing_rate=0 ingress_policing_kpkts_rate=0
     until_ok "the end of the policer" sh -c "! tc filter show dev a ingress | grep police"
 }

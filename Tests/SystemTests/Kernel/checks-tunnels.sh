@@ -82,3 +82,52 @@ check_multipleVTEPs() {
     until_ok "the second tunnel" ip netns exec b ping -c1 -W1 10.2.2.2
     [ "$(ovs-dpctl show | grep -c vxlan_sys)" = 1 ]
 }
+
+# VXLAN's extensions. A host's mark goes with its packets as their group.
+check_vxlanGroupPolicy() {
+    vsctl add-br br0
+    host a 10.2.1.1/24 br0
+    host r 172.31.1.2/24 -
+    ip addr add 172.31.1.1/24 dev r
+    ip -n r link add name t0 type vxlan id 100 remote 172.31.1.1 local 172.31.1.2 dstport 4789 gbp dev eth0
+    ip -n r link set t0 up mtu 1400
+    ip -n r addr add 10.2.1.2/24 dev t0
+    vsctl add-port br0 t -- set interface t type=vxlan options:remote_ip=172.31.1.2 options:key=100 options:exts=gbp
+    ip -d link show vxlan_sys_4789 | grep -w gbp
+    ovs-ofctl del-flows br0
+    ovs-ofctl add-flow br0 'in_port=1,actions=set_field:5->tun_gbp_id,output:2'
+    ovs-ofctl add-flow br0 'in_port=2,arp,actions=output:1'
+    ovs-ofctl add-flow br0 'in_port=2,tun_gbp_id=77,actions=output:1'
+    net r sniff eth0 4789 100 > /tmp/headers 2>&1 &
+    sleep 2
+    until_ok "the tunnel" ip netns exec r ping -c1 -W1 -m 77 10.2.1.1
+    expect_pings r 10.2.1.1 5 -m 77
+    dp_flows 'tunnel\(.*vxlan\(gbp\(id=77'
+    dp_flows 'actions:set\(tunnel\(.*vxlan\(gbp\(id=5'
+    expect_no_pings r 10.2.1.1 2 -m 78
+    # The group in the header of what the switch sent.
+    cat /tmp/headers
+    grep '^88000005' /tmp/headers
+}
+
+check_vxlanGenericProtocol() {
+    vsctl add-br br0
+    host a 10.2.1.1/24 br0
+    ip -n a neigh add 10.2.1.2 lladdr 02:00:00:00:00:02 dev eth0
+    host r 172.31.1.2/24 -
+    ip addr add 172.31.1.1/24 dev r
+    ip -n r link add name t0 type vxlan dstport 4790 gpe external
+    ip -n r link set t0 up mtu 1400
+    ip -n r addr add 10.2.1.2/32 dev t0
+    ip -n r route add 10.2.1.1/32 encap ip id 100 src 172.31.1.2 dst 172.31.1.1 dev t0
+    vsctl add-port br0 t -- set interface t type=vxlan options:remote_ip=172.31.1.2 options:key=100 options:dst_port=4790 options:exts=gpe \
+        options:packet_type=legacy_l3
+    ip -d link show vxlan_sys_4790 | grep -w gpe
+    ovs-ofctl del-flows br0
+    ovs-ofctl add-flow br0 'in_port=1,ip,actions=output:2'
+    ovs-ofctl add-flow br0 "in_port=2,ip,actions=set_field:$(ip -n a link show eth0 | sed -n 's/.*ether \([^ ]*\).*/\1/p')->eth_dst,output:1"
+    until_ok "the tunnel" ip netns exec a ping -c1 -W1 10.2.1.2
+    expect_pings a 10.2.1.2 5
+    dp_flows 'pop_eth'
+    dp_flows 'push_eth'
+}

@@ -101,6 +101,8 @@ dp_flows() {
 
 clean() {
     local name
+    # These keep their bridges.
+    ovs-vsctl --timeout=20 --all destroy Flow_Sample_Collector_Set 2> /dev/null
     for name in $(ovs-vsctl --timeout=20 list-br 2> /dev/null); do ovs-vsctl --timeout=20 del-br "$name"; done
     ovs-vsctl --timeout=20 clear Open_vSwitch . other_config 2> /dev/null
     jobs=$(jobs -p | grep -vx "$daemon_pid")

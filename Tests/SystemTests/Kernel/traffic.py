@@ -8,6 +8,7 @@ push ADDRESS PORT SECONDS print the megabits per second that TCP got through
 flood ADDRESS PORT KBPS SECONDS
                           UDP of 1000 bytes at a rate
 sctp ADDRESS FROM TO      send one packet with an SCTP header
+sniff DEVICE PORT COUNT   print the first eight bytes of so many UDP packets for a port as they leave or come
 count PORT SECONDS        print the bytes of UDP that arrive within the time after the first packet
 """
 import socket
@@ -86,6 +87,18 @@ def flood(address, port, kbps, seconds):
         s.sendto(bytes(972), (address, int(port)))
         due += gap
         time.sleep(max(0, due - time.time()))
+
+
+def sniff(device, port, count):
+    s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x800))
+    s.bind((device, 0x800))
+    left = int(count)
+    while left:
+        data = s.recv(65536)
+        at = (data[0] & 15) * 4
+        if data[9] == 17 and int.from_bytes(data[at + 2 : at + 4], "big") == int(port):
+            print(data[at + 8 : at + 16].hex(), flush=True)
+            left -= 1
 
 
 def sctp(address, source, destination):
