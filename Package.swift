@@ -53,7 +53,7 @@ let package = Package(
         module("Classifier", ["Flow", .product(name: "HashTreeCollections", package: "swift-collections")]),
         module("Dpif", ["Flow", "Packet"]),
         module("Datapath", ["Vlog", "Dpif"]),
-        module("Netdev", ["Vlog", "Dpif", "CLinux", "CMnl", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")]),
+        module("Netdev", ["Vlog", "Dpif", "Flow", "CLinux", "CMnl", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")]),
         module(
             "DpifNetlink",
             ["Vlog", "Dpif", "Datapath", "Netdev", "CLinux", "CMnl", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")]),
@@ -124,6 +124,11 @@ if Context.environment["VSWITCH_FUZZ"] != nil {
     package.products.append(.executable(name: "fuzz", targets: ["fuzz"]))
     package.targets.append(
         .executableTarget(
-            name: "fuzz", dependencies: ["OVSDB", "OpenFlow", "Ofproto", "Datapath", "Dpif", "DpifNetlink", "Flow", "Packet"], path: "Fuzz",
+            name: "fuzz",
+            dependencies: [
+                "OVSDB", "OpenFlow", "OpenFlowService", "Ofproto", "Datapath", "Dpif", "DpifDummy", "DpifNetlink", "Netdev", "Flow",
+                "Packet", "Vlog",
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio"),
+            ], path: "Fuzz",
             exclude: ["Corpus"], swiftSettings: checked + [.unsafeFlags(["-parse-as-library"])]))
 }

@@ -211,7 +211,7 @@ def main():
     if arguments.output:
         version = subprocess.run([commands["real"], "--version"], capture_output=True, text=True).stdout.split("\n")[0]
         with open(arguments.output, "w") as f:
-            f.write(f"""# Performance
+            f.write(f"""# Flows, memory and upcalls
 
 Whole-process comparison with the real daemon, {version.strip()}: both in one run, turn and turn about, each on a fresh
 daemon with its own ovsdb-server, dummy datapath. Medians of {arguments.rounds} rounds. Written by

@@ -115,7 +115,7 @@ def main():
     table = "\n".join(lines)
     if arguments.output:
         with open(arguments.output, "w") as f:
-            f.write(f"""## Under attack
+            f.write(f"""# Under attack
 
 Ordinary traffic (1,000 flows to UDP port 53, endless) before and during a Tuple Space Explosion (CVE-2019-25076) of {arguments.rate} packets a
 second on another port of the same polling thread; `Benchmarks/explosion.py`, {datetime.date.today()}; {forward.machine()}.

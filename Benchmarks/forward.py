@@ -238,7 +238,7 @@ def main():
     print(table)
     plot(results, counts, ["this switch", "OVS-DPDK", "OVS-DPDK, smc", "testpmd io"], arguments.plot)
     with open(arguments.output, "w") as f:
-        f.write(f"""## Forwarding on one core
+        f.write(f"""# Forwarding on one core
 
 Million packets a second, 64-byte UDP, `net_pcap` (endless) into `net_null`, one polling thread; medians of {arguments.rounds} interleaved
 rounds by `Benchmarks/forward.py` on {datetime.date.today()}; {machine()}. *Beyond testpmd* is what switching costs on top of the devices.

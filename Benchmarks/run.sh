@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
-# Measures, and writes docs/performance.md: whole processes beside Debian's ovs-vswitchd, then single functions.
+# Measures, and writes the files of docs/performance, which docs/performance.md lists: whole processes beside Debian's ovs-vswitchd,
+# forwarding beside OVS-DPDK and testpmd, and single functions.
 #   VSWITCHD=path   the daemon to measure (.build/release/vswitchd)
 #   FLOWS=n ROUNDS=n PACKETS=n
-#   PARTS="forwarding flows functions"   which parts; the others keep what was measured before
+#   PARTS="forwarding flows scale functions"   which parts; the others keep what was measured before
 # Installs the peers from Debian's packages: openvswitch-switch-dpdk, dpdk, python3-matplotlib.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-PARTS=${PARTS:-forwarding flows functions}
+PARTS=${PARTS:-forwarding flows scale functions}
 
 if [[ " $PARTS " == *" forwarding "* ]]; then
     scripts/setup.sh openvswitch-switch-dpdk dpdk python3-matplotlib
@@ -25,9 +26,12 @@ if [[ " $PARTS " == *" flows "* ]]; then
     python3 Benchmarks/compare.py --vswitchd "${VSWITCHD:-.build/release/vswitchd}" --flows "${FLOWS:-100000}" \
         --rounds "${ROUNDS:-3}" --packets "${PACKETS:-20000}" --output docs/performance/flows.md
 fi
+if [[ " $PARTS " == *" scale "* ]]; then
+    python3 Benchmarks/scale.py --vswitchd "${VSWITCHD:-.build/release/vswitchd}" --rounds "${ROUNDS:-3}" --output docs/performance/scale.md
+fi
 if [[ " $PARTS " == *" functions "* ]]; then
     {
-        echo "## Single functions"
+        echo "# Single functions"
         echo
         echo "Packets per second (K: thousands, M: millions) of \`FlowKey.extract\` and \`Classifier.lookup\` with the mask of consulted bits;"
         echo "\`Benchmarks/Micro\`, on $(date +%F). Rules and masks as \`Lookup.swift\` there makes them."
@@ -36,5 +40,3 @@ if [[ " $PARTS " == *" functions "* ]]; then
     } > docs/performance/functions.md.new
     mv docs/performance/functions.md.new docs/performance/functions.md
 fi
-cat docs/performance/flows.md docs/performance/forwarding.md docs/performance/explosion.md docs/performance/functions.md \
-    > docs/performance.md

@@ -7,6 +7,8 @@ import Glibc
 private let targets: [String: @Sendable ([UInt8]) -> Void] = [
     "packet": fuzzPacket, "odp": fuzzODP, "openflow": fuzzOpenFlow, "oxm": fuzzOXM, "json": fuzzJSON,
     "ovsdb": fuzzOVSDB, "protocols": fuzzProtocols, "netlink": fuzzNetlink,
+    "actions": fuzzActions, "learn": fuzzLearn, "groups": fuzzGroups, "meters": fuzzMeters, "bundles": fuzzBundles,
+    "conntrack": fuzzConntrack,
 ]
 
 private let target: @Sendable ([UInt8]) -> Void = {

@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 seconds=${FUZZ_SECONDS:-60}
 scratch=${FUZZ_SCRATCH:-.build-fuzz}
 targets=("$@")
-[ ${#targets[@]} -gt 0 ] || targets=(packet odp openflow oxm json ovsdb protocols netlink)
+[ ${#targets[@]} -gt 0 ] || targets=(packet odp openflow oxm json ovsdb protocols netlink actions learn groups meters bundles conntrack)
 # Leaks are not looked for: Swift keeps tags in pointers, and globals that hold them look lost.
 # Swift's own backtraces can hang after a trap; libFuzzer prints what is needed.
 export SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0 VSWITCH_FUZZ=1

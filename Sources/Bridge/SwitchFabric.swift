@@ -44,8 +44,14 @@ public final class SwitchFabric {
     public var onFirstSwitch: (() -> Void)?
     private var nextID = 1
     private var deviceOptions: [String: [String: String]] = [:]
+    /// What the host's kernel knows of routes; nil: it is not asked.
+    public let hostRoutes: KernelRoutes?
+    /// Where the packets of all tunnels go.
+    public let routing: TunnelRouting
 
-    public init(time: TimeSource, registry: DpifRegistry, factory: any DeviceFactory) {
+    public init(time: TimeSource, registry: DpifRegistry, factory: any DeviceFactory, hostRoutes: KernelRoutes? = nil) {
+        self.hostRoutes = hostRoutes
+        routing = TunnelRouting(host: hostRoutes)
         self.time = time
         self.registry = registry
         self.factory = factory
@@ -67,12 +73,22 @@ public final class SwitchFabric {
     /// Bridges by name, in order.
     public var orderedSwitches: [OpenFlowSwitch] { switches.keys.sorted().compactMap { switches[$0] } }
 
+    /// Routes, neighbours or addresses changed.
+    func routingChanged() {
+        for backer in backers.values { backer.tunnelsChanged() }
+    }
+
+    /// Takes what the kernel told of routes.
+    private func pollRoutes() {
+        if hostRoutes?.poll() == true { routingChanged() }
+    }
+
     /// The datapath of a type, opened when it is not.
     public func backer(type: String) throws(DpifError) -> DatapathBacker {
         let type = registry.normalise(type)
         if let backer = backers[type] { return backer }
         let dpif = try registry.open(type: type, name: "ovs-\(type)")
-        let backer = DatapathBacker(dpif, time: time)
+        let backer = DatapathBacker(dpif, time: time, routing: routing)
         backer.settings = cacheSettings
         backer.vlanLimit = vlanLimit
         backer.onChange = { [weak self] in self?.onChange?() }
@@ -207,6 +223,7 @@ public final class SwitchFabric {
 
     /// Does what is due everywhere.
     public func run() {
+        pollRoutes()
         checkPorts()
         for backer in backers.values { backer.run() }
         for entry in switches.values { entry.run() }

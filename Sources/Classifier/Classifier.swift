@@ -123,10 +123,16 @@ public struct Classifier {
     }
 
     /// The rule with exactly this match and priority.
-    public func find(_ match: Match, priority: Int) -> ClassifierRule? {
+    public func find(_ match: borrowing Match, priority: Int) -> ClassifierRule? {
         let mask = MiniMask(match.mask)
         guard let index = index(mask) else { return nil }
         return subtables[index].find(mask.reduce(match.key), priority: priority)
+    }
+
+    /// The rule with the match and the priority of another, which need not be in the classifier.
+    public func find(like rule: ClassifierRule) -> ClassifierRule? {
+        guard let index = index(rule.mask) else { return nil }
+        return subtables[index].find(rule.values, priority: rule.priority)
     }
 
     /// A rule of the same priority that some packet could match as well as `match`; `except` does not count.
@@ -210,43 +216,35 @@ public struct Classifier {
             soft.removeAll { $0.rule.priority <= hard?.priority ?? Int.min }
             // Hard rules hidden below soft ones of the same match.
             if soft.isEmpty { return hard }
-            soft.sort { $0.rule.priority > $1.rule.priority }
-            var start = 0
-            while start < soft.count {
-                let priority = soft[start].rule.priority
-                var end = start
-                var clauses: [UInt32: (seen: UInt64, count: UInt8)] = [:]
-                while end < soft.count, soft[end].rule.priority == priority {
-                    for c in soft[end].rule.conjunctions where c.clause < 64 {
-                        clauses[c.id, default: (0, c.count)].seen |= 1 << UInt64(c.clause)
-                    }
-                    end += 1
-                }
-                for id in clauses.keys.sorted() {
-                    guard let entry = clauses[id], entry.count > 0, entry.count <= 64,
-                        entry.seen == UInt64.max >> UInt64(64 - entry.count)
-                    else { continue }
-                    var withID = copy key
-                    withID.conjID = id
-                    var mask = FlowMask()
-                    let found = lookup(withID, consulted: &mask, allowConjunctions: false)
-                    mask.bits.conjID = 0
-                    consulted.formUnion(mask)
-                    if let found, found.mask.mask.bits.conjID != 0 { return found }
-                }
-                start = end
+            // Clauses count together where their priority is the same.
+            let priority = soft.reduce(Int.min) { max($0, $1.rule.priority) }
+            let top = soft.filter { $0.rule.priority == priority }
+            var clauses: [UInt32: (seen: UInt64, count: UInt8)] = [:]
+            for c in top.flatMap(\.rule.conjunctions) where c.clause < 64 {
+                clauses[c.id, default: (0, c.count)].seen |= 1 << UInt64(c.clause)
             }
-            // No conjunction is complete: go on with the next lower rule of each match.
-            var next: [(rule: ClassifierRule, table: Subtable)] = []
-            for entry in soft {
+            for id in clauses.keys.sorted() {
+                guard let entry = clauses[id], entry.count > 0, entry.count <= 64,
+                    entry.seen == UInt64.max >> UInt64(64 - entry.count)
+                else { continue }
+                var withID = copy key
+                withID.conjID = id
+                var mask = FlowMask()
+                let found = lookup(withID, consulted: &mask, allowConjunctions: false)
+                mask.bits.conjID = 0
+                consulted.formUnion(mask)
+                if let found, found.mask.mask.bits.conjID != 0 { return found }
+            }
+            // No conjunction is complete: go on with the next lower rule of each of these matches, and the others.
+            soft.removeAll { $0.rule.priority == priority }
+            for entry in top {
                 guard let below = entry.table.rulesBelow(entry.rule).first else { continue }
                 if below.conjunctions.isEmpty {
                     if below.priority > hard?.priority ?? Int.min { hard = below }
                 } else {
-                    next.append((below, entry.table))
+                    soft.append((below, entry.table))
                 }
             }
-            soft = next
         }
     }
 }

@@ -25,7 +25,7 @@ open class ClassifierRule {
         }
     }
 
-    public init(match: Match, priority: Int, conjunctions: [Conjunction] = []) {
+    public init(match: borrowing Match, priority: Int, conjunctions: [Conjunction] = []) {
         mask = MiniMask(match.mask)
         values = mask.reduce(match.key)
         self.priority = priority

@@ -36,7 +36,7 @@ extension Packet {
     }
 
     private mutating func setIPv4(_ fields: [DpSet.Field], _ key: FlowKey) {
-        guard let l3, l3 + HeaderSize.ipv4 <= count, load8(l3) >> 4 == 4 else { return }
+        guard let l3, l3 + HeaderSize.ipv4 <= count else { return }
         for f in fields {
             switch f.location {
             case Location.nwSrc, Location.nwDst:
@@ -66,7 +66,7 @@ extension Packet {
     }
 
     private mutating func setIPv6(_ fields: [DpSet.Field], _ key: FlowKey) {
-        guard let l3, l3 + HeaderSize.ipv6 <= count, load8(l3) >> 4 == 6 else { return }
+        guard let l3, l3 + HeaderSize.ipv6 <= count else { return }
         for f in fields {
             switch f.location {
             case Location.ipv6Src, Location.ipv6Dst:

@@ -277,13 +277,13 @@ open class UserspaceDatapath: Dpif {
             drop(.upcallFailed)
             return nil
         }
-        if let install = verdict.install {
-            let flow = DpFlow(ufid: install.ufid, key: key, mask: install.mask, actions: install.actions)
-            try? putFlow(DpFlowPut(.createOrModify, flow))
-        }
         var metadata = metadata
         run(verdict.actions, packet, key: &metadata, parsed: key, depth: depth)
-        return verdict.install.flatMap { table.flow($0.ufid) }
+        guard let install = verdict.install else { return nil }
+        // After the packet, which would else meet the flow when it comes back from recirculation.
+        let flow = DpFlow(ufid: install.ufid, key: key, mask: install.mask, actions: install.actions)
+        try? putFlow(DpFlowPut(.createOrModify, flow))
+        return table.flow(install.ufid)
     }
 
     public func execute(_ packet: consuming Packet, metadata: FlowKey, actions: [DpAction]) throws(DpifError) {
@@ -345,6 +345,8 @@ open class UserspaceDatapath: Dpif {
                     cut = 0
                     upcall(action, copy, key: &key, depth: depth)
                 } else {
+                    // What follows works on the layers that are found now: as in the real daemon, not behind tags beyond the limit.
+                    reparse(&packet, key)
                     upcall(action, packet.clone(), key: &key, depth: depth)
                 }
             case .set(let set): packet.apply(set, key: &key, parsed: parsed)
@@ -382,7 +384,7 @@ open class UserspaceDatapath: Dpif {
                 let hash =
                     algorithm == .l4
                     ? MurmurHash.pair(current.fiveTupleHash(basis: 0), basis)
-                    : current.symmetricHash(basis: basis, ports: true, udpPorts: false)
+                    : current.symmetricHash(basis: basis, udpPorts: false)
                 key.dpHash = max(hash, 1)
             case .sample(let probability, let nested):
                 let chosen = probability == .max || UInt32.random(in: 0 ... .max, using: &random) < probability

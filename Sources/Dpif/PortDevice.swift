@@ -1,6 +1,7 @@
 // A network device as the layers above a datapath see it. Devices are opened by the configuration, handed to a datapath
 // with `addPort`, and asked for their state by Ofproto and Bridge.
 
+import Flow
 import Packet
 
 /// Link modes and speeds, in the bits of OpenFlow 1.0's ofp_port_features.
@@ -99,6 +100,13 @@ public struct InterfaceAddress: Hashable, Sendable {
         self.value = value
         self.isIPv6 = isIPv6
         self.prefix = prefix
+    }
+}
+
+extension IPAddress {
+    /// An interface's address, without its network.
+    public init(_ a: InterfaceAddress) {
+        if a.isIPv6 { self.init(ipv6: a.value) } else { self.init(UInt32(truncatingIfNeeded: a.value)) }
     }
 }
 

@@ -154,9 +154,9 @@ extension FlowKey {
         return h.finish(basis)
     }
 
-    /// IP addresses and, where asked, protocol and ports; the same in both directions. Of packets that are not IP, the
+    /// IP addresses, protocol and ports, those of UDP where asked; the same in both directions. Of packets that are not IP, the
     /// Ethernet header instead.
-    public func symmetricHash(basis: UInt32, ports: Bool, udpPorts: Bool) -> UInt32 {
+    public func symmetricHash(basis: UInt32, udpPorts: Bool) -> UInt32 {
         var h = MurmurHash(basis)
         if ethType == 0x0800 {
             h.add((nwSrc ^ nwDst).byteSwapped)
@@ -165,10 +165,8 @@ extension FlowKey {
         } else {
             return symmetricL2Hash(basis: basis)
         }
-        if ports {
-            h.add(UInt32(nwProto))
-            if nwProto == 6 || nwProto == 132 || udpPorts && nwProto == 17 { h.add(UInt32((tpSrc ^ tpDst).byteSwapped)) }
-        }
+        h.add(UInt32(nwProto))
+        if nwProto == 6 || nwProto == 132 || udpPorts && nwProto == 17 { h.add(UInt32((tpSrc ^ tpDst).byteSwapped)) }
         return h.finish(basis)
     }
 
@@ -189,6 +187,12 @@ extension FlowKey {
         all += Self.bytes(UInt128(ethSrc ^ ethDst), 6)
         all += [proto, 0, 0, 0]
         return JenkinsHash.bytes(all, basis: basis)
+    }
+
+    /// IP addresses and the Ethernet type; the same in both directions.
+    public func symmetricL3Hash(basis: UInt32) -> UInt32 {
+        let address = ethType == 0x0800 ? UInt128(nwSrc ^ nwDst) << 96 : ethType == 0x86dd ? ipv6Src ^ ipv6Dst : 0
+        return JenkinsHash.bytes(Self.bytes(address, 16) + [UInt8(ethType >> 8), UInt8(ethType & 0xff), 0, 0], basis: basis)
     }
 
     public func ethSrcHash(basis: UInt32) -> UInt32 { JenkinsHash.bytes(Self.bytes(UInt128(ethSrc), 6), basis: basis) }

@@ -6,10 +6,14 @@ public final class MiniMask: Hashable, Sendable {
     /// Which word of the key, and which bits of it.
     public let words: [(index: Int, bits: UInt64)]
 
-    public init(_ mask: FlowMask) {
-        words = (0..<FlowKey.wordCount).compactMap {
-            mask.bits.words[$0] == 0 ? nil : ($0, mask.bits.words[$0])
-        }
+    public init(_ mask: borrowing FlowMask) {
+        // Loops, since a closure would have a copy of the whole mask.
+        var count = 0
+        for i in 0..<FlowKey.wordCount where mask.bits.words[i] != 0 { count += 1 }
+        var words: [(index: Int, bits: UInt64)] = []
+        words.reserveCapacity(count)
+        for i in 0..<FlowKey.wordCount where mask.bits.words[i] != 0 { words.append((i, mask.bits.words[i])) }
+        self.words = words
     }
 
     public static func == (a: MiniMask, b: MiniMask) -> Bool {
@@ -30,7 +34,12 @@ public final class MiniMask: Hashable, Sendable {
     }
 
     /// The masked words of a key.
-    public func reduce(_ key: FlowKey) -> [UInt64] { words.map { key.words[$0.index] & $0.bits } }
+    public func reduce(_ key: borrowing FlowKey) -> [UInt64] {
+        var values: [UInt64] = []
+        values.reserveCapacity(words.count)
+        for word in words { values.append(key.words[word.index] & word.bits) }
+        return values
+    }
 
     /// The key that `reduce` made `values` of, its other bits zero.
     public func expand(_ values: [UInt64]) -> FlowKey {

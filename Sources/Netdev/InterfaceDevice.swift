@@ -4,7 +4,7 @@ import Dpif
 import Glibc
 
 /// A kernel interface, which may come and go while this object lives: without it the device is down.
-public class InterfaceDevice: PortDevice {
+public class InterfaceDevice: AddressedDevice {
     public let name: String
     public let type: String
     let interface: KernelInterface
@@ -56,6 +56,7 @@ public class InterfaceDevice: PortDevice {
     }
 
     public var macAddress: UInt64 { known.mac }
+    public var addresses: [InterfaceAddress] { InterfaceAddresses.of(name) }
     public var mtu: Int { known.mtu }
     public var isAdminUp: Bool { known.up }
     public var isLinkUp: Bool { known.link }

@@ -1,4 +1,4 @@
-// What the kernel tells of changing interfaces (rtnetlink(7), group RTMGRP_LINK), so that nobody has to ask it all the time.
+// What the kernel tells of changing interfaces and their addresses (rtnetlink(7)), so that nobody has to ask it all the time.
 
 import CLinux
 import CMnl
@@ -13,6 +13,8 @@ enum LinkEvents {
         var watched: [Int32: (devices: Int, changes: UInt64)] = [:]
         /// All changes, of whatever interface.
         var total: UInt64 = 0
+        /// Addresses that came or went, of whatever interface.
+        var addresses: UInt64 = 0
         /// Added to every count: changes of which the kernel did not say whose they were.
         var unattributed: UInt64 = 0
         var buffer = [UInt8](repeating: 0, count: 16_384)
@@ -51,11 +53,20 @@ enum LinkEvents {
         }
     }
 
+    /// A number that is another one when the IP addresses of any interface may have changed. Does not block.
+    static var addressChanges: UInt64 {
+        state.withLock { s in
+            if s.socket == nil { s.socket = open() }
+            drain(&s)
+            return s.addresses &+ s.total &+ s.unattributed
+        }
+    }
+
     private static func open() -> OpaquePointer? {
         let flags = Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
         guard let socket = mnl_socket_open2(NETLINK_ROUTE, flags) else { return nil }
         // A port number of the kernel's choice (MNL_SOCKET_AUTOPID).
-        guard mnl_socket_bind(socket, UInt32(RTMGRP_LINK), 0) == 0 else {
+        guard mnl_socket_bind(socket, UInt32(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR), 0) == 0 else {
             mnl_socket_close(socket)
             return nil
         }
@@ -96,6 +107,7 @@ enum LinkEvents {
                 s.total &+= 1
                 s.watched[payload.loadUnaligned(as: ifinfomsg.self).ifi_index]?.changes &+= 1
             }
+            if type == RTM_NEWADDR || type == RTM_DELADDR { s.addresses &+= 1 }
             next = UnsafePointer(mnl_nlmsg_next(message, &left))
         }
     }

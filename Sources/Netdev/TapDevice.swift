@@ -6,7 +6,7 @@ import Glibc
 import Packet
 
 /// A tap interface that lives as long as this object.
-public final class TapDevice: PolledDevice, PolicedDevice {
+public final class TapDevice: PolicedDevice, AddressedDevice {
     public let name: String
     public let type: String
     public var receiver: ((consuming Packet) -> Void)?
@@ -74,6 +74,7 @@ public final class TapDevice: PolledDevice, PolicedDevice {
     }
 
     public var macAddress: UInt64 { known.mac }
+    public var addresses: [InterfaceAddress] { InterfaceAddresses.of(name) }
     public var mtu: Int { known.mtu }
     public var isAdminUp: Bool { known.up }
     public var isLinkUp: Bool { known.up }

@@ -110,7 +110,8 @@ public final class OpenFlowSwitch {
     public private(set) var changeSequence: UInt64 = 0
 
     private static let log = Vlog.module("ofproto")
-    private static var internalTable: Int { 254 }
+    /// Holds hidden flows.
+    static var internalTable: Int { 254 }
 
     public init(id: Int, name: String, backer: DatapathBacker) {
         self.id = id

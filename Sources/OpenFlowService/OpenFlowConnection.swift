@@ -60,7 +60,6 @@ public final class OpenFlowConnection {
     private var isReading = true
     private var isHandling = false
     private var needsFlush = false
-    private var isAlert = false
 
     /// When bytes came last, in milliseconds of the switch's clock.
     private(set) var lastReceived: Int64
@@ -156,22 +155,6 @@ public final class OpenFlowConnection {
         lastReceived = service.owner.time.now
         input.append(contentsOf: buffer.readableBytesView)
         handleInput()
-        stayAwake()
-    }
-
-    /// How long the loop stays awake for the next request, which with tools that wait for each answer comes within this time: falling
-    /// asleep and being woken takes longer than handling a request.
-    private static let alertness = TimeAmount.microseconds(18)
-
-    /// Keeps the loop from sleeping for a moment; what comes in meanwhile is seen right after.
-    private func stayAwake() {
-        guard !isAlert else { return }
-        isAlert = true
-        let end = NIODeadline.now() + Self.alertness
-        channel.eventLoop.assumeIsolated().execute { [weak self] in
-            while NIODeadline.now() < end {}
-            self?.isAlert = false
-        }
     }
 
     /// Handles what messages are complete.

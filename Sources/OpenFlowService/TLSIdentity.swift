@@ -118,8 +118,12 @@ public final class TLSIdentity {
 
     /// Keeps the last certificate of a peer's chain, the authority's, unless somebody else was faster.
     private static func save(_ chain: [NIOSSLCertificate], to path: String) {
-        guard chain.count > 1, let authority = chain.last, let der = try? authority.toDERBytes() else {
+        guard let authority = chain.last, let der = try? authority.toDERBytes() else {
             log.err("could not bootstrap CA cert: no certificate presented by peer")
+            return
+        }
+        guard CertificateNames(der)?.isSelfIssued == true else {
+            log.err("could not bootstrap CA cert: obtained certificate is not self-signed")
             return
         }
         var text = "-----BEGIN CERTIFICATE-----\n"
@@ -141,6 +145,42 @@ public final class TLSIdentity {
         } else {
             log.info("successfully bootstrapped CA cert to \(path)")
         }
+    }
+}
+
+/// The two names in a certificate (RFC 5280, section 4.1), as they are encoded.
+struct CertificateNames {
+    private let issuer: ArraySlice<UInt8>
+    private let subject: ArraySlice<UInt8>
+
+    /// Who says so is who it is about, as it is of an authority at the top.
+    var isSelfIssued: Bool { issuer == subject }
+
+    init?(_ der: [UInt8]) {
+        // Certificate, and in it TBSCertificate: version (absent in the first), serial number, algorithm, issuer, validity, subject.
+        var outer = der[...]
+        guard var certificate = Self.take(&outer)?.content, var fields = Self.take(&certificate)?.content else { return nil }
+        if fields.first == 0xa0 { _ = Self.take(&fields) }
+        guard Self.take(&fields) != nil, Self.take(&fields) != nil, let issuer = Self.take(&fields)?.content,
+            Self.take(&fields) != nil, let subject = Self.take(&fields)?.content
+        else { return nil }
+        self.issuer = issuer
+        self.subject = subject
+    }
+
+    /// Takes an element off the front: a tag, a length, so many octets.
+    private static func take(_ bytes: inout ArraySlice<UInt8>) -> (tag: UInt8, content: ArraySlice<UInt8>)? {
+        guard let tag = bytes.popFirst(), let first = bytes.popFirst() else { return nil }
+        var length = Int(first)
+        if first & 0x80 != 0 {
+            let count = Int(first & 0x7f)
+            guard (1...3).contains(count), bytes.count >= count else { return nil }
+            length = bytes.prefix(count).reduce(0) { $0 << 8 | Int($1) }
+            bytes = bytes.dropFirst(count)
+        }
+        guard bytes.count >= length else { return nil }
+        defer { bytes = bytes.dropFirst(length) }
+        return (tag, bytes.prefix(length))
     }
 }
 

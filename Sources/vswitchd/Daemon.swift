@@ -7,6 +7,7 @@ import DpifDummy
 import DpifNetdev
 import DpifNetlink
 import Glibc
+import Netdev
 import NIOCore
 import NIOPosix
 import OVSDB
@@ -48,7 +49,8 @@ final class Daemon {
         self.loop = loop
         factory.eventLoop = eventLoop
         registerDatapaths(loop.waker)
-        let fabric = SwitchFabric(time: time, registry: registry, factory: factory)
+        let fabric = SwitchFabric(
+            time: time, registry: registry, factory: factory, hostRoutes: options.disableSystemRoute ? nil : KernelRoutes())
         watchSignals(eventLoop)
 
         var settings = ConfiguratorSettings(runDirectory: directories.run)

@@ -34,6 +34,8 @@ final class DaemonUnderTest {
     let usesOwnDatabase: Bool
     private(set) var daemon: Process?
     private(set) var database: Process?
+    /// Each with the pipe that keeps its input open.
+    private var others: [(process: Process, input: Pipe)] = []
 
     init(ownDatabase: Bool) throws {
         directory = "/tmp/vswitchd-test-\(UInt32.random(in: 0...UInt32.max))"
@@ -47,7 +49,7 @@ final class DaemonUnderTest {
     }
 
     deinit {
-        for process in [daemon, database] { if let process { end(process) } }
+        for process in [daemon, database].compactMap({ $0 }) + others.map(\.process) { end(process) }
         try? FileManager.default.removeItem(atPath: directory)
     }
 
@@ -59,7 +61,7 @@ final class DaemonUnderTest {
         return environment
     }
 
-    private func start(_ program: String, _ arguments: [String], output: Any? = nil) throws -> Process {
+    private func start(_ program: String, _ arguments: [String], input: Any? = nil, output: Any? = nil) throws -> Process {
         let process = Process()
         process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
         process.arguments = [program] + arguments
@@ -67,7 +69,7 @@ final class DaemonUnderTest {
         process.currentDirectoryURL = URL(fileURLWithPath: directory)
         process.standardOutput = output ?? FileHandle.nullDevice
         process.standardError = output ?? FileHandle.nullDevice
-        process.standardInput = FileHandle.nullDevice
+        process.standardInput = input ?? FileHandle.nullDevice
         try process.run()
         return process
     }
@@ -138,6 +140,14 @@ final class DaemonUnderTest {
         try process.run()
         input.fileHandleForWriting.write(Data("start tx_first\n".utf8))
         return Machine(process, input, socket: client)
+    }
+
+    /// Starts a program that runs until the end of the test, and writes what it prints into a file.
+    func background(_ program: String, _ arguments: [String], output: String) throws {
+        let path = "\(directory)/\(output)"
+        _ = FileManager.default.createFile(atPath: path, contents: nil)
+        let input = Pipe()
+        others.append((try start(program, arguments, input: input, output: FileHandle(forWritingAtPath: path)), input))
     }
 
     private func end(_ process: Process) {

@@ -65,4 +65,59 @@ struct TLSTests {
             (try? lab.vsctl("get", "controller", ".", "status").contains("Protocol not available")) == true
         }
     }
+
+    /// The switch said hello: the header of a message of OpenFlow 1.5 that has nothing else, among what a controller was told.
+    private func hello(_ lab: DaemonUnderTest, _ file: String) -> Bool {
+        (try? lab.run("cat", [file]))?.output.contains("\u{6}\0\0\u{8}") == true
+    }
+
+    /// A TLS server in the place of a controller: it asks for the switch's certificate, shows its own and its authority's, and prints what
+    /// it is told.
+    private func startController(_ lab: DaemonUnderTest, _ name: String, authority: String, port: Int, output: String) throws {
+        try lab.background(
+            "openssl",
+            [
+                "s_server", "-quiet", "-accept", "127.0.0.1:\(port)", "-key", "\(name).key", "-cert", "\(name).pem", "-cert_chain",
+                "\(authority).pem", "-CAfile", "ca.pem", "-Verify", "2",
+            ], output: output)
+    }
+
+    private func checkBootstrap(_ configure: (DaemonUnderTest, _ trusted: String) throws -> Void) throws {
+        let lab = try DaemonUnderTest(ownDatabase: false)
+        try makeKeys(lab)
+        let port = Int.random(in: 20_000..<30_000)
+        try startController(lab, "controller", authority: "ca", port: port, output: "known.out")
+        try startController(lab, "stranger", authority: "other", port: port + 1, output: "stranger.out")
+        let trusted = "\(lab.directory)/trusted.pem"
+        try configure(lab, trusted)
+        _ = try lab.vsctl(
+            "add-br", "br0", "--", "set-controller", "br0", "ssl:127.0.0.1:\(port)", "--", "set", "controller", "br0", "max_backoff=1000")
+        try lab.wait("the authority's certificate") { lab.file("trusted.pem") }
+        // Only what was shown was taken, and the connection that it came by was given up for one that verifies.
+        let expected = try lab.run("openssl", ["x509", "-in", "ca.pem", "-noout", "-fingerprint"])
+        #expect(try lab.run("openssl", ["x509", "-in", "trusted.pem", "-noout", "-fingerprint"]).output == expected.output)
+        try lab.wait("the switch's hello") { hello(lab, "known.out") }
+        // From now on nobody else is believed.
+        _ = try lab.vsctl("set-controller", "br0", "ssl:127.0.0.1:\(port + 1)", "--", "set", "controller", "br0", "max_backoff=1000")
+        try lab.wait("a refusal") { (try? lab.vsctl("get", "controller", ".", "status").contains("last_error")) == true }
+        #expect(!hello(lab, "stranger.out"))
+        #expect(try lab.run("openssl", ["x509", "-in", "trusted.pem", "-noout", "-fingerprint"]).output == expected.output)
+    }
+
+    @Test func theFirstControllersAuthorityIsTakenByOption() throws {
+        try checkBootstrap { lab, trusted in
+            let directory = lab.directory
+            try lab.startDaemon([
+                "-p", "\(directory)/switch.key", "-c", "\(directory)/switch.pem", "--bootstrap-ca-cert", trusted,
+            ])
+        }
+    }
+
+    @Test func theFirstControllersAuthorityIsTakenBySSLTable() throws {
+        try checkBootstrap { lab, trusted in
+            let directory = lab.directory
+            try lab.startDaemon()
+            _ = try lab.vsctl("--", "--bootstrap", "set-ssl", "\(directory)/switch.key", "\(directory)/switch.pem", trusted)
+        }
+    }
 }

@@ -113,6 +113,7 @@ import Testing
             $0.usesLbOutput = lbOutput
         }
         bond.lacpStatus = { .negotiated }
+        bench.bridge.runBonds()
         return (bench, bond)
     }
 
@@ -132,6 +133,12 @@ import Testing
         bench.backer.revalidate()
         #expect(bond.buckets.reduce(0) { $0 + $1.load } > 0)
         #expect(bench.datapath.refused.isEmpty)
+        // The hidden flows have counted the packets; they go with the mode.
+        let hidden = { bond.rules.compactMap { $0?.rule } }
+        #expect(hidden().count == Bond.bucketCount && hidden().reduce(0) { $0 + $1.packetCount } == 40)
+        bond.lacpStatus = { .off }
+        bench.bridge.runBonds()
+        #expect(hidden().isEmpty)
     }
 
     @Test func lbOutputIsOneFlow() throws {

@@ -25,6 +25,19 @@ import Testing
         #expect(bench.bridge.macs.count == 2)
     }
 
+    /// The last packets of a port that is gone, which are counted when its flows go, teach nothing.
+    @Test func nothingIsLearnedOfAPortThatIsGone() throws {
+        let bench = try SwitchBench()
+        try bench.add([.output(.normal, maxLength: 0)])
+        try bench.receive(Self.frame(2, 1), port: 2)
+        try bench.receive(Self.frame(2, 1), port: 2)
+        bench.bridge.removePort(try #require(bench.bridge.port(OFPort(2))))
+        bench.backer.revalidate()
+        #expect(bench.bridge.macs.count == 0)
+        try bench.receive(Self.frame(1, 2), port: 1)
+        #expect(bench.sent.map(\.count) == [2, 0, 3], "flooded, not sent to the port that is gone")
+    }
+
     @Test func secondPacketStaysInTheDatapath() throws {
         let bench = try SwitchBench()
         try bench.add({ $0.set(Location.inPort, 1) }, [.output(OFPort(2), maxLength: 0)])

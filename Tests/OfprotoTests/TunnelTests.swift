@@ -104,8 +104,9 @@ import Testing
             mod.actions = [.output(.normal, maxLength: 0)]
             try bridge.modifyFlows(mod)
             bench.backer.routing.add(
-                TunnelRoute(
-                    network: IPAddress(peer), length: 24, mark: 0, bridge: bridge.name, gateway: nil, source: IPAddress(address)))
+                HostRoute(
+                    network: IPAddress(peer), length: 24, mark: 0, device: bridge.name, gateway: nil, source: IPAddress(address),
+                    origin: .user))
             _ = bench.backer.routing.setNeighbor(IPAddress(peer), 0xf8bc_1244_34b6, on: bridge.name, now: bench.time.now)
         }
     }
@@ -155,15 +156,16 @@ import Testing
         func ip(_ text: String) throws -> IPAddress { try #require(IPAddress(text: text)) }
         for (network, length, bridge) in [("10.0.0.0", 8, "a"), ("10.1.0.0", 16, "b"), ("0.0.0.0", 0, "c")] {
             routing.add(
-                TunnelRoute(
-                    network: try ip(network), length: length, mark: 0, bridge: bridge, gateway: nil, source: try ip("10.0.0.1")))
+                HostRoute(
+                    network: try ip(network), length: length, mark: 0, device: bridge, gateway: nil, source: try ip("10.0.0.1"),
+                    origin: .user))
         }
-        #expect(routing.lookup(try ip("10.1.2.3"))?.bridge == "b")
-        #expect(routing.lookup(try ip("10.2.2.3"))?.bridge == "a")
-        #expect(routing.lookup(try ip("192.0.2.1"))?.bridge == "c")
+        #expect(routing.lookup(try ip("10.1.2.3"))?.device == "b")
+        #expect(routing.lookup(try ip("10.2.2.3"))?.device == "a")
+        #expect(routing.lookup(try ip("192.0.2.1"))?.device == "c")
         #expect(routing.lookup(try ip("2001:db8::1")) == nil)
         #expect(routing.remove(try ip("10.1.0.0"), 16, mark: 0))
-        #expect(routing.lookup(try ip("10.1.2.3"))?.bridge == "a")
+        #expect(routing.lookup(try ip("10.1.2.3"))?.device == "a")
         #expect(routing.setNeighbor(try ip("10.1.2.3"), 5, on: "a", now: 0))
         #expect(routing.neighbor(try ip("10.1.2.3"), on: "a", now: 100) == 5)
         #expect(routing.neighbor(try ip("10.1.2.3"), on: "a", now: routing.aging + 1) == nil)

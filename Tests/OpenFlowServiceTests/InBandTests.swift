@@ -1,5 +1,6 @@
 // Flows that keep connections to controllers alive, and what happens while no controller answers.
 
+import Dpif
 import Flow
 import OpenFlow
 import Testing
@@ -18,6 +19,41 @@ import Testing
         #expect(two.count == 3 + 2 * 2 + 3 * 2)
         #expect(two.allSatisfy { $0.actions.first == .setQueue(7) })
         #expect(InBandControl.flows(local: 1, remotes: [], queue: nil).isEmpty)
+    }
+
+    /// A host that knows one way, and the neighbour on it.
+    private final class OneGateway: HostRoutes {
+        var mac: UInt64?
+        var questions = 0
+        let routes: [HostRoute] = []
+        let devices: Set<String> = []
+        func lookup(_ destination: IPAddress, mark: UInt32) -> HostRoute? {
+            HostRoute(
+                network: IPAddress(0), length: 0, mark: 0, device: "br0", gateway: IPAddress(0x0a00_00fe), source: IPAddress(0x0a00_0001),
+                origin: .kernel)
+        }
+        func neighbor(_ address: IPAddress, on device: String) -> UInt64? {
+            questions += 1
+            return address == IPAddress(0x0a00_00fe) && device == "br0" ? mac : nil
+        }
+    }
+
+    @Test func nextHopsHaveTheirFlows() {
+        let flows = InBandControl.flows(local: 1, remotes: [.init(address: 9, port: 1)], nextHops: [7, 8], queue: nil)
+        #expect(flows.map(\.priority).filter { $0 == 180_003 || $0 == 180_004 } == [180_003, 180_004, 180_003, 180_004])
+        let host = OneGateway()
+        let routing = TunnelRouting(host: host)
+        var control = InBandControl()
+        let remotes = [InBandControl.Remote(address: 9, port: 1), InBandControl.Remote(address: 9, port: 2)]
+        #expect(control.hops(to: remotes, routing: routing, now: 0).isEmpty)
+        host.mac = 7
+        #expect(control.hops(to: remotes, routing: routing, now: 999).isEmpty, "asked again before its time")
+        #expect(control.hops(to: remotes, routing: routing, now: 1000) == [7])
+        host.mac = 8
+        #expect(control.hops(to: remotes, routing: routing, now: 10_999) == [7])
+        #expect(control.hops(to: remotes, routing: routing, now: 11_000) == [8])
+        #expect(host.questions == 3)
+        #expect(control.hops(to: [], routing: routing, now: 11_001).isEmpty)
     }
 
     @Test func theyComeBackAfterAFlushAndGoWithTheController() throws {

@@ -53,6 +53,15 @@ import struct Foundation.URL
         #expect(Array(vector.bytes.dropLast(writer.bytes.count).suffix(matchWriter.bytes.count)) == matchWriter.bytes)
     }
 
+    /// What is printed can be typed.
+    @Test(arguments: vectors) func actionsAreReadAsTheyArePrinted(_ vector: Vector) throws {
+        let message = try OFMessage(vector.bytes)
+        let actions = try FlowMod.decode(message, tableID: message.version == .v10, tunnelOptions: nil).actions
+        let text = ActionFormatter().format(actions)
+        let read = try OFAction.parse(text, ports: { _ in nil })
+        #expect(ActionFormatter().format(read) == text)
+    }
+
     /// What is compiled for a mask writes what is written field by field, for every version.
     @Test(arguments: vectors) func templatesWriteTheSame(_ vector: Vector) throws {
         let message = try OFMessage(vector.bytes)

@@ -76,6 +76,33 @@ struct RealPacketTests {
         #expect(try lab.ping("a", "198.18.0.2", count: 1) == 0)
     }
 
+    /// The controller is behind a router that is behind the bridge, whose flows drop everything.
+    @Test func controllersAreReachedThroughTheBridge() throws {
+        let lab = try Lab()
+        try lab.addHost("r", "198.18.0.254/24")
+        try lab.ip("r", "addr", "add", "198.18.9.9/32", "dev", "lo")
+        try lab.ip("", "link", "set", "br0", "up")
+        try lab.ip("", "addr", "add", "198.18.0.1/24", "dev", "br0")
+        try lab.ip("", "route", "add", "198.18.9.0/24", "via", "198.18.0.254")
+        try lab.vsctl("set-fail-mode", "br0", "secure")
+        _ = try lab.ofctl("add-flow", "br0", "priority=65535,actions=drop")
+        let listen = "import socket; s = socket.create_server(('198.18.9.9', 6653)); c = s.accept()[0]; c.recv(8); c.recv(1)"
+        try lab.keepRunning("ip", ["netns", "exec", lab.namespace("r"), "python3", "-c", listen])
+        try lab.vsctl("set-controller", "br0", "tcp:198.18.9.9:6653")
+        let mac = try lab.must("ip", ["netns", "exec", lab.namespace("r"), "cat", "/sys/class/net/eth0/address"]).filter { $0 != "\n" }
+        try lab.wait("the flows of the next hop") {
+            let flows = try lab.appctl("bridge/dump-flows", "br0")
+            return flows.contains("priority=180003,arp,dl_dst=\(mac),arp_op=2,actions=NORMAL")
+                && flows.contains("priority=180004,arp,dl_src=\(mac),arp_op=1,actions=NORMAL")
+        }
+        try lab.wait("packets of the connection") {
+            try lab.appctl("bridge/dump-flows", "br0").split(separator: "\n").contains {
+                $0.contains("priority=180008,tcp,nw_src=198.18.9.9,tp_src=6653") && !$0.contains("n_packets=0,")
+            }
+        }
+        #expect(try lab.ping("r", "198.18.0.1", count: 1) == 0, "what is not control is dropped")
+    }
+
     @Test func noticesChangesOfInterfaces() throws {
         let lab = try Lab()
         try lab.addHost("a", "198.18.0.1/24")

@@ -385,7 +385,7 @@ extension ConntrackEntry {
             }
         }
         if let helper { out += ",helper=\(helper)" }
-        if let parent { out += ",parent=(\(parent.text))" }
+        if verbose, let parent { out += ",parent=(\(parent.text))" }
         return out
     }
 }

@@ -13,31 +13,25 @@ extension ControlCommands {
             server.register("tnl/\(word)/show", "", 0, 0) { [unowned self] _ in
                 var out = "IP                                            MAC                 Bridge\n"
                 out += String(repeating: "=", count: 74) + "\n"
-                for backer in orderedBackers {
-                    for line in backer.routing.neighborLines(now: fabric.time.now) { out += line + "\n" }
-                }
+                for line in fabric.routing.neighborLines(now: fabric.time.now) { out += line + "\n" }
                 return .ok(out)
             }
             server.register("tnl/\(word)/set", "BRIDGE IP MAC", 3, 3) { [unowned self] args in
                 guard let ip = IPAddress(text: args[1]) else { return .error("bad IP address") }
                 guard let mac = AddressText.parseMAC(args[2]) else { return .error("bad MAC address") }
-                for backer in backers(of: args[0]) where backer.routing.setNeighbor(ip, mac, on: args[0], now: fabric.time.now) {
-                    backer.tunnelsChanged()
-                }
+                if fabric.routing.setNeighbor(ip, mac, on: args[0], now: fabric.time.now) { fabric.routingChanged() }
                 return .ok("OK")
             }
             server.register("tnl/\(word)/flush", "", 0, 0) { [unowned self] _ in
-                for backer in orderedBackers {
-                    backer.routing.flushNeighbors()
-                    backer.tunnelsChanged()
-                }
+                fabric.routing.flushNeighbors()
+                fabric.routingChanged()
                 return .ok("OK")
             }
             server.register("tnl/\(word)/aging", "[SECS]", 0, 1) { [unowned self] args in
                 guard let text = args.first else { return .ok("\(neighborAging)") }
                 guard let seconds = Int(text), (1...3600).contains(seconds) else { return .error("bad aging value") }
                 neighborAging = seconds
-                for backer in orderedBackers { backer.routing.aging = Int64(seconds) * 1000 }
+                fabric.routing.aging = Int64(seconds) * 1000
                 return .ok("OK")
             }
         }
@@ -52,14 +46,9 @@ extension ControlCommands {
 
     private var orderedBackers: [DatapathBacker] { fabric.backers.keys.sorted().compactMap { fabric.backers[$0] } }
 
-    /// The datapath of a bridge; all when there is no such bridge.
-    private func backers(of bridge: String) -> [DatapathBacker] {
-        findSwitch(bridge).map { [$0.backer] } ?? orderedBackers
-    }
-
     private func registerRoutes() {
         server.register("ovs/route/show", "", 0, 0) { [unowned self] _ in
-            .ok("Route Table:\n" + orderedBackers.flatMap { $0.routing.routes.map { $0.text + "\n" } }.joined())
+            .ok("Route Table:\n" + fabric.routing.routes.map { $0.text + "\n" }.joined())
         }
         server.register("ovs/route/lookup", "ip_addr [pkt_mark=mark]", 1, 2) { [unowned self] args in
             guard let ip = IPAddress(text: args[0]) else { return .error("Invalid parameters") }
@@ -68,10 +57,10 @@ extension ControlCommands {
                 guard let n = Self.mark(args[1]) else { return .error("Invalid pkt_mark") }
                 mark = n
             }
-            guard let route = orderedBackers.lazy.compactMap({ $0.routing.lookup(ip, mark: mark) }).first else {
+            guard let route = fabric.routing.lookup(ip, mark: mark) else {
                 return .error("Not found")
             }
-            return .ok("src \(route.source.text)\ngateway \(route.gateway?.text ?? "::")\ndev \(route.bridge)\n")
+            return .ok("src \(route.source.text)\ngateway \(route.gateway?.text ?? "::")\ndev \(route.device)\n")
         }
         server.register("ovs/route/add", "ip_addr/prefix_len out_br_name [gw] [pkt_mark=mark]", 2, 4) { [unowned self] args in
             guard let (network, length) = Self.network(args[0]) else { return .error("Invalid parameters") }
@@ -89,10 +78,11 @@ extension ControlCommands {
             guard let target = findSwitch(args[1]), let local = target.port(.local)?.device as? any AddressedDevice,
                 let source = Self.source(local.addresses, for: gateway ?? network)
             else { return .error("Error while inserting route.") }
-            target.backer.routing.add(
-                TunnelRoute(
-                    network: network.masked(length), length: length, mark: mark, bridge: args[1], gateway: gateway, source: source))
-            target.backer.tunnelsChanged()
+            fabric.routing.add(
+                HostRoute(
+                    network: network.masked(length), length: length, mark: mark, device: args[1], gateway: gateway, source: source,
+                    origin: .user))
+            fabric.routingChanged()
             return .ok("OK")
         }
         server.register("ovs/route/del", "ip_addr/prefix_len [pkt_mark=mark]", 1, 2) { [unowned self] args in
@@ -102,11 +92,9 @@ extension ControlCommands {
                 guard let n = Self.mark(args[1]) else { return .error("Invalid pkt_mark") }
                 mark = n
             }
-            for backer in orderedBackers where backer.routing.remove(network, length, mark: mark) {
-                backer.tunnelsChanged()
-                return .ok("OK")
-            }
-            return .error("Not found")
+            guard fabric.routing.remove(network, length, mark: mark) else { return .error("Not found") }
+            fabric.routingChanged()
+            return .ok("OK")
         }
     }
 

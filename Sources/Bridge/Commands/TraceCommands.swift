@@ -37,17 +37,44 @@ extension ControlCommands {
             "[-consistent] {[dp_name] odp_flow | bridge br_flow} [OPTIONS...] [-generate|packet] actions", 2, Int.max
         ) { [unowned self] args in
             do throws(TraceFailure) {
-                let actions: [OFAction]
-                do throws(ActionSyntaxError) {
-                    actions = try OFAction.parse(args[args.count - 1], ports: { _ in nil })
-                } catch {
-                    throw TraceFailure(text: "\(error)")
-                }
-                return .ok(trace(try parseTrace(Array(args.dropLast())), actions: actions))
+                let actions = try parseActions(args[args.count - 1])
+                let request = try parseTrace(Array(args.dropLast()))
+                return .ok(trace(request, actions: try check(actions, request)))
             } catch {
                 return .error(error.text)
             }
         }
+    }
+
+    private func parseActions(_ text: String) throws(TraceFailure) -> [OFAction] {
+        let actions: [OFAction]
+        do throws(ActionSyntaxError) {
+            actions = try OFAction.parse(text, ports: { _ in nil })
+        } catch {
+            throw TraceFailure(text: "\(error)")
+        }
+        for action in actions {
+            let name: String
+            switch action {
+            case .clearActions: name = "clear_actions"
+            case .writeActions: name = "write_actions"
+            case .writeMetadata: name = "write_metadata"
+            case .gotoTable: name = "goto_table"
+            default: continue
+            }
+            throw TraceFailure(text: "\(name) instruction not allowed here")
+        }
+        return actions
+    }
+
+    private func check(_ actions: [OFAction], _ request: TraceRequest) throws(TraceFailure) -> [OFAction] {
+        var actions = actions
+        do throws(OFError) {
+            try request.target.checkActions(&actions, of: request.flow)
+        } catch {
+            throw TraceFailure(text: "Bad actions: \(error.name)")
+        }
+        return actions
     }
 
     private func parseTrace(_ args: [String]) throws(TraceFailure) -> TraceRequest {
@@ -166,16 +193,14 @@ extension ControlCommands {
     private func trace(_ request: TraceRequest, actions: [OFAction]?) -> String {
         let target = request.target
         var queue: [OpenFlowSwitch.TraceResult.Recirculation] = []
-        var out = tracePass(
-            target, request.flow, packet: request.packet, sideEffects: request.generates || request.packet != nil,
-            actions: actions, &queue)
+        var out = tracePass(target, request.flow, packet: request.packet, actions: actions, &queue)
         // Behind the connection tracker it goes on, one pass after the other in the order in which they were asked for.
         var states = request.connectionStates[...]
         var passes = 0
         while !queue.isEmpty, passes < 4096 {
             passes += 1
             let pass = queue.removeFirst()
-            out += traceRecirculation(pass, &states, target, &queue)
+            out += traceRecirculation(pass, request, actions, &states, &queue)
             target.finish(pass)
         }
         for pass in queue { target.finish(pass) }
@@ -184,18 +209,18 @@ extension ControlCommands {
 
     /// One pass of the datapath.
     private func tracePass(
-        _ target: OpenFlowSwitch, _ flow: FlowKey, packet: [UInt8]?, sideEffects: Bool, actions: [OFAction]?,
+        _ target: OpenFlowSwitch, _ flow: FlowKey, packet: [UInt8]?, actions: [OFAction]?,
         _ queue: inout [OpenFlowSwitch.TraceResult.Recirculation]
     ) -> String {
         var out = "Flow: \(flow.traceText(ports: target.portNames))\n"
-        let result = target.trace(flow, packetBytes: packet?.count, sideEffects: sideEffects, actions: actions)
+        let result = target.trace(flow, packet: packet, actions: actions)
         result.tree.print(to: &out)
         out += "\nFinal flow: "
         out += result.isUnchanged ? "unchanged" : result.finalFlow.traceText(ports: target.portNames)
         out += "\nMegaflow: \(result.megaflow.text(ports: target.portNames))\n"
         out += "Datapath actions: \(DpAction.text(result.actions))\n"
         if let error = result.error {
-            out += "\nTranslation failed (\(error)), packet is dropped.\n"
+            out += "Translation failed (\(error)), packet is dropped.\n"
         } else if !result.slowPath.isEmpty {
             out += "This flow is handled by the userspace slow path because it:\n"
             for reason in result.slowPath.explanations { out += "  - \(reason).\n" }
@@ -205,8 +230,8 @@ extension ControlCommands {
     }
 
     private func traceRecirculation(
-        _ pending: OpenFlowSwitch.TraceResult.Recirculation, _ states: inout ArraySlice<UInt16>, _ target: OpenFlowSwitch,
-        _ queue: inout [OpenFlowSwitch.TraceResult.Recirculation]
+        _ pending: OpenFlowSwitch.TraceResult.Recirculation, _ request: TraceRequest, _ actions: [OFAction]?,
+        _ states: inout ArraySlice<UInt16>, _ queue: inout [OpenFlowSwitch.TraceResult.Recirculation]
     ) -> String {
         let line = String(repeating: "=", count: 79)
         var flow = pending.flow
@@ -226,7 +251,7 @@ extension ControlCommands {
             out += "\n Modified flow: \(nat.kind == .none ? "" : addressesText(flow))\n"
         }
         out += "\(line)\n\n"
-        return out + tracePass(target, flow, packet: nil, sideEffects: false, actions: nil, &queue)
+        return out + tracePass(request.target, flow, packet: request.packet, actions: actions, &queue)
     }
 
     private func addressesText(_ flow: FlowKey) -> String {

@@ -1,5 +1,6 @@
 // The sockets that records of NetFlow, sFlow and IPFIX go out through.
 
+import Flow
 import Glibc
 import Ofproto
 

@@ -1,7 +1,8 @@
 // sFlow and IPFIX of a bridge, as their rows say.
 
-import Ofproto
+import Flow
 import OVSDB
+import Ofproto
 
 extension BridgeConfigurator {
     /// Samples for what the sFlow row of a bridge says.

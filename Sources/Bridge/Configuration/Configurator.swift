@@ -431,7 +431,6 @@ public final class BridgeConfigurator {
                     to: target, name: record.name, type: deviceType(record, on: target), options: record.options,
                     requested: record.preferred)
                 Self.log.info("bridge \(target.name): added interface \(port.name) on port \(port.number.rawValue)")
-                if record.type == "internal" { try? port.device.setAdminUp(true) }
                 owners[record.name] = target.name
                 outcome = .open(port)
             } catch {

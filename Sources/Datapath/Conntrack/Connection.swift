@@ -23,7 +23,7 @@ final class Connection: Sendable {
         var slot: Int64 = .max
         var isRemoved = false
         /// How far translation of addresses within FTP's control connection has shifted what follows, by direction.
-        var shift = SequenceShift()
+        var shifts = SequenceShifts()
     }
 
     /// As the first packet had it.
@@ -72,15 +72,18 @@ final class Connection: Sendable {
     }
 
     /// Follows a packet.
-    func update(_ seen: TrackedPacket, _ packet: borrowing Packet, reply: Bool, checksSequence: Bool, now: Int64)
-        -> TCPTracking.Verdict
-    {
+    ///
+    /// - Parameter translated: what it acknowledges has the numbers that translation gave it.
+    func update(
+        _ seen: TrackedPacket, _ packet: borrowing Packet, reply: Bool, translated: Bool, checksSequence: Bool, now: Int64
+    ) -> TCPTracking.Verdict {
         let segment =
             seen.key.proto == IPProtocol.tcp ? TCPSegment(packet, at: seen.l4, length: seen.l4Length) : nil
         return state.withLock { s in
             switch s.progress {
             case .tcp(var tcp):
-                guard let segment else { return .invalid }
+                guard var segment else { return .invalid }
+                if translated { segment.acknowledgement = s.shifts[isReply: !reply].original(segment.acknowledgement) }
                 let verdict = tcp.update(segment, reply: reply, checksSequence: checksSequence)
                 s.progress = .tcp(tcp)
                 if verdict == .valid || verdict == .validNew { prolong(&s, now: now) }
@@ -97,10 +100,4 @@ final class Connection: Sendable {
             }
         }
     }
-}
-
-/// How far a rewritten FTP control connection's sequence numbers have moved, in each direction.
-struct SequenceShift: Sendable {
-    var forward: UInt32 = 0
-    var backward: UInt32 = 0
 }

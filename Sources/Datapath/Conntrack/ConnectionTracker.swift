@@ -41,6 +41,8 @@ public final class ConnectionTracker: Sendable {
     }
 
     private static let shardCount = 64
+    /// Milliseconds after which what retired connections left is taken away.
+    private static let sweepInterval: Int64 = 5_000
     private let shards: [LockedShard]
     private let limits = Mutex(Limits())
     let expectations = Mutex(ExpectationTable())
@@ -98,17 +100,20 @@ public final class ConnectionTracker: Sendable {
         return true
     }
 
-    private func remove(_ connection: Connection) {
+    /// - Parameter isRetired: it ends before its time. Where it was translated, nobody else gets what answers to it looked like before the
+    ///   next sweep, and such answers belong to no connection, as in the real daemon.
+    private func remove(_ connection: Connection, isRetired: Bool = false, now: Int64 = 0) {
         let isFirst = connection.state.withLock { s in
             if s.isRemoved { return false }
             s.isRemoved = true
             return true
         }
         guard isFirst else { return }
-        for key in [connection.key, connection.replyKey] {
-            shard(key).state.withLock { s in
-                if s.entries[key]?.connection === connection { s.entries[key] = nil }
-            }
+        release(connection.key, of: connection)
+        if isRetired, connection.nat != nil {
+            shard(connection.key).state.withLock { $0.wheel.add(connection, at: now + Self.sweepInterval, now: now) }
+        } else {
+            release(connection.replyKey, of: connection)
         }
         limits.withLock {
             $0.total -= 1
@@ -116,6 +121,18 @@ public final class ConnectionTracker: Sendable {
             $0.counts[connection.key.zone] = left > 0 ? left : nil
         }
         if connection.helper != nil { expectations.withLock { $0.remove(of: connection.key) } }
+    }
+
+    private func release(_ key: ConnectionKey, of connection: Connection) {
+        shard(key).state.withLock { s in
+            if s.entries[key]?.connection === connection { s.entries[key] = nil }
+        }
+    }
+
+    /// Whether answers to a connection that was retired look like this.
+    private func isRetired(_ key: ConnectionKey) -> Bool {
+        guard let entry = shard(key).state.withLock({ $0.entries[key] }), entry.isReply else { return false }
+        return entry.connection.state.withLock { $0.isRemoved }
     }
 
     /// Moves a connection in the expiry wheel when it now ends much sooner than it was to be looked at.
@@ -140,7 +157,10 @@ public final class ConnectionTracker: Sendable {
                     s.slot = s.deadline
                     return s.deadline
                 }
-                guard let deadline else { continue }
+                guard let deadline else {
+                    if connection.state.withLock({ $0.isRemoved }) { release(connection.replyKey, of: connection) }
+                    continue
+                }
                 if now >= deadline {
                     remove(connection)
                 } else {
@@ -191,13 +211,13 @@ public final class ConnectionTracker: Sendable {
         var metadata = key
         var parsed = key.metadataOnly
         parsed.extract(from: &packet)
-        process(&packet, key: &metadata, parsed: parsed, action, now: now)
+        process(&packet, key: &metadata, parsed: parsed, action, isReassembled: true, now: now)
         // The fragments take over what translation changed in the whole.
         return .released(pieces.map { ($0.rewritten(from: packet), metadata) })
     }
 
     private func process(
-        _ packet: inout Packet, key md: inout FlowKey, parsed: FlowKey, _ action: DpConntrack, now: Int64
+        _ packet: inout Packet, key md: inout FlowKey, parsed: FlowKey, _ action: DpConntrack, isReassembled: Bool = false, now: Int64
     ) {
         var state = md.ctZone == action.zone ? md.ctState : 0
         let wasTracked = packet.connectionZone == action.zone
@@ -206,11 +226,21 @@ public final class ConnectionTracker: Sendable {
             md.setConnection(state: CTState.invalid | CTState.tracked, zone: action.zone, mark: 0, label: 0, tuple: nil)
             return
         }
+        let mayTranslate = state & (CTState.sourceNAT | CTState.destinationNAT) == 0 || md.ctZone != action.zone
         var found = lookup(&seen, wasTranslated: state & (CTState.sourceNAT | CTState.destinationNAT) != 0, now: now)
         if let (connection, isReply) = found, isReply, action.force, action.commit || action.force {
             // The connection is to start from this side.
-            remove(connection)
+            remove(connection, isRetired: true, now: now)
             found = nil
+        } else if let (connection, _) = found, action.force, action.nat == nil, connection.nat != nil,
+            state & (CTState.sourceNAT | CTState.destinationNAT) != 0
+        {
+            // The real daemon takes what was translated before for an answer here, and keeps the connection all the same.
+            found = (connection, true)
+        }
+        if found == nil, isRetired(seen.key) {
+            md.setConnection(state: CTState.invalid | CTState.tracked, zone: action.zone, mark: 0, label: 0, tuple: seen.key)
+            return
         }
         var opens = false
         var expectation: Expectation?
@@ -223,7 +253,8 @@ public final class ConnectionTracker: Sendable {
             } else {
                 if connection.parent != nil { state |= CTState.related }
                 let checks = limits.withLock { $0.checksSequence }
-                let verdict = connection.update(seen, packet, reply: isReply, checksSequence: checks, now: now)
+                let verdict = connection.update(
+                    seen, packet, reply: isReply, translated: action.nat != nil && mayTranslate, checksSequence: checks, now: now)
                 hasten(connection, now: now)
                 switch verdict {
                 case .valid:
@@ -233,7 +264,7 @@ public final class ConnectionTracker: Sendable {
                 case .validNew: state |= CTState.new
                 case .invalid: state = CTState.invalid
                 case .reopened:
-                    remove(connection)
+                    remove(connection, isRetired: true, now: now)
                     found = nil
                     opens = true
                 }
@@ -256,10 +287,11 @@ public final class ConnectionTracker: Sendable {
             }
         }
         // Addresses.
+        var translates = false
         if let (connection, isReply) = found, let kind = connection.nat, action.nat != nil || opens,
-            state & CTState.invalid == 0,
-            state & (CTState.sourceNAT | CTState.destinationNAT) == 0 || md.ctZone != action.zone
+            state & CTState.invalid == 0, mayTranslate || state & (CTState.sourceNAT | CTState.destinationNAT) == 0
         {
+            translates = true
             // What is done to answers is the other way round.
             state |= (kind == .source) != isReply ? CTState.sourceNAT : CTState.destinationNAT
             let from = isReply ? connection.replyKey : connection.key
@@ -270,8 +302,11 @@ public final class ConnectionTracker: Sendable {
         // After translation the next action looks the connection up, and tells it of the packet, once more.
         if found != nil, action.nat == nil { packet.connectionZone = action.zone }
         if let (connection, _) = found { setMarks(connection, action, &md) }
-        if let (connection, isReply) = found, state & CTState.invalid == 0, !seen.isRelated {
-            followApplication(packet, seen, connection, isReply: isReply, action, now: now)
+        if let (connection, isReply) = found, state & CTState.invalid == 0, !seen.isRelated,
+            !followApplication(
+                &packet, seen, connection, isReply: isReply, action, translates: translates, mayGrow: !isReassembled, now: now)
+        {
+            md.ctState |= CTState.invalid
         }
     }
 
@@ -297,12 +332,15 @@ public final class ConnectionTracker: Sendable {
         guard !isFull else { return nil }
         let helper = action.helper
         let nat = action.nat.flatMap { $0.kind == .none ? nil : $0 }
+        // What was announced is translated as it was announced.
+        let announced = action.nat == nil ? nil : expectation?.translation
         let choices =
-            nat?.candidates(for: seen.key, hash: Self.place(seen.key, persistent: nat?.persistent ?? false))
+            announced.map { [$0.replies(to: seen.key)] }
+            ?? nat?.candidates(for: seen.key, hash: Self.place(seen.key, persistent: nat?.persistent ?? false))
             ?? [seen.key.reversed]
         for reply in choices {
             let connection = Connection(
-                key: seen.key, replyKey: reply, nat: nat?.kind, parent: expectation?.parent, helper: helper,
+                key: seen.key, replyKey: reply, nat: announced?.kind ?? nat?.kind, parent: expectation?.parent, helper: helper,
                 timeouts: timeouts, progress: Connection.opening(seen, packet), now: now)
             connection.state.withLock { s in
                 connection.prolong(&s, now: now)
@@ -420,59 +458,5 @@ extension ConnectionTracker {
     public func setZoneLimit(_ zone: UInt16, _ limit: UInt32?) { limits.withLock { $0.zones[zone] = limit } }
     public func setTimeoutPolicy(_ name: String, _ timeouts: [String: UInt32]?) {
         limits.withLock { $0.policies[name] = timeouts }
-    }
-}
-
-extension ConnectionKey {
-    init(_ t: ConntrackEntry.Tuple, zone: UInt16) {
-        self.init(isIPv6: t.isIPv6, proto: t.proto, zone: zone, source: t.source, destination: t.destination)
-        if isICMP {
-            let answers: [UInt8: UInt8] = [8: 0, 0: 8, 13: 14, 14: 13, 15: 16, 16: 15, 128: 129, 129: 128]
-            sourcePort = UInt16(t.icmpType) << 8 | UInt16(t.icmpCode)
-            destinationPort = UInt16(answers[t.icmpType] ?? 0) << 8 | UInt16(t.icmpCode)
-            icmpID = t.icmpID
-        } else if hasPorts {
-            sourcePort = t.sourcePort
-            destinationPort = t.destinationPort
-        }
-    }
-
-    var tuple: ConntrackEntry.Tuple {
-        var t = ConntrackEntry.Tuple()
-        t.isIPv6 = isIPv6
-        t.proto = proto
-        t.source = source
-        t.destination = destination
-        if isICMP {
-            t.icmpType = UInt8(sourcePort >> 8)
-            t.icmpCode = UInt8(sourcePort & 0xff)
-            t.icmpID = icmpID
-        } else {
-            t.sourcePort = sourcePort
-            t.destinationPort = destinationPort
-        }
-        return t
-    }
-}
-
-extension Connection {
-    func entry(_ now: Int64) -> ConntrackEntry {
-        let s = state.withLock { $0 }
-        var e = ConntrackEntry(
-            original: key.tuple, reply: replyKey.tuple, zone: key.zone, timeout: max(0, s.deadline - now) / 1000)
-        e.parent = parent?.tuple
-        e.mark = s.mark
-        e.label = s.label
-        e.helper = helper
-        if case .tcp(let tcp) = s.progress {
-            func end(_ end: TCPTracking.End) -> ConntrackEntry.TCPEnd {
-                var shift: UInt8?
-                if case .shift(let n) = end.scale { shift = n }
-                return .init(
-                    state: end.state.name, rank: end.state.rawValue, windowShift: shift, isLiberal: end.scale == .unknown)
-            }
-            e.tcp = (end(tcp.origin), end(tcp.peer))
-        }
-        return e
     }
 }

@@ -220,6 +220,8 @@ public final class Bond {
 
     /// What the datapath was last told of the buckets.
     var toldPorts: [UInt32?] = []
+    /// The hidden flow of each bucket, and the member's port that it names.
+    var rules = [(port: OFPort, rule: Rule)?](repeating: nil, count: Bond.bucketCount)
 
     /// Translation sends packets to the bond, and the datapath to one of its members.
     var leavesChoiceToDatapath: Bool { effectiveMode == .balanceTCP && lacpStatus() == .negotiated }

@@ -60,6 +60,8 @@ extension Translation {
         trace = oldTrace
         frozenSteps = savedSteps
         (flow, wasMPLS, conntracked, exit) = saved
+        // What one copy of the packet cannot become does not keep the others from being sent.
+        if error == .tooManyMPLSLabels || error == .unsupportedPacketType { error = nil }
     }
 
     // MARK: Liveness
@@ -95,6 +97,12 @@ extension Translation {
     // MARK: Select
 
     private func select(_ group: Group) -> Int? {
+        guard !wasMPLS else {
+            // What is hashed lies behind the popped label: the datapath looks first, and the group is executed again.
+            isFreezing = true
+            freezesCurrentAction = true
+            return nil
+        }
         switch group.selection {
         case .hash(_, nil):
             consult(.symmetricL4)

@@ -74,7 +74,8 @@ public final class MACLearning {
 
     /// Learns that an address is behind a bundle. Returns true when that is news.
     func learn(_ address: UInt64, vlan: UInt16, on bundle: PortBundle, gratuitousARP: Bool) -> Bool {
-        guard mayLearn(address, vlan: vlan) else { return false }
+        // Flows may count packets of a port that is gone.
+        guard !bundle.ports.isEmpty, mayLearn(address, vlan: vlan) else { return false }
         let key = Key(vlan: vlan, address: address)
         if let entry = entries[key] {
             if entry.isStatic { return false }

@@ -115,18 +115,20 @@ extension OpenFlowSwitch {
             backer.recirculation.retain([new])
             bond.recirculationID = new
         }
-        tellDatapath(of: bond)
+        followBuckets(of: bond)
     }
 
     private func releaseRecirculation(of bond: Bond) {
         guard let old = bond.recirculationID else { return }
         bond.recirculationID = nil
+        updateRules(of: bond)
         if backer.capabilities.lbOutput { backer.dpif.setBond(old, buckets: nil) }
         backer.recirculation.release([old])
     }
 
-    /// The datapath's own balancing follows the members, and what it sent counts for the next rebalancing.
-    private func tellDatapath(of bond: Bond) {
+    /// The datapath's own balancing, or the flows in its place, follow the members, and what it sent counts for the next rebalancing.
+    private func followBuckets(of bond: Bond) {
+        updateRules(of: bond)
         guard let id = bond.recirculationID, bond.settings.usesLbOutput, backer.capabilities.lbOutput else { return }
         for (bucket, bytes) in backer.dpif.takeBondBytes(id).enumerated() where bytes > 0 { bond.credit(bucket: bucket, bytes: bytes) }
         let ports = bond.bucketPorts()
@@ -137,7 +139,7 @@ extension OpenFlowSwitch {
 
     private func runLACP(of bundle: PortBundle) {
         let changed = bundle.lacp?.run() == true
-        defer { if let bond = bundle.bond { tellDatapath(of: bond) } }
+        defer { if let bond = bundle.bond { followBuckets(of: bond) } }
         if bundle.bond?.run() == true || changed {
             backer.changed()
             noteStatus()

@@ -89,13 +89,13 @@ extension OpenFlowSwitch {
         let tableID = mod.table == 255 ? 0 : mod.table
         guard tableID < 254 else { throw tableID == 254 ? .brcEperm : .brcBadTableId }
         let table = tables[Int(tableID)]
-        let existing = table.find(mod.match, priority: Int(mod.priority))
-        if existing == nil, mod.flags.contains(.checkOverlap), table.overlaps(mod.match, priority: Int(mod.priority)) { throw .fmfcOverlap }
-        if existing == nil { try makeRoom(in: table) }
         let rule = Rule(
             tableID: tableID, match: mod.match, priority: Int(mod.priority), cookie: mod.newCookie,
             idleTimeout: mod.idleTimeout, hardTimeout: mod.hardTimeout, importance: mod.importance,
             flags: RuleFlags(rawValue: mod.flags.rawValue), actions: mod.actions, now: time.now)
+        let existing = table.find(like: rule)
+        if existing == nil, mod.flags.contains(.checkOverlap), table.overlaps(mod.match, priority: rule.priority) { throw .fmfcOverlap }
+        if existing == nil { try makeRoom(in: table) }
         if let existing {
             if !mod.flags.contains(.resetCounts) {
                 rule.packetCount = existing.packetCount

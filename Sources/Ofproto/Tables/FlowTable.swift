@@ -77,6 +77,9 @@ public final class FlowTable {
         classifier.find(match, priority: priority).map { unsafeDowncast($0, to: Rule.self) }
     }
 
+    /// The rule of the same match and priority that is in the table.
+    func find(like rule: Rule) -> Rule? { classifier.find(like: rule).map { unsafeDowncast($0, to: Rule.self) } }
+
     func overlaps(_ match: Match, priority: Int) -> Bool { classifier.overlaps(match, priority: priority) }
 
     public func forEach(_ body: (Rule) -> Void) { classifier.forEach { body(unsafeDowncast($0, to: Rule.self)) } }

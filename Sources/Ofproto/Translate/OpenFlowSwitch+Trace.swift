@@ -3,6 +3,7 @@
 import Dpif
 import Flow
 import OpenFlow
+import Packet
 
 extension OpenFlowSwitch {
     /// What a trace found.
@@ -37,18 +38,22 @@ extension OpenFlowSwitch {
     ///
     /// - Parameters:
     ///   - flow: with OpenFlow ports.
-    ///   - packetBytes: the size of the packet, or nil without one.
-    ///   - sideEffects: whether addresses and flows are learned.
+    ///   - packet: the packet's bytes. With them addresses and flows are learned, controllers are sent packets, and connections tracked.
     ///   - actions: executed instead of looking the flow up (packet-out).
-    public func trace(_ flow: FlowKey, packetBytes: Int?, sideEffects: Bool, actions: [OFAction]?) -> TraceResult {
+    public func trace(_ flow: FlowKey, packet: [UInt8]?, actions: [OFAction]?) -> TraceResult {
         let root = TraceNode(.bridge, "")
         let bridge = root.add(.bridge, "bridge(\"\(name)\")")
         let translation = Translation(
-            self, flow: flow, sideEffects: sideEffects,
+            self, flow: flow, sideEffects: packet != nil,
             trace: bridge)
         // Learning takes place, but nothing is counted.
-        translation.packetLength = packetBytes
+        translation.packetLength = packet?.count
         if let actions { translation.run(actions: actions) } else { translation.run() }
+        if let packet {
+            var key = flow
+            key.inPort = port(OFPort(flow.inPort))?.datapathPort ?? .max
+            try? backer.dpif.execute(Packet(packet), metadata: key, actions: Self.tracedActions(translation.actions))
+        }
         let found = translation.followUps.map {
             TraceResult.Recirculation(id: $0.id, flow: $0.flow, zone: $0.zone, nat: $0.nat)
         }
@@ -59,5 +64,17 @@ extension OpenFlowSwitch {
             tree: root, finalFlow: translation.flow, isUnchanged: translation.flow == translation.original,
             megaflow: Match(key: translation.original, mask: translation.consulted ?? translation.wildcards), actions: translation.actions,
             slowPath: translation.slowPath, error: translation.error?.rawValue, recirculations: found)
+    }
+
+    /// What the datapath does with the packet of a trace: neither outputs nor recirculations, but for those below `check_pkt_len`, which the
+    /// real daemon does not look into, and so sends in earnest.
+    private static func tracedActions(_ actions: [DpAction]) -> [DpAction] {
+        actions.compactMap { action in
+            switch action {
+            case .output, .recirc: nil
+            case .clone(let inner): .clone(tracedActions(inner))
+            default: action
+            }
+        }
     }
 }

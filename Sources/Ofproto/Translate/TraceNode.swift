@@ -22,8 +22,8 @@ public final class TraceNode {
 
     private var isTerminal: Bool {
         switch kind {
-        case .bridge, .table: false
-        case .thaw, .action, .detail, .warning, .error, .bucket: true
+        case .bridge, .table, .thaw: false
+        case .action, .detail, .warning, .error, .bucket: true
         }
     }
 

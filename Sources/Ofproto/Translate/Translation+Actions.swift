@@ -7,39 +7,43 @@ import Packet
 
 extension Translation {
     /// Executes a list in order. Stops at `exit`, at an error, and where translation has to freeze.
-    func execute(_ list: [OFAction]) {
+    ///
+    /// - Returns: false when an action ended the list: a TTL that ran out, a group that does not exist.
+    @discardableResult
+    func execute(_ list: [OFAction]) -> Bool {
         if list.isEmpty, trace != nil { report(.action, "drop") }
         for (i, action) in list.enumerated() {
-            if error != nil { return }
+            if error != nil { return true }
             freezeForMPLS(action)
             if isFreezing {
                 freeze(list[i...])
-                return
+                return true
             }
-            if exit { return }
+            if exit { return true }
             if trace != nil { report(.action, OFAction.text([action], ports: owner.portNames)) }
             if case .checkPacketLarger(let size, let destination) = action, capabilities.checkPacketLength {
-                branch(on: size, destination, list[(i + 1)...])
-                return
+                branch(on: size, destination) { execute(Array(list[(i + 1)...])) }
+                return true
             }
             let wasLast = isLastAction
             isLastAction = wasLast && i == list.count - 1 && actionSet.isEmpty
             defer { isLastAction = wasLast }
             if case .group(let id) = action {
-                if !executeGroup(id) { return }
+                if !executeGroup(id) { return false }
             } else {
                 execute(action)
             }
             if endsList {
                 endsList = false
-                return
+                return false
             }
             if isFreezing {
                 freeze(list[(freezesCurrentAction ? i : i + 1)...])
                 freezesCurrentAction = false
-                return
+                return true
             }
         }
+        return true
     }
 
     private func freeze(_ rest: ArraySlice<OFAction>) {
@@ -226,7 +230,6 @@ extension Translation {
             flow.actsetOutput = OFPort.unset.rawValue
         case .writeActions(let list): writeActions(list)
         case .writeMetadata(let value, let mask):
-            wildcards.bits.metadata |= mask
             flow.metadata = flow.metadata & ~mask | value & mask
         case .gotoTable(let next): resubmit(inPort: flow.inPort, table: next, mayPacketIn: true, honorMiss: true)
         }
@@ -365,7 +368,7 @@ extension Translation {
             commit()
         } else if n >= maxMPLSLabels {
             report(
-                .warning,
+                .error,
                 "dropping packet on which an MPLS push action can't be performed as it would have more MPLS LSEs than the \(maxMPLSLabels) supported."
             )
             error = .tooManyMPLSLabels
@@ -564,8 +567,8 @@ extension Translation {
         if !isFreezing, hasActionSet { executeActionSet() }
     }
 
-    /// The datapath decides by the packet's length which of two translations of the rest of the list applies.
-    private func branch(on size: UInt16, _ destination: Subfield, _ rest: ArraySlice<OFAction>) {
+    /// The datapath decides by the packet's length which of two translations of what follows applies.
+    func branch(on size: UInt16, _ destination: Subfield, _ rest: () -> Void) {
         commit()
         let before = actions
         let saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace)
@@ -575,7 +578,7 @@ extension Translation {
             // What the first branch took from the stack and the action set, the second does not find, as in the real daemon.
             (stack, actionSet) = left
             destination.set(value, in: &flow)
-            execute(Array(rest))
+            rest()
             if !isFreezing, hasActionSet { executeActionSet() }
             if isFreezing { finishFreezing() }
             let result = actions

@@ -239,19 +239,17 @@ extension Translation {
         mirror(bundle, \.destinationPorts)
     }
 
-    /// Sends a packet that came back with its hash out of a bond's member.
+    /// Sends a packet that came back with its hash out of a bond's member, by the hidden flow of its bucket.
     func balance(_ name: String) {
         base = flow
-        wildcards.bits.dpHash |= UInt32(Bond.bucketCount - 1)
-        let bucket = Int(flow.dpHash & UInt32(Bond.bucketCount - 1))
-        if let bond = owner.bundles[name]?.bond, let member = bond.member(of: bucket) {
+        let found = lookup(table: UInt8(OpenFlowSwitch.internalTable), inPort: flow.inPort, mayPacketIn: false, honorMiss: false)
+        enter(found, table: table)
+        if let bond = owner.bundles[name]?.bond {
+            let bucket = Int(flow.dpHash & UInt32(Bond.bucketCount - 1))
             targets.append(.bond(bond, bucket: bucket))
             if let packet { bond.credit(bucket: bucket, bytes: UInt64(packet.bytes)) }
-            if let number = member.port.datapathPort {
-                sampleOutput(number, isTunnel: false)
-                actions.append(.output(number))
-            }
         }
+        execute(found.actions)
         finish()
     }
 

@@ -111,10 +111,10 @@ extension FlowKey {
         case .ethSrc: ethSrcHash(basis: basis)
         case .nwSrc: addressHash(source: true, basis: basis)
         case .nwDst: addressHash(source: false, basis: basis)
-        case .symmetricL3: symmetricHash(basis: basis, ports: false, udpPorts: false)
+        case .symmetricL3: symmetricL3Hash(basis: basis)
         case .symmetricL4: symmetricL4Hash(basis: basis)
-        case .symmetricL3L4: symmetricHash(basis: basis, ports: true, udpPorts: false)
-        case .symmetricL3L4UDP: symmetricHash(basis: basis, ports: true, udpPorts: true)
+        case .symmetricL3L4: symmetricHash(basis: basis, udpPorts: false)
+        case .symmetricL3L4UDP: symmetricHash(basis: basis, udpPorts: true)
         }
     }
 }

@@ -206,7 +206,7 @@ extension Translation {
             enter(found, table: table)
             execute(found.actions)
         } else {
-            run(steps: state.steps)
+            run(steps: state.steps[...])
         }
         if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
         if isFreezing { finishFreezing() }
@@ -215,17 +215,25 @@ extension Translation {
         finishWildcards()
     }
 
-    private func run(steps: [FrozenState.Step]) {
-        for (i, step) in steps.enumerated() {
+    private func run(steps: ArraySlice<FrozenState.Step>) {
+        let wasLast = isLastAction
+        defer { isLastAction = wasLast }
+        for (i, step) in zip(steps.indices, steps) {
             if error != nil { return }
+            let rest = steps[(i + 1)...]
+            isLastAction = wasLast && rest.isEmpty
             switch step {
-            case .action(let action): execute([action])
+            case .action(.checkPacketLarger(let size, let destination)) where capabilities.checkPacketLength:
+                if let trace { trace.add(.action, OFAction.text([.checkPacketLarger(size, to: destination)], ports: owner.portNames)) }
+                branch(on: size, destination) { run(steps: rest) }
+                return
+            case .action(let action): if !execute([action]) { return }
             case .unroll(let oldTable, let cookie):
                 table = oldTable
                 ruleCookie = cookie
             }
             if isFreezing {
-                frozenSteps.append(contentsOf: steps[(i + 1)...])
+                frozenSteps.append(contentsOf: rest)
                 return
             }
             if exit { return }

@@ -19,6 +19,10 @@ enum TranslationTarget {
     case header(Int)
     /// A packet went into a tunnel, or came out of one.
     case tunnel(SwitchPort, sent: Bool)
+    /// A neighbour of a bridge was heard: it said so itself, or (not `isAnswer`) sent packets through a tunnel.
+    case neighbor(OpenFlowSwitch, IPAddress, mac: UInt64, isAnswer: Bool)
+    /// It could not go into a tunnel, for want of a neighbour.
+    case missingNeighbor(OpenFlowSwitch, IPAddress, source: IPAddress)
     /// NORMAL saw this source.
     case normal(OpenFlowSwitch, bundle: PortBundle, source: UInt64, vlan: UInt16, gratuitousARP: Bool)
     /// fin_timeout of a rule.
@@ -330,6 +334,13 @@ final class Translation {
 
     /// Translates an explicit list of actions (packet-out).
     func run(actions list: [OFAction]) {
+        guard flow.recircID == 0 else {
+            // A trace asks for it; what to do is known already, and not this.
+            if let trace { self.trace = trace.add(.thaw, "thaw") }
+            fail(.recirculationConflict, "Recirculation conflict (actions)!")
+            finish()
+            return
+        }
         table = 0
         inPacketOut = true
         sampleInput()

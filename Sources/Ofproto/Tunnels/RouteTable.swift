@@ -4,69 +4,7 @@
 import Dpif
 import Flow
 
-/// An IP address; IPv4 ones compare and print as such.
-public struct IPAddress: Hashable, Sendable {
-    public var value: UInt128
-    public var isIPv6: Bool
-    public init(_ v4: UInt32) {
-        value = UInt128(v4)
-        isIPv6 = false
-    }
-    public init(ipv6 value: UInt128) {
-        self.value = value
-        isIPv6 = true
-    }
-    public init?(text: some StringProtocol) {
-        if let v4 = AddressText.parseIPv4(text) {
-            self.init(v4)
-        } else if let v6 = AddressText.parseIPv6(text) {
-            self.init(ipv6: v6)
-        } else {
-            return nil
-        }
-    }
-    public var text: String { isIPv6 ? AddressText.ipv6(value) : AddressText.ipv4(UInt32(truncatingIfNeeded: value)) }
-    var width: Int { isIPv6 ? 128 : 32 }
-
-    public func isWithin(_ network: IPAddress, _ length: Int) -> Bool {
-        isIPv6 == network.isIPv6 && (length == 0 || (value ^ network.value) >> UInt128(width - length) == 0)
-    }
-    public func masked(_ length: Int) -> IPAddress {
-        var a = self
-        a.value = length == 0 ? 0 : (value >> UInt128(width - length)) << UInt128(width - length)
-        return a
-    }
-}
-
-/// A route that somebody set.
-public struct TunnelRoute: Hashable, Sendable {
-    public var network: IPAddress
-    public var length: Int
-    public var mark: UInt32
-    /// The bridge whose local port the packets leave by.
-    public var bridge: String
-    public var gateway: IPAddress?
-    public var source: IPAddress
-
-    public init(network: IPAddress, length: Int, mark: UInt32, bridge: String, gateway: IPAddress?, source: IPAddress) {
-        self.network = network
-        self.length = length
-        self.mark = mark
-        self.bridge = bridge
-        self.gateway = gateway
-        self.source = source
-    }
-
-    public var text: String {
-        var out = "User: \(network.text)/\(length)"
-        if mark != 0 { out += " MARK \(mark)" }
-        out += " dev \(bridge)"
-        if let gateway { out += " GW \(gateway.text)" }
-        return out + " SRC \(source.text)"
-    }
-}
-
-/// Routes and neighbours of a datapath's tunnels. Confined to the main thread.
+/// Routes and neighbours of tunnels. Confined to the main thread.
 public final class TunnelRouting {
     struct Neighbor {
         var address: UInt64
@@ -77,28 +15,54 @@ public final class TunnelRouting {
         var bridge: String
         var ip: IPAddress
     }
-    public private(set) var routes: [TunnelRoute] = []
+    /// Routes that somebody set.
+    private var userRoutes: [HostRoute] = []
+    /// The host's own.
+    private let host: (any HostRoutes)?
     private var neighbors: [NeighborKey: Neighbor] = [:]
+    /// When flows that wait for a neighbour last asked for it.
+    private var asked: [NeighborKey: Int64] = [:]
+    private static let askingInterval: Int64 = 1000
     /// How long a neighbour is believed, in milliseconds.
     public var aging: Int64 = 15 * 60 * 1000
     static let maxNeighbors = 16384
 
-    public func add(_ route: TunnelRoute) {
-        routes.removeAll { $0.network == route.network && $0.length == route.length && $0.mark == route.mark }
-        routes.append(route)
+    /// - Parameter host: what the host's kernel knows; nil: routes are only those that somebody sets.
+    public init(host: (any HostRoutes)? = nil) { self.host = host }
+
+    /// Sets a route; it takes the place of one to the same network with the same mark.
+    public func add(_ route: HostRoute) {
+        userRoutes.removeAll { $0.network == route.network && $0.length == route.length && $0.mark == route.mark }
+        userRoutes.append(route)
     }
 
-    /// - Returns: false when there is no such route.
+    /// - Returns: false when nobody set such a route.
     public func remove(_ network: IPAddress, _ length: Int, mark: UInt32) -> Bool {
-        let count = routes.count
+        let count = userRoutes.count
         let masked = network.masked(length)
-        routes.removeAll { $0.network == masked && $0.length == length && $0.mark == mark }
-        return routes.count < count
+        userRoutes.removeAll { $0.network == masked && $0.length == length && $0.mark == mark }
+        return userRoutes.count < count
     }
 
-    public func lookup(_ destination: IPAddress, mark: UInt32 = 0) -> TunnelRoute? {
-        routes.filter { ($0.mark == mark || $0.mark == 0) && destination.isWithin($0.network, $0.length) }
-            .max { ($0.length, $0.mark) < ($1.length, $1.mark) }
+    /// The best route to a destination.
+    public func lookup(_ destination: IPAddress, mark: UInt32 = 0) -> HostRoute? {
+        let set = userRoutes.filter { $0.leads(to: destination, mark: mark) }.max {
+            ($0.priority, $0.mark) < ($1.priority, $1.mark)
+        }
+        guard let own = host?.lookup(destination, mark: mark), own.priority > set?.priority ?? -1 else { return set }
+        return own
+    }
+
+    /// All routes, as `ovs/route/show` prints them.
+    public var routes: [HostRoute] { (host?.routes ?? []) + userRoutes }
+
+    /// Interfaces that routes lead through.
+    var devices: Set<String> { (host?.devices ?? []).union(userRoutes.map(\.device)) }
+
+    /// The Ethernet address of the next hop on the host's way to a destination, where the host knows it.
+    public func hostNeighbor(toward destination: IPAddress) -> UInt64? {
+        guard let host, let route = host.lookup(destination, mark: 0) else { return nil }
+        return host.neighbor(route.gateway ?? destination, on: route.device)
     }
 
     func neighbor(_ ip: IPAddress, on bridge: String, now: Int64) -> UInt64? {
@@ -113,6 +77,15 @@ public final class TunnelRouting {
         guard old != nil || neighbors.count < Self.maxNeighbors else { return false }
         neighbors[key] = Neighbor(address: address, heard: now)
         return old?.address != address || now - (old?.heard ?? now) >= aging
+    }
+
+    /// Whether it is time to ask for a neighbour that is waited for; if so, that is noted.
+    func mayAsk(for ip: IPAddress, on bridge: String, now: Int64) -> Bool {
+        let key = NeighborKey(bridge: bridge, ip: ip)
+        if let last = asked[key], now - last < Self.askingInterval { return false }
+        if asked.count >= Self.maxNeighbors { asked = [:] }
+        asked[key] = now
+        return true
     }
 
     /// Takes over a neighbour's address where the neighbour is known.

@@ -16,14 +16,14 @@ extension Translation {
         let routing = owner.backer.routing
         let target = flow.tunDst != 0 ? IPAddress(flow.tunDst) : IPAddress(ipv6: flow[Location.tunIPv6Dst])
         guard let route = routing.lookup(target, mark: flow.pktMark),
-            let bridge = owner.backer.switches.first(where: { $0.name == route.bridge }), let local = bridge.port(.local),
+            let bridge = owner.backer.switches.first(where: { $0.name == route.device }), let local = bridge.port(.local),
             let localNumber = local.datapathPort
         else {
             report(.warning, "native tunnel routing failed")
             return
         }
         let next = route.gateway ?? target
-        report(.detail, "tunneling to \(next.text) via \(route.bridge)")
+        report(.detail, "tunneling to \(next.text) via \(route.device)")
         var source = route.source
         if flow.tunSrc != 0 { source = IPAddress(flow.tunSrc) }
         if flow[Location.tunIPv6Src] != 0 { source = IPAddress(ipv6: flow[Location.tunIPv6Src]) }
@@ -32,7 +32,8 @@ extension Translation {
             report(
                 .detail,
                 "neighbor cache miss for \(next.text) on bridge \(bridge.name), sending \(next.isIPv6 ? "ND" : "ARP") request")
-            if sideEffects { bridge.solicit(next, from: source, mac: local.device.macAddress) }
+            targets.append(.missingNeighbor(bridge, next, source: source))
+            if sideEffects { bridge.solicit(next, from: source, mac: local.device.macAddress, within: self) }
             return
         }
         report(
@@ -210,11 +211,8 @@ extension Translation {
             snoopNeighbor(local)
             return false
         }
-        if sideEffects {
-            // Who sends it is there still.
-            let source = flow.ethType == EtherType.ipv6 ? IPAddress(ipv6: flow.ipv6Src) : IPAddress(flow.nwSrc)
-            owner.backer.routing.refreshNeighbor(source, flow.ethSrc, on: owner.name, now: owner.time.now)
-        }
+        // Who sends it is there still.
+        hear(flow.ethType == EtherType.ipv6 ? IPAddress(ipv6: flow.ipv6Src) : IPAddress(flow.nwSrc), flow.ethSrc, isAnswer: false)
         commit()
         actions.append(.tunnelPop(UInt32(truncatingIfNeeded: found.cookie)))
         return true
@@ -223,7 +221,6 @@ extension Translation {
     /// Answers to the questions after neighbours (RFC 826, RFC 4861).
     private func snoopNeighbor(_ local: SwitchPort) {
         guard let device = local.device as? any AddressedDevice else { return }
-        let routing = owner.backer.routing
         var heard: (IPAddress, UInt64)?
         if flow.ethType == EtherType.arp {
             wildcards.setExact(Location.nwProto)
@@ -241,8 +238,13 @@ extension Translation {
             wildcards.bits.tpDst |= 0xff
             heard = (IPAddress(ipv6: flow[Location.ndTarget]), UInt64(flow[Location.arpTHA]))
         }
-        guard let (ip, mac) = heard, mac != 0, sideEffects else { return }
-        if routing.setNeighbor(ip, mac, on: owner.name, now: owner.time.now) { owner.backer.tunnelsChanged() }
+        if let (ip, mac) = heard, mac != 0 { hear(ip, mac, isAnswer: true) }
+    }
+
+    /// This packet, and each that follows it, tells of a neighbour.
+    private func hear(_ ip: IPAddress, _ mac: UInt64, isAnswer: Bool) {
+        targets.append(.neighbor(owner, ip, mac: mac, isAnswer: isAnswer))
+        if sideEffects { owner.backer.heard(ip, mac, on: owner, isAnswer: isAnswer) }
     }
 
     /// What a packet that a tunnel delivered tells of congestion (RFC 6040). False: it is to be dropped.
@@ -260,8 +262,9 @@ extension Translation {
 
 extension OpenFlowSwitch {
     /// Asks on the bridge who has an address.
-    func solicit(_ ip: IPAddress, from source: IPAddress, mac: UInt64) {
-        guard !ip.isIPv6 else { return solicitIPv6(ip, from: source, mac: mac) }
+    /// - Parameter outer: the translation that needs it.
+    func solicit(_ ip: IPAddress, from source: IPAddress, mac: UInt64, within outer: Translation? = nil) {
+        guard !ip.isIPv6 else { return solicitIPv6(ip, from: source, mac: mac, within: outer) }
         var key = FlowKey()
         key.ethSrc = mac
         key.ethDst = EthernetAddress.broadcast
@@ -270,10 +273,10 @@ extension OpenFlowSwitch {
         key.nwSrc = UInt32(truncatingIfNeeded: source.value)
         key.nwDst = UInt32(truncatingIfNeeded: ip.value)
         key[Location.arpSHA] = UInt128(mac)
-        send(key.composePacket())
+        send(key.composePacket(), within: outer)
     }
 
-    private func solicitIPv6(_ ip: IPAddress, from source: IPAddress, mac: UInt64) {
+    private func solicitIPv6(_ ip: IPAddress, from source: IPAddress, mac: UInt64, within outer: Translation?) {
         var w = WireWriter()
         w.mac(0x3333_ff00_0000 | UInt64(truncatingIfNeeded: ip.value & 0xff_ffff))
         w.mac(mac)
@@ -297,17 +300,20 @@ extension OpenFlowSwitch {
             return InternetChecksum.finish(InternetChecksum.partial(UnsafeRawBufferPointer(rebasing: bytes[54...]), addresses))
         }
         w.patch16(Int(sum), at: 56)
-        send(Packet(w.bytes))
+        send(Packet(w.bytes), within: outer)
     }
 
-    /// A packet of the bridge itself goes through its tables.
-    private func send(_ packet: consuming Packet) {
+    /// A packet of the bridge itself goes through its tables. These may lead it into the very tunnel that it is about, so that what it
+    /// does counts as part of what made it.
+    private func send(_ packet: consuming Packet, within outer: Translation?) {
         var packet = packet
         var key = FlowKey()
         key.extract(from: &packet)
         var flow = key
         flow.inPort = OFPort.local.rawValue
         let translation = Translation(self, flow: flow, sideEffects: true, packet: (packet.count, 0))
+        translation.depth = outer?.depth ?? 0
+        translation.resubmits = outer?.resubmits ?? 0
         translation.run(actions: [.output(.table, maxLength: 0)])
         key.inPort = localDatapathPort
         try? backer.dpif.execute(packet, metadata: key, actions: translation.actions)

@@ -93,7 +93,7 @@ extension DatapathBacker {
         if let tunnelListeners { return tunnelListeners }
         let table = FlowTable(id: 0)
         var list: [TunnelListener] = []
-        for bridge in Set(routing.routes.map(\.bridge)).sorted() {
+        for bridge in routing.devices.sorted() {
             guard let local = switches.first(where: { $0.name == bridge })?.port(.local) else { continue }
             for address in (local.device as? any AddressedDevice)?.addresses ?? [] {
                 for backing in tunnelBackings.values.sorted(by: { $0.number < $1.number }) {
@@ -126,8 +126,24 @@ extension DatapathBacker {
 
     /// Routes, neighbours or addresses changed.
     public func tunnelsChanged() {
+        guard !tunnelBackings.isEmpty else { return }
         tunnelListeners = nil
         changed()
+    }
+
+    /// A bridge's neighbour gave a sign of life.
+    func heard(_ ip: IPAddress, _ mac: UInt64, on bridge: OpenFlowSwitch, isAnswer: Bool) {
+        if !isAnswer {
+            routing.refreshNeighbor(ip, mac, on: bridge.name, now: time.now)
+        } else if routing.setNeighbor(ip, mac, on: bridge.name, now: time.now) {
+            tunnelsChanged()
+        }
+    }
+
+    /// Packets wait for a neighbour, in flows that drop them: asks for it again.
+    func ask(for ip: IPAddress, on bridge: OpenFlowSwitch, from source: IPAddress) {
+        guard let local = bridge.port(.local), routing.mayAsk(for: ip, on: bridge.name, now: time.now) else { return }
+        bridge.solicit(ip, from: source, mac: local.device.macAddress)
     }
 
     // MARK: Text
@@ -147,11 +163,5 @@ extension DatapathBacker {
                 port.tunnel.map { "port \(backing.number): \(port.name) (\($0.text(datapathPort: backing.number)))\n" }
             }
         }.joined()
-    }
-}
-
-extension IPAddress {
-    public init(_ a: InterfaceAddress) {
-        if a.isIPv6 { self.init(ipv6: a.value) } else { self.init(UInt32(truncatingIfNeeded: a.value)) }
     }
 }

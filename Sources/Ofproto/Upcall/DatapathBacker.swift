@@ -70,7 +70,7 @@ public final class DatapathBacker: UpcallHandler {
     let recirculation = RecirculationTable()
     var timeoutPolicies = TimeoutPolicies()
     /// Where tunnelled packets go.
-    public let routing = TunnelRouting()
+    public let routing: TunnelRouting
     var tunnelBackings: [UInt32: TunnelBacking] = [:]
     /// Nil: to be made anew.
     var tunnelListeners: (table: FlowTable, list: [TunnelListener])?
@@ -90,8 +90,10 @@ public final class DatapathBacker: UpcallHandler {
     public private(set) var dumpDuration: Int64 = 1
     private static let log = Vlog.module("ofproto_dpif_upcall")
 
-    public init(_ dpif: any Dpif, time: TimeSource) {
+    /// - Parameter routing: what this datapath's tunnels share with others'.
+    public init(_ dpif: any Dpif, time: TimeSource, routing: TunnelRouting = TunnelRouting()) {
         self.dpif = dpif
+        self.routing = routing
         self.time = time
         capabilities = dpif.capabilities
         fit = CapabilityCheck(dpif.capabilities)
@@ -176,6 +178,8 @@ public final class DatapathBacker: UpcallHandler {
             Self.log.info("received packet on unassociated datapath port \(key.inPort)")
             return UpcallVerdict(failed: ())
         }
+        // What the packet teaches is news to its own flow, too.
+        let before = generation
         let translation = translate(key, on: port, packetBytes: packet.count, sideEffects: true)
         consume(packet, translation)
         let runtime = translation.actions
@@ -184,7 +188,7 @@ public final class DatapathBacker: UpcallHandler {
         let (mask, installed) = megaflow(translation, key)
         let ufid = UFID(key: key, mask: mask)
         let flow = DpFlow(ufid: ufid, key: key, mask: mask, actions: installed)
-        let entry = InstalledFlow(flow, translation, now: time.now, generation: generation)
+        let entry = InstalledFlow(flow, translation, now: time.now, generation: before)
         // The datapath may have the flow and not have found it; then its counts go on.
         if let old = flows[ufid], dpif.flowStats(ufid) != nil { entry.credited = old.credited }
         forget(ufid)
@@ -357,7 +361,6 @@ public final class DatapathBacker: UpcallHandler {
         let entries: [InstalledFlow]
         var next = 0
         let started: Int64
-        let isDirty: Bool
         let idleLimit: Int64
     }
     private var pass: Pass?
@@ -369,10 +372,9 @@ public final class DatapathBacker: UpcallHandler {
     private func beginPass() {
         let now = time.now
         lastRevalidation = now
-        let isDirty = generation != revalidatedGeneration
         revalidatedGeneration = generation
         pass = Pass(
-            entries: Array(flows.values), started: now, isDirty: isDirty,
+            entries: Array(flows.values), started: now,
             idleLimit: flows.count > settings.flowLimit ? 100 : settings.maxIdle)
     }
 
@@ -393,7 +395,7 @@ public final class DatapathBacker: UpcallHandler {
             credit(stats, to: entry)
             if current.started - (stats.used ?? entry.created) > current.idleLimit {
                 idle.append(entry)
-            } else if current.isDirty {
+            } else if entry.generation != generation {
                 check(entry)
             }
         }
@@ -421,7 +423,13 @@ public final class DatapathBacker: UpcallHandler {
         }
         let translation = translate(entry.key, on: port, sideEffects: false)
         let (mask, wanted) = megaflow(translation, entry.key)
-        guard translation.error != .noRecirculationContext, entry.mask.isSuperset(of: mask)
+        var matched = entry.mask
+        if entry.key.isIP, entry.key.nwProto == (entry.key.ethType == EtherType.ipv4 ? IPProtocol.icmp : IPProtocol.icmpv6) {
+            // Type and code have 8 bits in the datapath: what looked at more of their places goes, as in the real daemon.
+            matched.bits.tpSrc &= 0xff
+            matched.bits.tpDst &= 0xff
+        }
+        guard translation.error != .noRecirculationContext, matched.isSuperset(of: translation.consulted ?? mask)
         else {
             delete(entry)
             return
@@ -467,6 +475,8 @@ public final class DatapathBacker: UpcallHandler {
             case .header(let size): bytes = bytes &+ packets &* UInt64(bitPattern: Int64(size))
             case .tunnel(let port, let sent):
                 if sent { port.creditSent(packets: packets, bytes: bytes) } else { port.creditReceived(packets: packets, bytes: bytes) }
+            case .neighbor(let bridge, let ip, let mac, let isAnswer): heard(ip, mac, on: bridge, isAnswer: isAnswer)
+            case .missingNeighbor(let bridge, let ip, let source): ask(for: ip, on: bridge, from: source)
             case .patch(let out, let input):
                 out.creditSent(packets: packets, bytes: bytes)
                 input.creditReceived(packets: packets, bytes: bytes)

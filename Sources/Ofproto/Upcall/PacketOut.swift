@@ -45,6 +45,12 @@ extension OpenFlowSwitch {
         try checkReferences(request.actions)
     }
 
+    /// Finds what would be wrong with actions for such a packet; those that depend on how they came take note of it.
+    public func checkActions(_ actions: inout [OFAction], of flow: FlowKey) throws(OFError) {
+        try check(&actions, flow: flow, version: .v13)
+        try checkReferences(actions)
+    }
+
     private func metadataKey(_ match: Match) -> FlowKey {
         var key = match.key
         key.inPort = 0

@@ -66,6 +66,8 @@ public struct ActionChecker {
         case .group(let id):
             guard id <= 0xffff_ff00 else { throw .bacBadOutGroup }
         case .outputRegister(let s, _): try readable(s)
+        case .deleteField(let field):
+            guard field.isTunnelOption else { throw .bacBadArgument }
         case .bundle(let a): if let s = a.destination { try readable(s) }
         case .multipath(let a): try readable(a.destination)
         case .setVLANVID(let vid, var context):

@@ -24,7 +24,7 @@ extension OFAction {
     }
 
     /// Splits at commas and spaces outside parentheses.
-    private static func split(_ text: String) -> [String] {
+    static func split(_ text: String) -> [String] {
         var out: [String] = []
         var level = 0
         var current = ""
@@ -68,6 +68,7 @@ extension OFAction {
             guard let range = argument.firstRange(of: "->") else { throw fail("\(argument): missing `->'") }
             return (String(argument[..<range.lowerBound]), String(argument[range.upperBound...]))
         }
+        if name == "CONTROLLER" { return .output(.controller, maxLength: UInt16(try number(0xffff, "max_len"))) }
         if nameEnd == item.endIndex, let p = OFPort(text: item) ?? ports(item) { return .output(p, maxLength: 0xffff) }
         switch name {
         case "output":
@@ -83,7 +84,7 @@ extension OFAction {
                 return .outputTruncated(target, maxLength: length)
             }
             return .outputRegister(try subfield(argument), maxLength: 0xffff)
-        case "controller":
+        case "controller" where item[nameEnd...].first != "(":
             var action = ControllerAction()
             action.extended = false
             if let n = UInt16(argument) { action.maxLength = n }
@@ -111,13 +112,28 @@ extension OFAction {
         case "mod_nw_ttl": return .setIPTTL(UInt8(try number(255, "TTL")))
         case "mod_tp_src": return .setL4SrcPort(UInt16(try number(0xffff, "source port")), ipProto: 0)
         case "mod_tp_dst": return .setL4DstPort(UInt16(try number(0xffff, "destination port")), ipProto: 0)
-        case "dec_ttl": return .decTTL(DecTTLAction())
+        case "dec_ttl":
+            guard !argument.isEmpty else { return .decTTL(DecTTLAction()) }
+            let ids = split(argument).compactMap { UInt16($0) }
+            guard !ids.isEmpty, ids.count == split(argument).count else {
+                throw fail("dec_ttl_cnt_ids: expected at least one controller id.")
+            }
+            return .decTTL(DecTTLAction(controllers: ids, hasIDs: true))
+        case "dec_nsh_ttl": return .decNSHTTL
+        case "set_mpls_label": return .setMPLSLabel(UInt32(try number(0xf_ffff, "MPLS label")))
+        case "set_mpls_tc": return .setMPLSTC(UInt8(try number(7, "MPLS TC")))
+        case "set_mpls_ttl": return .setMPLSTTL(UInt8(try number(255, "MPLS TTL")))
         case "dec_mpls_ttl": return .decMPLSTTL
         case "push_mpls": return .pushMPLS(etherType: UInt16(try number(0xffff, "ethertype")))
         case "pop_mpls": return .popMPLS(etherType: UInt16(try number(0xffff, "ethertype")))
         case "set_queue": return .setQueue(UInt32(try number(0xffff_ffff, "queue")))
         case "pop_queue": return .popQueue
-        case "set_tunnel": return .setTunnel(try number(.max, "tunnel"), wide: false)
+        case "set_tunnel", "set_tunnel64": return .setTunnel(try number(.max, "tunnel"), wide: name == "set_tunnel64")
+        case "debug_recirc": return .debugRecirc
+        case "debug_slow": return .debugSlow
+        case "meter": return .meter(UInt32(try number(0xffff_ffff, "meter")))
+        case "clear_actions": return .clearActions
+        case "write_actions": return .writeActions(try parse(argument, ports: ports))
         case "exit": return .exit
         case "ct_clear": return .ctClear
         case "goto_table": return .gotoTable(UInt8(try number(254, "table")))
@@ -149,9 +165,17 @@ extension OFAction {
             let (value, destination) = try arrow()
             guard let field = FieldID(named: destination) else { throw fail("\(destination) is not a valid OXM field name") }
             let sides = value.split(separator: "/", maxSplits: 1).map(String.init)
+            if field.isTunnelOption {
+                var action = SetFieldAction(field, 0)
+                action.wideValue = try wide(sides.first ?? "")
+                if sides.count == 2 { action.wideMask = try wide(sides[1]) }
+                return .setField(action)
+            }
             do throws(FlowSyntaxError) {
                 let v = try FieldText.parseExact(field, sides.first ?? "", port: ports)
-                let m = sides.count == 2 ? try FieldText.parseExact(field, sides[1], port: ports) : nil
+                // A tag's presence is part of its number.
+                let full: UInt128? = field == .vlanVID ? 0x1fff : nil
+                let m = sides.count == 2 ? try FieldText.parseExact(field, sides[1], port: ports) : full
                 return .setField(SetFieldAction(field, v, mask: m))
             } catch {
                 throw fail("\(error)")
@@ -161,7 +185,9 @@ extension OFAction {
             return .regMove(from: try subfield(from), to: try subfield(to))
         case "push": return .stackPush(try subfield(argument))
         case "pop": return .stackPop(try subfield(argument))
-        default: throw fail("unknown action \(name)")
+        default:
+            if let action = try parseStructured(name, argument, ports: ports) { return action }
+            throw fail("unknown action \(name)")
         }
     }
 }

@@ -279,17 +279,14 @@ public struct ActionFormatter {
         if a.force { parts.append("force") }
         if a.recircTable != 255 { parts.append("table=" + table(a.recircTable)) }
         if let z = a.zoneSource { parts.append("zone=\(z)") } else if a.zone != 0 { parts.append("zone=\(a.zone)") }
-        var exec: [OFAction] = []
-        for action in a.actions {
-            if case .nat(let n) = action {
-                var t = ""
-                nat(n, to: &t)
-                parts.append(t)
-            } else {
-                exec.append(action)
-            }
+        var exec = a.actions[...]
+        if case .nat(let first)? = exec.first {
+            var text = ""
+            nat(first, to: &text)
+            parts.append(text)
+            exec = exec.dropFirst()
         }
-        if !exec.isEmpty { parts.append("exec(" + format(exec) + ")") }
+        if !exec.isEmpty { parts.append("exec(" + format(Array(exec)) + ")") }
         switch a.alg {
         case 0: break
         case 21: parts.append("alg=ftp")

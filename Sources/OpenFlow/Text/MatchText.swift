@@ -334,23 +334,21 @@ private struct Printer {
         if mask.bits.nwTOS & 0xfc != 0 { raw("nw_tos=\(key.nwTOS & 0xfc)") }
         if mask.bits.nwTOS & 3 != 0 { raw("nw_ecn=\(key.nwTOS & 3)") }
         if !mask.isWild(Location.nwTTL) { raw("nw_ttl=\(key.nwTTL)") }
-        if type == 0x8847 || type == 0x8848 {
-            for n in 0..<3 {
-                let m = mask.bits.mplsLSE(n)
-                let lse = key.mplsLSE(n)
-                guard n == 0 else {
-                    func hex(_ v: UInt32) -> String {
-                        let digits = String(v, radix: 16)
-                        return "0x" + String(repeating: "0", count: 8 - digits.count) + digits
-                    }
-                    if m != 0 { raw("mpls_lse\(n)=" + (m == .max ? "\(lse)" : "\(hex(lse))/\(hex(m))")) }
-                    continue
+        for n in 0..<3 {
+            let m = mask.bits.mplsLSE(n)
+            let lse = key.mplsLSE(n)
+            guard n == 0 else {
+                func hex(_ v: UInt32) -> String {
+                    let digits = String(v, radix: 16)
+                    return "0x" + String(repeating: "0", count: 8 - digits.count) + digits
                 }
-                if m >> 12 != 0 { raw("mpls_label=\(lse >> 12)") }
-                if m >> 9 & 7 != 0 { raw("mpls_tc=\(lse >> 9 & 7)") }
-                if m & 0xff != 0 { raw("mpls_ttl=\(lse & 0xff)") }
-                if m >> 8 & 1 != 0 { raw("mpls_bos=\(lse >> 8 & 1)") }
+                if m != 0 { raw("mpls_lse\(n)=" + (m == .max ? "\(lse)" : "\(hex(lse))/\(hex(m))")) }
+                continue
             }
+            if m >> 12 != 0 { raw("mpls_label=\(lse >> 12)") }
+            if m >> 9 & 7 != 0 { raw("mpls_tc=\(lse >> 9 & 7)") }
+            if m & 0xff != 0 { raw("mpls_ttl=\(lse & 0xff)") }
+            if m >> 8 & 1 != 0 { raw("mpls_bos=\(lse >> 8 & 1)") }
         }
         if mask.bits.nwFrag & 3 != 0 { raw("nw_frag=" + FieldText.frag(key.nwFrag, mask.bits.nwFrag)) }
         let proto = key.nwProto
