@@ -130,7 +130,11 @@ public enum FeatureMatrix {
             ]) { $1 }),
         .init("Set action", "YES/1.0/1.0/PARTIAL", all("DatapathTests.ReferenceModelTests/rewritesKeepChecksums", kernel: "setActions")),
         .init("NIC Bonding", "YES/1.0/1.0/YES", all("OfprotoTests.BondTests/sourcesAreSpread", kernel: "bonds")),
-        .init("Multiple VTEPs", "YES/1.10/1.10/YES", all("OfprotoTests.TunnelTests/multipleVTEPs", kernel: "multipleVTEPs")),
+        .init(
+            "Multiple VTEPs", "YES/1.10/1.10/YES",
+            kernel("multipleVTEPs").merging([
+                .netdev: "SystemTests.TunnelPacketTests/multipleVTEPs", .dummy: "OfprotoTests.TunnelTests/multipleVTEPs",
+            ]) { $1 }),
         .init("Meter action", "4.15/2.10/2.7/NO", all("DatapathTests.EngineTests/metersDrop", kernel: "metersDrop")),
         .init(
             "check_pkt_len action", "5.2/2.12/2.12/NO",

@@ -6,7 +6,7 @@ import Glibc
 import Packet
 
 /// A tap interface that lives as long as this object.
-public final class TapDevice: PolicedDevice, AddressedDevice {
+public final class TapDevice: PolledDevice, PolicedDevice, AddressedDevice {
     public let name: String
     public let type: String
     public var receiver: ((consuming Packet) -> Void)?

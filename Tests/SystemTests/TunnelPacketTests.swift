@@ -66,6 +66,34 @@ struct TunnelPacketTests {
         }
     }
 
+    /// Two tunnels of one kind and key, which differ in the addresses of both ends alone, each for a bridge of its own.
+    @Test func multipleVTEPs() throws {
+        let labs = try TunnelLab()
+        for (lab, own, other, host) in [(labs.left, 1, 2, "c"), (labs.right, 2, 1, "d")] {
+            try lab.ip("", "addr", "add", "172.31.2.\(own)/24", "dev", "under")
+            try lab.addHost(host, "198.18.1.\(own)/24")
+            try lab.ip(host, "link", "set", "eth0", "mtu", "1400")
+            try lab.vsctl("del-port", host, "--", "add-br", "br1", "--", "add-port", "br1", host)
+            for (network, bridge) in [(1, "br0"), (2, "br1")] {
+                try lab.vsctl(
+                    "add-port", bridge, "t\(network)", "--", "set", "interface", "t\(network)", "type=vxlan", "options:key=7",
+                    "options:remote_ip=172.31.\(network).\(other)", "options:local_ip=172.31.\(network).\(own)")
+            }
+        }
+        for (host, address) in [("a", "198.18.0.2"), ("c", "198.18.1.2")] {
+            try labs.left.wait("the tunnel of \(host)", seconds: 1) { try labs.left.ping(host, address, count: 1) == 1 }
+            #expect(try labs.left.ping(host, address, count: 3) == 3)
+        }
+        let flows = try labs.left.appctl("dpctl/dump-flows")
+        for network in 1...2 {
+            #expect(flows.contains("ipv4(src=172.31.\(network).1,dst=172.31.\(network).2,proto=17"), "\(flows)")
+            #expect(flows.contains("tunnel(tun_id=0x7,src=172.31.\(network).2,dst=172.31.\(network).1,"), "\(flows)")
+        }
+        // Each is for its bridge alone.
+        #expect(try labs.left.appctl("dpctl/show").split(separator: "\n").count { $0.contains("vxlan_sys_4789") } == 1)
+        #expect(try labs.left.ping("a", "198.18.1.2", count: 1) == 0)
+    }
+
     @Test func routesOfTheKernelAreFollowed() throws {
         let labs = try TunnelLab()
         let lab = labs.left
