@@ -58,7 +58,10 @@ check_policing() {
     vsctl set interface a ingress_policing_rate=0 ingress_policing_kpkts_rate=1 ingress_policing_kpkts_burst=1
     until_ok "the policer of packets" sh -c "tc -s filter show dev a ingress | grep pkts_rate"
     rate=$(arriving 12000)
-    expect "$rate kbit/s in packets of 1000 bytes arrived" within "$rate" 9000
+    say "$rate kbit/s in packets of 1000 bytes"
+    tc -s filter show dev a ingress | grep -E 'dropped [1-9]'
+    # A busy machine sends less than there may be.
+    [ "$rate" -le 9900 ] && [ "$rate" -ge 6000 ]
     # Both: the bytes are fewer.
     vsctl set interface a ingress_policing_rate=2000 ingress_policing_burst=400
     rate=$(arriving)
