@@ -150,24 +150,26 @@ public final class OpenFlowSwitch {
     public func port(named name: String) -> SwitchPort? { portsByName[name] }
 
     /// The local port first, then by number.
-    public private(set) var portsInOrder: [SwitchPort] = []
+    public var portsInOrder: [SwitchPort] { ordered().ports }
     private(set) var floodOrder = FloodOrder()
-    private(set) var bundlesInOrder: [PortBundle] = []
+    var bundlesInOrder: [PortBundle] { ordered().bundles }
+    /// Nil: to be made anew when it is asked for, since ports come and go by the thousand.
+    private var order: (ports: [SwitchPort], bundles: [PortBundle])?
 
     var localDatapathPort: UInt32 { portTable[.local]?.datapathPort ?? .max }
 
     /// The names of ports, for text.
     public var portNames: (OFPort) -> String? { { _ in nil } }
 
-    private func reorder() {
-        portsInOrder = portTable.values.sorted { a, b in
-            a.number == .local || b.number != .local && a.number < b.number
-        }
+    private func ordered() -> (ports: [SwitchPort], bundles: [PortBundle]) {
+        if let order { return order }
+        let ports = portTable.values.sorted { a, b in a.number == .local || b.number != .local && a.number < b.number }
         var seen: Set<ObjectIdentifier> = []
-        bundlesInOrder = portsInOrder.compactMap { port in
-            guard let bundle = port.bundle, seen.insert(ObjectIdentifier(bundle)).inserted else { return nil }
-            return bundle
+        let bundles = ports.compactMap { port in
+            port.bundle.flatMap { seen.insert(ObjectIdentifier($0)).inserted ? $0 : nil }
         }
+        order = (ports, bundles)
+        return (ports, bundles)
     }
 
     /// Adds a device as a port.
@@ -194,7 +196,7 @@ public final class OpenFlowSwitch {
         portTable[number] = port
         portsByName[port.name] = port
         floodOrder.insert(port)
-        reorder()
+        order = nil
         backer.register(port)
         eventReceiver?(.portAdded(port))
         return port
@@ -223,7 +225,7 @@ public final class OpenFlowSwitch {
             }
             updateBond(of: bundle)
         }
-        reorder()
+        order = nil
         backer.unregister(port)
         eventReceiver?(.portDeleted(port))
     }
@@ -247,12 +249,15 @@ public final class OpenFlowSwitch {
         for port in bundle.ports where !ports.contains(where: { $0 === port }) { port.bundle = nil }
         bundle.ports = ports
         for port in ports {
-            if let old = port.bundle, old !== bundle { old.ports.removeAll { $0 === port } }
+            if let old = port.bundle, old !== bundle {
+                old.ports.removeAll { $0 === port }
+                if old.ports.isEmpty { bundles[old.name] = nil }
+            }
             port.bundle = bundle
         }
         updateBond(of: bundle)
-        bundles = bundles.filter { !$0.value.ports.isEmpty }
-        reorder()
+        if ports.isEmpty { bundles[bundle.name] = nil }
+        order = nil
         backer.changed()
     }
 

@@ -98,6 +98,39 @@ private func randomKey(_ g: inout SeededGenerator) -> FlowKey {
         #expect(classifier.lookup(key, consulted: &mask) == nil)
     }
 
+    /// Threads look rules up in snapshots, without a lock, while the classifier that these are of goes on changing.
+    @Test func otherThreadsReadSnapshots() async {
+        var g = SeededGenerator(for: "snapshots")
+        var classifier = Classifier()
+        func change() {
+            for _ in 0..<50 {
+                let match = randomMatch(&g)
+                let priority = Int.random(in: 0...20, using: &g)
+                if let old = classifier.find(match, priority: priority) {
+                    classifier.remove(old)
+                } else {
+                    classifier.insert(ClassifierRule(match: match, priority: priority))
+                }
+            }
+        }
+        change()
+        let keys = (0..<200).map { _ in randomKey(&g) }
+        for _ in 0..<10 {
+            // What lookups read of a snapshot does not change any more: the classifier copies what it shares before it writes.
+            nonisolated(unsafe) let snapshot = classifier.snapshot()
+            let lookUp: @Sendable () -> [Int?] = {
+                keys.map { key in
+                    var mask = FlowMask()
+                    return snapshot.lookup(key, consulted: &mask)?.priority
+                }
+            }
+            let expected = lookUp()
+            let readers = (0..<3).map { _ in Task.detached { lookUp() } }
+            change()
+            for reader in readers { #expect(await reader.value == expected, "seed \(g.seed)") }
+        }
+    }
+
     @Test func conjunctionsNeedEveryClause() {
         var classifier = Classifier()
         func add(_ location: FieldLocation, _ value: UInt128, clause: UInt8) {

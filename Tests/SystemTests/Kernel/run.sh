@@ -4,6 +4,8 @@
 # What became of it is told in $RESULTS/NAME: the first line is its status, the rest what it printed.
 #
 #     run.sh DAEMON [NAME...]
+#
+# KERNEL_LANE=I/N, without names, runs every Nth check from the Ith (from 1) on: several kernels can share the work.
 daemon=$1
 shift
 here=$(cd "$(dirname "$0")" && pwd)
@@ -114,7 +116,8 @@ clean() {
     for name in $(ip -o link show type veth | sed -n 's/^[0-9]*: \([^@:]*\).*/\1/p'); do ip link del "$name" 2> /dev/null; done
 }
 
-[ $# -gt 0 ] || set -- $(declare -F | sed -n 's/^declare -f check_//p')
+lane=${KERNEL_LANE:-1/1}
+[ $# -gt 0 ] || set -- $(declare -F | sed -n 's/^declare -f check_//p' | awk "NR % ${lane#*/} == ${lane%/*} % ${lane#*/}")
 start_daemon
 for name in "$@"; do
     began=$(date +%s%N)
