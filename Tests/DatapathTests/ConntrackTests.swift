@@ -143,6 +143,35 @@ import Testing
         #expect(try state(false, 0x10, 101, 10_000_501) == CTState.tracked | CTState.established)
     }
 
+    /// A connection that starts anew does not get the translated port that it had, until that is swept.
+    @Test func translatedPortsOfRetiredConnectionsStayTaken() throws {
+        let bench = Bench()
+        let outside = try Self.key("192.0.2.1", "10.0.0.2")
+        let nat = Self.commit {
+            var n = DpNAT()
+            n.kind = .source
+            n.addresses = UInt128(outside.nwSrc)...UInt128(outside.nwSrc)
+            $0.nat = n
+        }
+        func send(_ source: String, _ destination: String, _ ports: String, flags: UInt16) throws -> FlowKey {
+            var key = try Self.key(source, destination, ",tcp(\(ports))", proto: 6)
+            key.tcpFlags = flags
+            return try #require(bench.track(packet: key.composePacket(size: 54), nat)?.key)
+        }
+        let first = try send("10.0.0.1", "10.0.0.2", "src=2000,dst=80", flags: 2)
+        #expect(first.nwSrc == outside.nwSrc && first.tpSrc == 2000)
+        _ = try send("10.0.0.1", "10.0.0.2", "src=2000,dst=80", flags: 4)
+        let again = try send("10.0.0.1", "10.0.0.2", "src=2000,dst=80", flags: 2)
+        #expect(again.ctState & CTState.new != 0 && again.tpSrc != 2000)
+        #expect(bench.tracker.connectionCount == 1)
+        #expect(try send("10.0.0.2", "192.0.2.1", "src=80,dst=2000", flags: 2).ctState == CTState.tracked | CTState.invalid)
+        for _ in 0..<8 {
+            bench.now += 1_000
+            bench.tracker.expire(now: bench.now)
+        }
+        #expect(try send("10.0.0.2", "192.0.2.1", "src=80,dst=2000", flags: 2).ctState & CTState.new != 0)
+    }
+
     private func checkFragments(_ a: String, _ b: String, header: Int) throws {
         let bench = Bench()
         let isIPv6 = a.contains(":")

@@ -20,6 +20,8 @@ public final class ConnectionTracker: Sendable {
     private struct Entry {
         let connection: Connection
         let isReply: Bool
+        /// Connections that looked alike before this one, which is found in their place while it lasts; the latest first.
+        var hidden: [Entry] = []
     }
     private struct Shard: ~Copyable {
         var entries: [ConnectionKey: Entry] = [:]
@@ -57,26 +59,31 @@ public final class ConnectionTracker: Sendable {
     private func find(_ key: ConnectionKey, now: Int64) -> (Connection, isReply: Bool)? {
         let entry = shard(key).state.withLock { $0.entries[key] }
         guard let entry else { return nil }
-        if entry.connection.isExpired(now) {
-            remove(entry.connection)
-            return nil
-        }
-        return (entry.connection, entry.isReply)
+        guard entry.connection.isExpired(now) else { return (entry.connection, entry.isReply) }
+        remove(entry.connection)
+        // What it hid shows again.
+        guard let next = shard(key).state.withLock({ $0.entries[key] }), !next.connection.isExpired(now) else { return nil }
+        return (next.connection, next.isReply)
     }
 
     /// Enters a connection. False: its key is taken, or that of its answers where addresses are translated. Without translation
-    /// answers to both are those of the connection that was first.
+    /// answers to both are those of the connection that was last.
     private func insert(_ connection: Connection, now: Int64) -> Bool {
         let reply = connection.replyKey
-        var hasOwnReply = reply != connection.key
+        let hasOwnReply = reply != connection.key
         if hasOwnReply {
-            let isFree = shard(reply).state.withLock { s in
-                if s.entries[reply] != nil { return false }
-                s.entries[reply] = Entry(connection: connection, isReply: true)
+            let isEntered = shard(reply).state.withLock { s in
+                guard connection.nat == nil || s.entries[reply] == nil else { return false }
+                var entry = Entry(connection: connection, isReply: true)
+                if var old = s.entries[reply] {
+                    entry.hidden = old.hidden
+                    old.hidden = []
+                    entry.hidden.insert(old, at: 0)
+                }
+                s.entries[reply] = entry
                 return true
             }
-            guard isFree || connection.nat == nil else { return false }
-            hasOwnReply = isFree
+            guard isEntered else { return false }
         }
         let key = connection.key
         let deadline = connection.state.withLock { s in
@@ -90,7 +97,7 @@ public final class ConnectionTracker: Sendable {
             return true
         }
         if !isNew {
-            if hasOwnReply { _ = shard(reply).state.withLock { $0.entries.removeValue(forKey: reply) } }
+            if hasOwnReply { release(reply, of: connection) }
             return false
         }
         limits.withLock {
@@ -100,32 +107,48 @@ public final class ConnectionTracker: Sendable {
         return true
     }
 
-    /// - Parameter isRetired: it ends before its time. Where it was translated, nobody else gets what answers to it looked like before the
-    ///   next sweep, and such answers belong to no connection, as in the real daemon.
-    private func remove(_ connection: Connection, isRetired: Bool = false, now: Int64 = 0) {
+    private func remove(_ connection: Connection) { if end(connection) { release(connection.replyKey, of: connection) } }
+
+    /// Removes a connection before its time. Where it was translated, nobody else gets what answers to it looked like before the next sweep,
+    /// and such answers belong to no connection, as in the real daemon.
+    private func retire(_ connection: Connection, now: Int64) {
+        guard connection.nat != nil else { return remove(connection) }
+        guard end(connection) else { return }
+        shard(connection.key).state.withLock { $0.wheel.add(connection, at: now + Self.sweepInterval, now: now) }
+    }
+
+    /// Takes a connection out of the tables and counts, but for the key of its answers. False: it is out already.
+    private func end(_ connection: Connection) -> Bool {
         let isFirst = connection.state.withLock { s in
             if s.isRemoved { return false }
             s.isRemoved = true
             return true
         }
-        guard isFirst else { return }
+        guard isFirst else { return false }
         release(connection.key, of: connection)
-        if isRetired, connection.nat != nil {
-            shard(connection.key).state.withLock { $0.wheel.add(connection, at: now + Self.sweepInterval, now: now) }
-        } else {
-            release(connection.replyKey, of: connection)
-        }
         limits.withLock {
             $0.total -= 1
             let left = ($0.counts[connection.key.zone] ?? 1) - 1
             $0.counts[connection.key.zone] = left > 0 ? left : nil
         }
         if connection.helper != nil { expectations.withLock { $0.remove(of: connection.key) } }
+        return true
     }
 
     private func release(_ key: ConnectionKey, of connection: Connection) {
         shard(key).state.withLock { s in
-            if s.entries[key]?.connection === connection { s.entries[key] = nil }
+            guard var entry = s.entries[key] else { return }
+            guard entry.connection === connection else {
+                entry.hidden.removeAll { $0.connection === connection }
+                s.entries[key] = entry
+                return
+            }
+            guard var next = entry.hidden.first else {
+                s.entries[key] = nil
+                return
+            }
+            next.hidden = Array(entry.hidden.dropFirst())
+            s.entries[key] = next
         }
     }
 
@@ -230,7 +253,7 @@ public final class ConnectionTracker: Sendable {
         var found = lookup(&seen, wasTranslated: state & (CTState.sourceNAT | CTState.destinationNAT) != 0, now: now)
         if let (connection, isReply) = found, isReply, action.force, action.commit || action.force {
             // The connection is to start from this side.
-            remove(connection, isRetired: true, now: now)
+            retire(connection, now: now)
             found = nil
         } else if let (connection, _) = found, action.force, action.nat == nil, connection.nat != nil,
             state & (CTState.sourceNAT | CTState.destinationNAT) != 0
@@ -264,7 +287,7 @@ public final class ConnectionTracker: Sendable {
                 case .validNew: state |= CTState.new
                 case .invalid: state = CTState.invalid
                 case .reopened:
-                    remove(connection, isRetired: true, now: now)
+                    retire(connection, now: now)
                     found = nil
                     opens = true
                 }
@@ -387,7 +410,11 @@ public final class ConnectionTracker: Sendable {
     }
 
     private var all: [Connection] {
-        shards.flatMap { shard in shard.state.withLock { $0.entries.values.filter { !$0.isReply }.map(\.connection) } }
+        shards.flatMap { shard in
+            shard.state.withLock { s in
+                s.entries.values.flatMap { $0.hidden.isEmpty ? [$0] : [$0] + $0.hidden }.filter { !$0.isReply }.map(\.connection)
+            }
+        }
     }
 }
 

@@ -19,7 +19,8 @@ final class InstalledFlow {
     var mask: FlowMask { miniMask.mask }
     var actions: [DpAction]
     var targets: [TranslationTarget]
-    var recirculationIDs: [UInt32]
+    /// Those that its actions name, and the one that its packets come with.
+    private(set) var recirculationIDs: [UInt32]
     let created: Int64
     /// Statistics that have been credited.
     var credited = DpFlowStats()
@@ -32,8 +33,22 @@ final class InstalledFlow {
         miniMask = MiniMask(flow.mask)
         actions = flow.actions
         targets = translation.targets
-        recirculationIDs = translation.recirculationIDs
+        recirculationIDs = Self.recirculations(of: flow.key, translation)
         created = now
+        self.generation = generation
+    }
+
+    private static func recirculations(of key: FlowKey, _ translation: Translation) -> [UInt32] {
+        key.recircID == 0 ? translation.recirculationIDs : translation.recirculationIDs + [key.recircID]
+    }
+
+    /// Takes over what a newer translation touched.
+    func take(_ translation: Translation, in table: RecirculationTable, generation: UInt64) {
+        let ids = Self.recirculations(of: key, translation)
+        table.retain(ids)
+        table.release(recirculationIDs)
+        recirculationIDs = ids
+        targets = translation.targets
         self.generation = generation
     }
 }
@@ -434,11 +449,7 @@ public final class DatapathBacker: UpcallHandler {
             delete(entry)
             return
         }
-        recirculation.retain(translation.recirculationIDs)
-        recirculation.release(entry.recirculationIDs)
-        entry.recirculationIDs = translation.recirculationIDs
-        entry.targets = translation.targets
-        entry.generation = generation
+        entry.take(translation, in: recirculation, generation: generation)
         guard wanted != entry.actions else { return }
         entry.actions = wanted
         let flow = DpFlow(ufid: entry.ufid, key: entry.key, mask: entry.mask, actions: wanted)
