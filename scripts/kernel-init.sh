@@ -1,6 +1,6 @@
 #!/bin/bash
 # The first process of the kernel that kernel.sh starts: makes the root writable in RAM, loads modules, runs the command, and turns the
-# kernel off. Parameters come from the kernel's command line: work, results, modules.
+# kernel off. Parameters come from the kernel's command line: work, results, here, modules.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -38,6 +38,8 @@ for folder in "$work" $results; do
     mkdir -p "/mnt/root$folder"
     mount -t hostfs none -o "$folder" "/mnt/root$folder"
 done
+# A checkout below /tmp or /run is hidden by now.
+[ -d "/mnt/root$here" ] || { mkdir -p "/mnt/root$here" && mount -r -t hostfs none -o "$here" "/mnt/root$here"; }
 export work results modules tree
 export -f load
 exec chroot /mnt/root /bin/bash -c '

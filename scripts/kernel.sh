@@ -29,7 +29,7 @@ memory=$work
 [ ! -d /dev/shm ] || [ "$(df --output=avail -B1M /dev/shm | tail -1)" -lt 3000 ] || memory=/dev/shm
 memory=$(mktemp -d "$memory/kernel-XXXXXX")
 timeout --signal=KILL "${KERNEL_TIMEOUT:-300}" env -i PATH="$PATH" TMPDIR="$memory" \
-    "$kernel" mem="${KERNEL_MEMORY:-2G}" umid="vsw$$" uml_dir="$work" rootfstype=hostfs ro init="$here/kernel-init.sh" work="$work" results="${RESULTS:-}" modules="${KERNEL_MODULES:-}" \
+    "$kernel" mem="${KERNEL_MEMORY:-2G}" umid="vsw$$" uml_dir="$work" rootfstype=hostfs ro init="$here/kernel-init.sh" work="$work" results="${RESULTS:-}" here="$PWD" modules="${KERNEL_MODULES:-}" \
     quiet loglevel=1 con=null con0=null,fd:1 > "$work/console" 2>&1 < /dev/null &
 pid=$!
 wait "$pid" || true
