@@ -60,6 +60,8 @@ public final class OpenFlowConnection {
     private var isReading = true
     private var isHandling = false
     private var needsFlush = false
+    private var isAlert = false
+    private var alertUntil = NIODeadline.now()
 
     /// When bytes came last, in milliseconds of the switch's clock.
     private(set) var lastReceived: Int64
@@ -155,6 +157,28 @@ public final class OpenFlowConnection {
         lastReceived = service.owner.time.now
         input.append(contentsOf: buffer.readableBytesView)
         handleInput()
+        stayAwake()
+    }
+
+    /// How long the loop stays awake for the next request, which with tools that wait for each answer comes within this time: on a machine
+    /// that is otherwise idle, falling asleep and being woken takes longer than handling a request.
+    private static let alertness = TimeAmount.microseconds(20)
+    /// The loop looks at sockets between tasks that are not due yet, so that this is how long at most a request waits meanwhile.
+    private static let glance = TimeAmount.microseconds(1)
+
+    /// Keeps the loop from sleeping for a moment, while it goes on to look at its sockets.
+    private func stayAwake() {
+        alertUntil = .now() + Self.alertness
+        guard !isAlert else { return }
+        isAlert = true
+        watch()
+    }
+
+    private func watch() {
+        channel.eventLoop.assumeIsolated().scheduleTask(in: Self.glance) { [weak self] in
+            guard let self else { return }
+            if NIODeadline.now() < alertUntil { watch() } else { isAlert = false }
+        }
     }
 
     /// Handles what messages are complete.

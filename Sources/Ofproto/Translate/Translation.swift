@@ -134,6 +134,9 @@ final class Translation {
     var ruleCookie: UInt64 = .max
     var depth = 0
     var resubmits = 0
+    /// How many questions after neighbours of tunnels led to this one, each of the next.
+    var questions = 0
+    static let maxQuestions = 4
     var exit = false
     /// A TTL ran out, which ends the list of actions that is being executed, and no other.
     var endsList = false

@@ -303,15 +303,18 @@ extension OpenFlowSwitch {
         send(Packet(w.bytes), within: outer)
     }
 
-    /// A packet of the bridge itself goes through its tables. These may lead it into the very tunnel that it is about, so that what it
-    /// does counts as part of what made it.
+    /// A packet of the bridge itself goes through its tables. These may lead it into a tunnel that wants a neighbour itself, or into the
+    /// very tunnel that it is about: after a few of that kind there is an end.
     private func send(_ packet: consuming Packet, within outer: Translation?) {
+        let questions = (outer?.questions ?? 0) + 1
+        guard questions <= Translation.maxQuestions else { return }
         var packet = packet
         var key = FlowKey()
         key.extract(from: &packet)
         var flow = key
         flow.inPort = OFPort.local.rawValue
         let translation = Translation(self, flow: flow, sideEffects: true, packet: (packet.count, 0))
+        translation.questions = questions
         translation.depth = outer?.depth ?? 0
         translation.resubmits = outer?.resubmits ?? 0
         translation.run(actions: [.output(.table, maxLength: 0)])
