@@ -66,17 +66,24 @@ struct QualityOfServiceTests {
 
     private func isWithin(_ rate: Int, _ wanted: Int) -> Bool { abs(rate - wanted) * 10 <= wanted }
 
+    /// Checks that `wanted` kbit/s arrive of `kbps`, give or take a tenth. A machine that is busy with other things may fall behind with
+    /// sending and counting, and is given more chances then; more than is let through must never arrive.
+    private func expectArrival(_ lab: Lab, of kbps: Int, wanted: Int, from sender: String = "a", _ comment: Comment? = nil) throws {
+        var rates: [Int] = []
+        while rates.count < 6, rates.last.map({ $0 < wanted && !isWithin($0, wanted) }) ?? true {
+            rates.append(try arriving(lab, from: sender, of: kbps))
+        }
+        #expect(isWithin(rates.last ?? 0, wanted), "\(rates) kbit/s of \(wanted): \(comment ?? "")")
+    }
+
     @Test func whatEntersIsPoliced() throws {
         let lab = try lab()
         try lab.vsctl("set", "interface", "a", "ingress_policing_rate=2000", "ingress_policing_burst=400")
-        let limited = try arriving(lab, of: 8000)
-        #expect(isWithin(limited, 2000), "\(limited) kbit/s of 2000")
+        try expectArrival(lab, of: 8000, wanted: 2000)
         try lab.vsctl("set", "interface", "a", "ingress_policing_rate=0", "ingress_policing_kpkts_rate=1", "ingress_policing_kpkts_burst=1")
-        let inPackets = try arriving(lab, of: 24_000)
-        #expect(isWithin(inPackets, 8000), "\(inPackets) kbit/s in 1000 packets a second")
+        try expectArrival(lab, of: 24_000, wanted: 8000, "1000 packets a second")
         try lab.vsctl("set", "interface", "a", "ingress_policing_kpkts_rate=0")
-        let free = try arriving(lab, of: 8000)
-        #expect(isWithin(free, 8000), "\(free) kbit/s of 8000")
+        try expectArrival(lab, of: 8000, wanted: 8000)
     }
 
     @Test func whatTheHostSendsThroughATapIsPoliced() throws {
@@ -84,8 +91,7 @@ struct QualityOfServiceTests {
         try lab.ip("", "link", "set", "br0", "up")
         try lab.ip("", "addr", "add", "198.18.0.254/24", "dev", "br0")
         try lab.vsctl("set", "interface", "br0", "ingress_policing_rate=2000", "ingress_policing_burst=400")
-        let limited = try arriving(lab, from: "", of: 8000)
-        #expect(isWithin(limited, 2000), "\(limited) kbit/s of 2000")
+        try expectArrival(lab, of: 8000, wanted: 2000, from: "")
     }
 
     @Test func whatLeavesIsShaped() throws {
@@ -94,18 +100,15 @@ struct QualityOfServiceTests {
             "--", "--id=@q0", "create", "queue", "other_config:max-rate=3000000", "--", "--id=@q1", "create", "queue",
             "other_config:max-rate=1000000", "--", "--id=@qos", "create", "qos", "type=linux-htb", "other_config:max-rate=4000000",
             "queues:0=@q0", "queues:1=@q1", "--", "set", "port", "b", "qos=@qos")
-        let first = try arriving(lab, of: 8000)
-        #expect(isWithin(first, 3000), "\(first) kbit/s of 3000 by queue 0")
+        try expectArrival(lab, of: 8000, wanted: 3000, "queue 0")
         _ = try lab.ofctl("add-flow", "br0", "priority=50000,udp,in_port=1,actions=set_queue:1,output:2")
-        let second = try arriving(lab, of: 8000)
-        #expect(isWithin(second, 1000), "\(second) kbit/s of 1000 by queue 1")
+        try expectArrival(lab, of: 8000, wanted: 1000, "queue 1")
         let queues = try lab.ofctl("queue-stats", "br0", "b")
         for queue in 0...1 {
             let line = queues.split(separator: "\n").first { $0.contains("queue \(queue):") }
             #expect(line.map { !$0.contains("pkts=0,") } ?? false, "\(queues)")
         }
         try lab.vsctl("clear", "port", "b", "qos")
-        let free = try arriving(lab, of: 8000)
-        #expect(isWithin(free, 8000), "\(free) kbit/s of 8000")
+        try expectArrival(lab, of: 8000, wanted: 8000)
     }
 }

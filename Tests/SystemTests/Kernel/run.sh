@@ -30,11 +30,11 @@ expect() {
 }
 vsctl() { ovs-vsctl --timeout=20 "$@"; }
 
-# Waits until a command succeeds, for ten seconds.
+# Waits until a command succeeds, for a minute: the machine may be busy with other things.
 until_ok() {
     local text=$1 i
     shift
-    for ((i = 0; i < 100; i++)); do
+    for ((i = 0; i < 600; i++)); do
         "$@" > /dev/null 2>&1 && return 0
         sleep 0.1
     done
