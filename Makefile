@@ -1,4 +1,4 @@
-# make run     builds and runs the main job on real packets (DATAPATH=dummy: without root, on a packet trace)
+# make run     builds and runs the main job on real packets (DATAPATH=netlink: in the kernel; dummy: without root)
 # make test    the whole suite; installs what it needs
 # make bench | fuzz | format | lint | docs
 SWIFT ?= swift

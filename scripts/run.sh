@@ -1,15 +1,26 @@
 #!/usr/bin/env bash
 # The main job on real packets: two network namespaces joined by the switch, pings between them, and what the switch
-# made of them. With "dummy": a packet trace through the dummy datapath, without root.
+# made of them. With "dummy": a packet trace through the dummy datapath, without root. With "netlink": the same pings through the Linux
+# kernel's module; where this machine's kernel has none, in a kernel that has it (scripts/kernel.sh).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 datapath=${1:-netdev}
 case $datapath in
 netdev | dummy) ;;
-*) echo "run: DATAPATH=$datapath: expected netdev or dummy" >&2; exit 1 ;;
+netlink)
+    if [ ! -d /sys/module/openvswitch ] && ! modprobe -q openvswitch 2>/dev/null; then
+        echo "run: this machine's kernel has no openvswitch module: starting one that has"
+        exec scripts/kernel.sh "$PWD/scripts/run.sh" netlink
+    fi
+    ;;
+*) echo "run: DATAPATH=$datapath: expected netdev, netlink or dummy" >&2; exit 1 ;;
 esac
-if [ "$datapath" = netdev ] && { [ "$(id -u)" -ne 0 ] || [ ! -w /dev/net/tun ]; }; then
-    echo "run: real packets take root and /dev/net/tun; without them: make run DATAPATH=dummy" >&2
+if [ "$datapath" != dummy ] && [ "$(id -u)" -ne 0 ]; then
+    echo "run: real packets take root; without: make run DATAPATH=dummy" >&2
+    exit 1
+fi
+if [ "$datapath" = netdev ] && [ ! -w /dev/net/tun ]; then
+    echo "run: the switch's own interfaces take /dev/net/tun; without: make run DATAPATH=dummy" >&2
     exit 1
 fi
 daemon=$PWD/.build/release/vswitchd

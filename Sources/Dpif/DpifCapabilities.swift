@@ -77,6 +77,11 @@ public struct DpifCapabilities: Hashable, Sendable {
     public var tunnelTypes: Set<String> = []
 
     public init() {}
+
+    /// Whether flows may match whatever OpenFlow has fields for.
+    public var matchesEveryField: Bool {
+        ctState && ctStateNAT && ctZone && ctMark && ctLabel && ctOrigTuple && ctOrigTuple6 && ndExtensions && recirculation && tcpFlags
+    }
 }
 
 /// One row of the capability table: the real daemon's title, and access to the member.

@@ -102,7 +102,11 @@ public final class DummyDevice: PacketDevice, AddressedDevice {
         receiver?(packet)
     }
 
+    /// Sends a frame, unless it is shorter than a header, or longer than the MTU allows.
     public func transmit(_ packet: consuming Packet) {
+        guard packet.count >= 14,
+            packet.count <= mtu + 14 + (packet.bytes.loadUnaligned(fromByteOffset: 12, as: UInt16.self).bigEndian == 0x8100 ? 4 : 0)
+        else { return }
         counters.txPackets = (counters.txPackets ?? 0) + 1
         counters.txBytes = (counters.txBytes ?? 0) + UInt64(packet.count)
         txCapture?.write(packet.bytes)

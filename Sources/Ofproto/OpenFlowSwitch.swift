@@ -82,6 +82,8 @@ public final class OpenFlowSwitch {
     /// Gets packets for controllers, and events.
     public var packetInReceiver: ((PacketInEvent) -> Void)?
     public var eventReceiver: ((SwitchEvent) -> Void)?
+    /// Whether the receiver of events wants those of all flows, and not only of those that ask for it by their flags.
+    public var watchesFlows: () -> Bool = { true }
 
     /// Rises with every change of what the database is told of protocols on ports.
     public private(set) var statusChangeCount: UInt64 = 0
@@ -370,6 +372,19 @@ public final class OpenFlowSwitch {
         backer.changed()
         if let cause { eventReceiver?(.flowRemoved(rule, cause)) }
         removeLearned(orphaned)
+    }
+
+    /// Whether nothing has to be known of the flows that a table loses.
+    var canEmptyTables: Bool {
+        transaction == nil && references.isEmpty && expirable.isEmpty && (eventReceiver == nil || !watchesFlows())
+    }
+
+    /// Removes all flows of a table without a look at them.
+    func empty(_ table: FlowTable) {
+        var flows: [SelectedFlows] = []
+        var emptied = [table.removeAll()]
+        Reclaimer.release(&flows, &emptied)
+        backer.changed()
     }
 
     /// Removes flows, table by table, and empties the list. Tables that lose all of theirs are emptied at once.

@@ -218,7 +218,7 @@ extension OpenFlowService {
     }
 
     /// Carries a flow_mod out.
-    func changeFlows(_ mod: FlowMod, by connection: OpenFlowConnection, xid: UInt32) throws(OFError) {
-        try attributing(to: connection, xid: xid) { () throws(OFError) in try owner.modifyFlows(mod) }
+    func changeFlows(_ change: FlowChange, by connection: OpenFlowConnection, xid: UInt32) throws(OFError) {
+        try attributing(to: connection, xid: xid) { () throws(OFError) in try owner.carryOut(change) }
     }
 }

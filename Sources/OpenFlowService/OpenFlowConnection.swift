@@ -2,7 +2,7 @@
 //
 // The channel's bytes are cut into messages by the length in their headers. The first message either way is a hello; the
 // highest version that both sides offer is spoken from then on. A request is answered before the next one is looked at,
-// so a barrier has nothing to wait for. While more than `pauseBacklog` bytes wait to be sent, neither are further
+// so a barrier has nothing to wait for, and one that takes long is answered in steps. While more than `pauseBacklog` bytes wait to be sent, neither are further
 // requests handled nor is more read.
 
 import NIOCore
@@ -47,6 +47,9 @@ public final class OpenFlowConnection {
     var async = AsyncConfig()
     var bundles: [UInt32: MessageBundle] = [:]
     var monitors = FlowMonitors()
+    /// The request that is being answered, and those behind it wait for.
+    private var ongoing: (any LongRequest)?
+    private var willCarryOn = false
     /// Multipart requests that are not complete.
     var multipart = MultipartAssembler()
     private var nextXID: UInt32 = 1
@@ -132,7 +135,7 @@ public final class OpenFlowConnection {
         if backlog == 0, monitors.isPaused { resumeMonitors() }
         guard isOpen, !isReading, backlog <= Self.pauseBacklog / 2 else { return }
         setReading(true)
-        handleInput()
+        if ongoing == nil { handleInput() } else { carryOn() }
     }
 
     private func setReading(_ on: Bool) {
@@ -185,7 +188,7 @@ public final class OpenFlowConnection {
     private func handleInput() {
         guard !isHandling else { return }
         isHandling = true
-        while isOpen, isReading {
+        while isOpen, isReading, ongoing == nil {
             let available = input.count - inputStart
             guard available >= OFHeader.size else { break }
             let length = Int(input[inputStart + 2]) << 8 | Int(input[inputStart + 3])
@@ -204,6 +207,34 @@ public final class OpenFlowConnection {
         input.removeFirst(inputStart)
         inputStart = 0
         flush()
+    }
+
+    /// Starts to answer a request that may take long.
+    func begin(_ request: some LongRequest) {
+        var request = request
+        guard !request.step(for: self) else { return }
+        ongoing = request
+        carryOnLater()
+    }
+
+    /// Not at once: the loop looks at its sockets first.
+    private func carryOnLater() {
+        guard !willCarryOn else { return }
+        willCarryOn = true
+        channel.eventLoop.assumeIsolated().scheduleTask(in: Self.glance) { [weak self] in
+            self?.willCarryOn = false
+            self?.carryOn()
+        }
+    }
+
+    /// Answers another part of the request at hand, unless the peer must read first.
+    private func carryOn() {
+        guard isOpen, isReading, !isHandling, ongoing != nil else { return }
+        isHandling = true
+        if ongoing?.step(for: self) == true { ongoing = nil }
+        isHandling = false
+        flush()
+        if ongoing == nil { handleInput() } else if isReading { carryOnLater() }
     }
 
     private func handle(_ bytes: [UInt8]) {
@@ -259,6 +290,7 @@ public final class OpenFlowConnection {
 
     fileprivate func closed(_ error: (any Error)?) {
         isOpen = false
+        ongoing = nil
         let callback = onClose
         onClose = nil
         service.closed(self)

@@ -48,6 +48,7 @@ public final class OpenFlowService {
         configuration = ServiceConfiguration(managementSocket: "", snoopSocket: "")
         owner.packetInReceiver = { [weak self] in self?.packetIn($0) }
         owner.eventReceiver = { [weak self] in self?.event($0) }
+        owner.watchesFlows = { [weak self] in self?.connections.contains { !$0.monitors.byID.isEmpty } ?? false }
     }
 
     /// Takes settings; connects, disconnects and listens as they ask.

@@ -3,11 +3,37 @@
 import OpenFlow
 import Ofproto
 
-/// A bundle that is being filled.
-struct MessageBundle {
-    var flags: UInt16
+/// A bundle that is being filled. Confined to the main thread.
+final class MessageBundle {
+    let flags: UInt16
     var isClosed = false
-    var messages: [OFMessage] = []
+    var steps: [BundleStep] = []
+
+    init(flags: UInt16) { self.flags = flags }
+}
+
+/// One message of a bundle: what it asks for, taken from it when it comes, and the message for errors that turn up later.
+struct BundleStep {
+    enum Request {
+        case flows(FlowChange)
+        indirect case group(GroupMod)
+        indirect case port(PortMod)
+        indirect case packet(PacketOut)
+    }
+    let request: Request
+    let message: OFMessage
+
+    init(_ m: OFMessage, of connection: OpenFlowConnection) throws(OFError) {
+        message = m
+        let options = connection.tunnelOptions
+        switch m.kind {
+        case .groupMod: request = .group(try GroupMod.decode(m, tunnelOptions: options))
+        case .portMod: request = .port(try PortMod.decode(m))
+        case .packetOut: request = .packet(try PacketOut.decode(m, tunnelOptions: options))
+        default:
+            request = .flows(FlowChange(try FlowMod.decode(m, tableID: connection.flowModHasTable, tunnelOptions: options)))
+        }
+    }
 }
 
 extension OpenFlowConnection {
@@ -38,7 +64,7 @@ extension OpenFlowConnection {
                 bundles[request.id] = nil
                 throw .bfcBadFlags
             }
-            bundles[request.id]?.isClosed = true
+            bundle.isClosed = true
             reply.kind = .closeReply
         case .commitRequest:
             guard let bundle = bundles.removeValue(forKey: request.id) else { throw .bfcBadId }
@@ -56,7 +82,7 @@ extension OpenFlowConnection {
     func bundleAdd(_ m: OFMessage) throws(OFError) {
         let request = try BundleAdd.decode(m)
         // What cannot be understood is refused right away.
-        _ = try Step(request.message, self)
+        let step = try BundleStep(request.message, of: self)
         if bundles[request.id] == nil {
             guard bundles.count < Self.maxBundles else { throw .bfcOutOfBundles }
             bundles[request.id] = MessageBundle(flags: request.flags)
@@ -70,27 +96,8 @@ extension OpenFlowConnection {
             bundles[request.id] = nil
             throw .bfcBadFlags
         }
-        guard bundle.messages.count < Self.maxMessages else { throw .bfcMsgTooMany }
-        bundles[request.id]?.messages.append(request.message)
-    }
-
-    /// One message of a bundle, taken apart.
-    private enum Step {
-        case flows(FlowMod)
-        case group(GroupMod)
-        case port(PortMod)
-        case packet(PacketOut)
-
-        init(_ m: OFMessage, _ c: OpenFlowConnection) throws(OFError) {
-            switch m.kind {
-            case .groupMod: self = .group(try GroupMod.decode(m, tunnelOptions: c.tunnelOptions))
-            case .portMod: self = .port(try PortMod.decode(m))
-            case .packetOut: self = .packet(try PacketOut.decode(m, tunnelOptions: c.tunnelOptions))
-            default:
-                self = .flows(
-                    try FlowMod.decode(m, tableID: c.flowModHasTable, tunnelOptions: c.tunnelOptions))
-            }
-        }
+        guard bundle.steps.count < Self.maxMessages else { throw .bfcMsgTooMany }
+        bundle.steps.append(step)
     }
 
     /// Carries a bundle out. The message that fails is named by an error of its own.
@@ -101,10 +108,11 @@ extension OpenFlowConnection {
         var packets: [(PacketOut, OFVersion)] = []
         do throws(OFError) {
             try owner.atomically { () throws(OFError) in
-                for m in bundle.messages {
+                for step in bundle.steps {
+                    let m = step.message
                     do throws(OFError) {
-                        switch try Step(m, self) {
-                        case .flows(let mod): try service.changeFlows(mod, by: self, xid: m.xid)
+                        switch step.request {
+                        case .flows(let change): try service.changeFlows(change, by: self, xid: m.xid)
                         case .group(let mod): try service.changeGroup(mod, version: m.version)
                         case .port(let mod): ports.append((mod, try portForMod(mod)))
                         case .packet(let request):

@@ -9,7 +9,7 @@ extension OpenFlowConnection {
         let mod = try FlowMod.decode(m, tableID: flowModHasTable, tunnelOptions: tunnelOptions)
         // No packet is ever kept for later.
         guard mod.bufferID == .max else { throw .brcBufferUnknown }
-        try service.changeFlows(mod, by: self, xid: m.xid)
+        try service.changeFlows(FlowChange(mod), by: self, xid: m.xid)
     }
 
     private func select(_ m: OFMessage) throws(OFError) -> [SelectedFlows] {
@@ -21,24 +21,7 @@ extension OpenFlowConnection {
     }
 
     func flowStats(_ m: OFMessage) throws(OFError) {
-        let selected = try select(m)
-        var reply = MultipartReply(to: m)
-        let now = owner.time.now
-        let nicira = m.kind == .nxFlowStats
-        var template: MatchTemplate?
-        for rule in selected.lazy.flatMap(\.rules) {
-            let stats = FlowStats(rule, now: now)
-            if template == nil || template?.mask !== rule.mask || template?.covers(rule.values) == false {
-                template = MatchTemplate(rule.mask, values: rule.values, version: nicira ? .v10 : m.version, tunnelOptions: tunnelOptions)
-            }
-            reply.append { w in
-                func encode(_ match: some EncodableMatch) {
-                    stats.encode(match, version: m.version, nicira: nicira, tunnelOptions: tunnelOptions, to: &w)
-                }
-                if let template { encode(TemplateMatch(template, rule.values)) } else { encode(rule.match) }
-            }
-        }
-        sendAll(&reply)
+        begin(FlowDump(try select(m), for: m, now: owner.time.now))
     }
 
     func aggregateStats(_ m: OFMessage) throws(OFError) {

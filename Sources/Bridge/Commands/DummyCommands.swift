@@ -94,6 +94,8 @@ extension ControlCommands {
             guard flow.fit != .error else { return .error("invalid flow") }
             packets.append(flow.key.composePacket(size: size).array)
         }
+        // What changed before the packets came is heeded by the flows that are there.
+        for backer in fabric.backers.values { backer.catchUp() }
         for bytes in packets { device.receive(Packet(bytes)) }
         return .ok("")
     }

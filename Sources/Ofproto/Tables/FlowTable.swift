@@ -18,6 +18,11 @@ final class EvictionGroup {
     init(_ key: Key) { self.key = key }
 }
 
+/// The time of flows in a table until it is emptied, which ends it for all of them without a look at any.
+final class Stay {
+    fileprivate(set) var isOver = false
+}
+
 /// What a table held its flows with.
 struct Emptied {
     fileprivate let classifier: Classifier
@@ -47,6 +52,9 @@ public final class FlowTable {
 
     private var classifier = Classifier()
     private var byCookie: [UInt64: [ObjectIdentifier: Rule]] = [:]
+    private var stay = Stay()
+    /// How many flows cannot go unnoticed: hidden ones stay, and of others somebody wants to hear.
+    private var notedFlows = 0
     public private(set) var matchedCount: UInt64 = 0
     public private(set) var missedCount: UInt64 = 0
     /// The fields that lookups narrow by prefixes (Flow_Table.prefixes).
@@ -99,7 +107,8 @@ public final class FlowTable {
     func insert(_ rule: Rule) {
         classifier.insert(rule)
         byCookie[rule.cookie, default: [:]][ObjectIdentifier(rule)] = rule
-        rule.isInstalled = true
+        rule.stay = stay
+        if rule.isNoted { notedFlows += 1 }
         if evicts { join(rule) }
     }
 
@@ -107,19 +116,25 @@ public final class FlowTable {
         classifier.remove(rule)
         byCookie[rule.cookie]?[ObjectIdentifier(rule)] = nil
         if byCookie[rule.cookie]?.isEmpty == true { byCookie[rule.cookie] = nil }
+        if rule.isNoted { notedFlows -= 1 }
         leave(rule)
         left(rule)
     }
 
     /// Notes that a flow is in the table no more.
     func left(_ rule: Rule) {
-        rule.isInstalled = false
+        rule.stay = nil
         rule.evictionGroup = nil
     }
 
-    /// Removes every flow, in less time than one by one; the caller tells each with `left`. Returns what held them, whose memory is
-    /// the caller's to free.
+    /// Whether no flow is hidden, or has to be told of when it goes.
+    var holdsOnlyOrdinaryFlows: Bool { notedFlows == 0 }
+
+    /// Removes every flow, in no time, however many. Returns what held them, whose memory is the caller's to free.
     func removeAll() -> Emptied {
+        stay.isOver = true
+        stay = Stay()
+        notedFlows = 0
         let old = Emptied(classifier: classifier, byCookie: byCookie)
         classifier.removeAll()
         byCookie = [:]
@@ -179,6 +194,8 @@ public final class FlowTable {
 }
 
 extension Rule {
+    fileprivate var isNoted: Bool { isHidden || flags.contains(.sendFlowRemoved) }
+
     /// When the flow times out at the latest, in milliseconds.
     var expiry: Int64 {
         let idle = idleTimeout == 0 ? Int64.max : used + Int64(idleTimeout) * 1000

@@ -39,11 +39,13 @@ public final class Rule: ClassifierRule {
     /// The numbers of the changes that added the flow, and that changed it last.
     public internal(set) var addedAt: UInt64 = 0
     public internal(set) var changedAt: UInt64 = 0
+    /// Its time in its table; nil before that, and once it was taken out by itself.
+    var stay: Stay?
     /// False once it has left its table.
-    public internal(set) var isInstalled = false
+    public var isInstalled: Bool { stay?.isOver == false }
 
     public init(
-        tableID: UInt8, match: Match, priority: Int, cookie: UInt64 = 0, idleTimeout: UInt16 = 0, hardTimeout: UInt16 = 0,
+        tableID: UInt8, match: borrowing Match, priority: Int, cookie: UInt64 = 0, idleTimeout: UInt16 = 0, hardTimeout: UInt16 = 0,
         importance: UInt16 = 0, flags: RuleFlags = [], actions: [OFAction], now: Int64
     ) {
         self.tableID = tableID
@@ -66,6 +68,13 @@ public final class Rule: ClassifierRule {
             }
             return nil
         }
+    }
+
+    /// The flow's life begins.
+    func startTimes(at now: Int64) {
+        created = now
+        modified = now
+        used = now
     }
 
     func credit(packets: UInt64, bytes: UInt64, used time: Int64) {

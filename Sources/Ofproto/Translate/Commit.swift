@@ -54,7 +54,11 @@ extension FlowKey {
             let ttl = isIP && nwTTL != 0 ? UInt32(nwTTL) : 64
             let tc = isIP ? UInt32(nwTOS >> 2 & 7) : 0
             setMPLSLSE(0, label << 12 | tc << 9 | 0x100 | ttl)
-            if !keepsLayers { clearUpperLayers() }
+            if !keepsLayers {
+                clearUpperLayers()
+                // What was hashed is below the label now.
+                dpHash = 0
+            }
         }
         ethType = type
     }
@@ -126,8 +130,8 @@ extension Translation {
                 let changed = commitSet(.nd, [Location.ndTarget, Location.arpSHA, Location.arpTHA])
                 if changed {
                     slowPath.insert(.action)
-                    wildcards.bits.tpSrc |= 0xff
-                    wildcards.bits.tpDst |= 0xff
+                    wildcards.bits.tpSrc = .max
+                    wildcards.bits.tpDst = .max
                 }
             }
         case EtherType.arp:

@@ -367,10 +367,7 @@ extension Translation {
         if n == 0 {
             commit()
         } else if n >= maxMPLSLabels {
-            report(
-                .error,
-                "dropping packet on which an MPLS push action can't be performed as it would have more MPLS LSEs than the \(maxMPLSLabels) supported."
-            )
+            reportMPLS("push action can't be performed as it would have more")
             error = .tooManyMPLSLabels
             return
         }
@@ -380,6 +377,12 @@ extension Translation {
         }
         for i in 0..<n { wildcards.bits.setMPLSLSE(i, .max) }
         flow.pushMPLS(ethType: type, count: n)
+    }
+
+    /// Tells of too many labels, of which only a packet at hand is worth it.
+    private func reportMPLS(_ problem: String) {
+        guard packetLength != nil else { return }
+        report(.error, "dropping packet on which an MPLS \(problem) MPLS LSEs than the \(maxMPLSLabels) supported.")
     }
 
     /// Finding the bottom of the stack looks at each label up to it.
@@ -397,10 +400,7 @@ extension Translation {
         consultLabels()
         guard n > 0 else { return }
         if n >= maxMPLSLabels, flow.mplsLSE(maxMPLSLabels - 1) & 0x100 == 0 {
-            report(
-                .error,
-                "dropping packet on which an MPLS pop action can't be performed as it has more MPLS LSEs than the \(maxMPLSLabels) supported."
-            )
+            reportMPLS("pop action can't be performed as it has more")
             error = .tooManyMPLSLabels
             return
         }

@@ -208,7 +208,13 @@ extension Translation {
         } else {
             run(steps: state.steps[...])
         }
-        if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
+        if isFreezing {
+            finishFreezing()
+        } else if hasActionSet {
+            // The real daemon knows whose actions these are only when others before them needed it.
+            if !state.steps.contains(where: \.needsCookie) { ruleCookie = .max }
+            executeActionSet()
+        }
         if isFreezing { finishFreezing() }
         if error != nil { actions = [] }
         finishLearning()
@@ -249,5 +255,17 @@ extension Translation {
         for l in [
             Location.ctNwSrc, Location.ctNwDst, Location.ctIPv6Src, Location.ctIPv6Dst, Location.ctTpSrc, Location.ctTpDst,
         ] { flow[l] = 0 }
+    }
+}
+
+extension Continuation.Step {
+    /// Whether it may send a packet to a controller, which is told the flow's cookie, or asks which table it is in.
+    fileprivate var needsCookie: Bool {
+        guard case .action(let action) = self else { return false }
+        switch action {
+        case .output, .outputRegister, .outputTruncated, .group, .controller, .decTTL, .decMPLSTTL, .decNSHTTL: return true
+        case .resubmit(let resubmit): return resubmit.table == 255
+        default: return false
+        }
     }
 }

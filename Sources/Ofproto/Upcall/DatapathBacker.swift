@@ -512,6 +512,12 @@ public final class DatapathBacker: UpcallHandler {
         if generation != revalidatedGeneration { revalidate() }
     }
 
+    /// Makes installed flows heed what changed, at once unless they are very many.
+    public func catchUp() {
+        guard flows.count <= Self.synchronousLimit, generation != revalidatedGeneration else { return }
+        revalidate()
+    }
+
     /// Takes over a flow that the datapath had before; its counts until now were an earlier daemon's.
     func take(_ flow: DpFlow, _ translation: Translation) {
         let entry = InstalledFlow(flow, translation, now: time.now, generation: generation)

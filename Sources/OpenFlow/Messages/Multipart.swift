@@ -71,7 +71,13 @@ public struct MultipartReply {
         }
     }
 
-    /// The messages.
+    /// The messages that are complete so far, which more follow.
+    public mutating func takeWhole() -> [[UInt8]] {
+        defer { done = [] }
+        return done
+    }
+
+    /// The messages, or those that were not taken yet.
     public mutating func finish() -> [[UInt8]] {
         done.append(current.finish())
         return done
