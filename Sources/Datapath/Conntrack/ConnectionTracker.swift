@@ -251,9 +251,11 @@ public final class ConnectionTracker: Sendable {
         }
         let mayTranslate = state & (CTState.sourceNAT | CTState.destinationNAT) == 0 || md.ctZone != action.zone
         var found = lookup(&seen, wasTranslated: state & (CTState.sourceNAT | CTState.destinationNAT) != 0, now: now)
+        var hasRetired = false
         if let (connection, isReply) = found, isReply, action.force, action.commit || action.force {
             // The connection is to start from this side.
             retire(connection, now: now)
+            hasRetired = true
             found = nil
         } else if let (connection, _) = found, action.force, action.nat == nil, connection.nat != nil,
             state & (CTState.sourceNAT | CTState.destinationNAT) != 0
@@ -288,6 +290,7 @@ public final class ConnectionTracker: Sendable {
                 case .invalid: state = CTState.invalid
                 case .reopened:
                     retire(connection, now: now)
+                    hasRetired = true
                     found = nil
                     opens = true
                 }
@@ -297,6 +300,14 @@ public final class ConnectionTracker: Sendable {
             state = CTState.invalid
         } else {
             opens = true
+        }
+        if opens, hasRetired {
+            var again = seen
+            if lookup(&again, wasTranslated: false, now: now) != nil {
+                // Another connection has these addresses and ports too. The real daemon opens none then, and takes the packet for no one's.
+                md.setConnection(state: state | CTState.tracked, zone: action.zone, mark: 0, label: 0, tuple: seen.key)
+                return
+            }
         }
         if opens {
             let sought = seen.key
