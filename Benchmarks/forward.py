@@ -199,7 +199,7 @@ def rates_of_threads(arguments, directory):
 def guest(paths, *words):
     """testpmd as a virtual machine: its device is virtio-user, its processor 0."""
     devices = [f"--vdev=net_virtio_user{i},path={path},server=1,queue_size=1024" for i, path in enumerate(paths)]
-    return Testpmd("--lcores", "0@0,1@0", "--in-memory", "--no-pci", "--file-prefix=guest", *devices, "--", "--total-num-mbufs=32768", *words)
+    return Testpmd("--lcores", "0@0,1@0", "--in-memory", "--single-file-segments", "--no-pci", "--file-prefix=guest", *devices, "--", "--total-num-mbufs=32768", *words)
 
 
 def rates_of_guests(arguments, directory):
