@@ -6,18 +6,26 @@ import platform
 import random
 import re
 import shutil
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+
+import unixctl
 
 OVS = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
 #: The processor that polls; everything else shares processor 0.
 CORE = 1 if os.cpu_count() > 1 else 0
 #: A pool has 262,143 packets, and a capture that is read in circles keeps all of its own.
 FLOWS_OF_A_CAPTURE = 200_000
+
+
+# Switches end with the program, however it ends.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
 
 
 # Packets
@@ -69,6 +77,34 @@ def acl_rules():
         destination = "10.128.%d.%d" % tuple(chance.randrange(256) for _ in range(2))
         port = f",tp_dst={chance.randrange(1, 65535)}" if with_port else ""
         yield f"priority={100 + i % 100},udp,nw_src={source}/{s},nw_dst={destination}/{d}{port},actions=drop"
+
+
+class Sender(threading.Thread):
+    """Sends packets on an interface, so many a second, until it is over or there are no more."""
+
+    def __init__(self, interface, packets, rate):
+        super().__init__(daemon=True)
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self.socket.bind((interface, 0))
+        self.packets, self.rate, self.sent, self.refused, self.over = packets, rate, 0, 0, False
+
+    def run(self):
+        start, tried = time.monotonic(), 0
+        for packet in self.packets:
+            while tried >= (time.monotonic() - start) * self.rate and not self.over:
+                time.sleep(0.001)
+            if self.over:
+                return
+            tried += 1
+            try:
+                self.socket.send(packet)
+                self.sent += 1
+            except OSError:
+                self.refused += 1
+
+    def stop(self):
+        self.over = True
+        self.join()
 
 
 # The switch
@@ -165,7 +201,7 @@ class Switch:
         return self.run("ovs-ofctl", "-O", "OpenFlow13", command, f"unix:{self.directory}/br0.mgmt", *words)
 
     def appctl(self, *words):
-        return self.run("ovs-appctl", "-t", f"{self.directory}/switch.ctl", *words)
+        return unixctl.ask(f"{self.directory}/switch.ctl", *words)
 
     def stop(self):
         for process in reversed(self.processes):
@@ -225,7 +261,7 @@ class Switch:
         pools = {}
         for name in self.telemetry("/mempool/list"):
             info = self.telemetry(f"/mempool/info,{name}")
-            pools[name] = info["populated_size"] - info["common_pool_count"] - info["total_cache_count"]
+    XX
         return pools
 
 

@@ -7,15 +7,14 @@ traffic's rate before and during the attack. Runs in a network namespace of its 
 """
 import argparse
 import datetime
+import itertools
 import os
 import random
-import socket
 import statistics
 import tempfile
-import threading
 import time
 
-from dpdkswitch import OVS, Switch, checksum, delete_veth, in_own_network, machine, make_veth, write_capture
+from dpdkswitch import OVS, Sender, Switch, checksum, delete_veth, in_own_network, machine, make_veth, write_capture
 
 ACLS = {
     "destination port": ["udp,tp_dst=53", "tcp,tp_dst=80"],
@@ -42,26 +41,6 @@ def attack_packets(count):
         yield bytes.fromhex("0200000000020200000000010800") + bytes(ip) + transport[:26]
 
 
-class Attacker(threading.Thread):
-    def __init__(self, interface, packets, rate):
-        super().__init__(daemon=True)
-        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        self.socket.bind((interface, 0))
-        self.packets, self.rate, self.sent, self.over = packets, rate, 0, False
-
-    def run(self):
-        start = time.monotonic()
-        while not self.over:
-            due = min(int((time.monotonic() - start) * self.rate), self.sent + 200)
-            while self.sent < due:
-                try:
-                    self.socket.send(self.packets[self.sent % len(self.packets)])
-                except OSError:
-                    pass
-                self.sent += 1
-            time.sleep(0.001)
-
-
 def measure(command, capture, allowed, packets, rate, seconds):
     flows = [f"priority=100,{rule},actions=output:2" for rule in allowed] + ["priority=1,actions=drop"]
     with Switch(command, flows) as switch:
@@ -78,12 +57,11 @@ def measure(command, capture, allowed, packets, rate, seconds):
 def attacked(switch, packets, rate, seconds):
     time.sleep(2)
     before = statistics.median(switch.rate(1) for _ in range(3))
-    attacker = Attacker("attack1", packets, rate)
+    attacker = Sender("attack1", itertools.cycle(packets), rate)
     attacker.start()
     time.sleep(seconds)
     during = statistics.median(switch.rate(1) for _ in range(3))
-    attacker.over = True
-    attacker.join()
+    attacker.stop()
     return before, during, switch.megaflows(), attacker.sent
 
 
