@@ -261,7 +261,7 @@ class Switch:
         pools = {}
         for name in self.telemetry("/mempool/list"):
             info = self.telemetry(f"/mempool/info,{name}")
-    XX
+            pools[name] = info
         return pools
 
 
