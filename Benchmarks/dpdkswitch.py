@@ -1,6 +1,4 @@
 """What the benchmarks on DPDK's devices share: a switch with a database of its own, its counters, packets, and what the machine is."""
-import glob
-import json
 import os
 import platform
 import random
@@ -245,24 +243,14 @@ class Switch:
         with open(f"/proc/{self.daemon.pid}/status") as f:
             return next(int(line.split()[1]) for line in f if line.startswith("VmRSS:")) * 1024
 
-    def telemetry(self, question):
-        """DPDK's own answer about the process."""
-        path = next(iter(glob.glob(f"/var/run/dpdk/{self.prefix}/dpdk_telemetry.v2*")), None)
-        if not path:
-            raise SystemExit("the daemon's DPDK has no telemetry socket")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as s:
-            s.connect(path)
-            s.recv(1 << 16)
-            s.send(question.encode())
-            return json.loads(s.recv(1 << 18))[question.split(",")[0]]
-
-    def packets_in_use(self):
-        """By pool of packets: how many of them are somewhere else."""
-        pools = {}
-        for name in self.telemetry("/mempool/list"):
-            info = self.telemetry(f"/mempool/info,{name}")
-            pools[name] = info
-        return pools
+    def packets_in_use(self, number):
+        """Packets of a port's pool that are somewhere else; None when the daemon does not tell."""
+        try:
+            text = self.appctl("netdev-dpdk/get-mempool-info", f"p{number}")
+        except unixctl.Refused:
+            return None
+        m = re.search(r"in use \((\d+)\)", text)
+        return int(m.group(1)) if m else None
 
 
 def mask(cores):

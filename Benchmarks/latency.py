@@ -128,8 +128,8 @@ def main():
                          f"{100 * max(0, offered - received) / max(1, offered):.3f} | "
                          f"{100 * max(0, received - samples) / max(1, received):.1f} |")
     table = "\n".join(lines + [""] + notes)
-    most = " and ".join(f"{median((name, 'most'), 'rate') / 1e6:.2f} Mpps through {name} (its polling thread {median((name, 'most'), 'busy'):.0f} % busy)"
-                        for name in commands)
+    most = " and ".join(f"{median((name, 'most'), 'rate') / 1e6:.2f} Mpps through {name} "
+                        f"(its polling thread {median((name, 'most'), 'busy'):.0f} % busy)" for name in commands)
     print(table, most, sep="\n\n")
     if arguments.output:
         with open(arguments.output, "w") as f:
