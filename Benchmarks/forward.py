@@ -132,7 +132,7 @@ circles keeps its packets in its port's pool, and a pool of both switches has 26
 
 {chr(10).join(lines)}
 
-![forwarding rates](performance/{os.path.basename(arguments.plot)})
+![forwarding rates]({os.path.basename(arguments.plot)})
 """
 
 
