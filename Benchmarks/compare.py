@@ -2,16 +2,16 @@
 """Measures this switch against Debian's ovs-vswitchd: flow table rates and memory, and the rate of upcalls."""
 import argparse
 import datetime
-import json
 import os
 import platform
 import re
 import shutil
-import socket
 import statistics
 import subprocess
 import tempfile
 import time
+
+import unixctl
 
 
 class Daemon:
@@ -63,24 +63,10 @@ class Daemon:
         return self.run("ovs-ofctl", "-O", "OpenFlow13", command, f"unix:{self.directory}/br0.mgmt", *words)
 
     def appctl(self, *words):
-        """A control command over the socket, without the start of a process."""
-        with socket.socket(socket.AF_UNIX) as s:
-            s.connect(self.ctl)
-            s.sendall(json.dumps({"id": 0, "method": words[0], "params": list(words[1:])}).encode())
-            text, decoder = "", json.JSONDecoder()
-            while True:
-                piece = s.recv(1 << 20)
-                if not piece:
-                    raise SystemExit(f"{self.name}: no answer to {words[0]}")
-                text += piece.decode()
-                try:
-                    reply = decoder.raw_decode(text)[0]
-                    break
-                except ValueError:
-                    continue
-        if reply.get("error"):
-            raise SystemExit(f"{self.name}: {words[0]}: {str(reply['error'])[:300]}")
-        return reply["result"]
+        try:
+            return unixctl.ask(self.ctl, *words)
+        except unixctl.Refused as error:
+            raise SystemExit(f"{self.name}: {error}") from None
 
     def looked_up(self):
         """Packets that the datapath has looked up, found or not."""

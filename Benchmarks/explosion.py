@@ -7,18 +7,14 @@ traffic's rate before and during the attack. Runs in a network namespace of its 
 """
 import argparse
 import datetime
+import itertools
 import os
 import random
-import re
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
 import time
 
-import forward
+from dpdkswitch import OVS, Sender, Switch, checksum, delete_veth, in_own_network, machine, make_veth, write_capture
 
 ACLS = {
     "destination port": ["udp,tp_dst=53", "tcp,tp_dst=80"],
@@ -39,57 +35,34 @@ def attack_packets(count):
         source, destination = near(0x0A000001, 32), near(0x0A800001, 32)
         proto = chance.choice((6, 17))
         ip = bytearray(bytes.fromhex("4500002e00000000") + bytes([64, proto, 0, 0]) + source.to_bytes(4, "big") + destination.to_bytes(4, "big"))
-        ip[10:12] = forward.checksum(bytes(ip)).to_bytes(2, "big")
+        ip[10:12] = checksum(bytes(ip)).to_bytes(2, "big")
         ports = near(4000, 16).to_bytes(2, "big") + near(53 if proto == 17 else 80, 16).to_bytes(2, "big")
         transport = ports + (bytes([0, 26, 0, 0]) + bytes(18) if proto == 17 else bytes(8) + bytes([0x50, 2]) + bytes(12))
         yield bytes.fromhex("0200000000020200000000010800") + bytes(ip) + transport[:26]
 
 
-class Attacker(threading.Thread):
-    def __init__(self, interface, packets, rate):
-        super().__init__(daemon=True)
-        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
-        self.socket.bind((interface, 0))
-        self.packets, self.rate, self.sent, self.over = packets, rate, 0, False
-
-    def run(self):
-        start = time.monotonic()
-        while not self.over:
-            due = min(int((time.monotonic() - start) * self.rate), self.sent + 200)
-            while self.sent < due:
-                try:
-                    self.socket.send(self.packets[self.sent % len(self.packets)])
-                except OSError:
-                    pass
-                self.sent += 1
-            time.sleep(0.001)
-
-
 def measure(command, capture, allowed, packets, rate, seconds):
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as flows:
-        for rule in allowed:
-            flows.write(f"priority=100,{rule},actions=output:2\n")
-        flows.write("priority=1,actions=drop\n")
-        flows.flush()
-        switch = forward.Switch(command, capture, flows.name)
-    try:
-        subprocess.run(["ip", "link", "add", "attack0", "type", "veth", "peer", "name", "attack1"], check=True)
-        for name in ("attack0", "attack1"):
-            subprocess.run(["ip", "link", "set", name, "up"], check=True)
-        switch.port(3, "net_af_packet0,iface=attack0")
-        time.sleep(2)
-        before = statistics.median(switch.rate(1) for _ in range(3))
-        attacker = Attacker("attack1", packets, rate)
-        attacker.start()
-        time.sleep(seconds)
-        during = statistics.median(switch.rate(1) for _ in range(3))
-        attacker.over = True
-        attacker.join()
-        m = re.search(r"flows: (\d+)", switch.appctl("dpctl/show"))
-        return before, during, int(m.group(1)) if m else 0, attacker.sent
-    finally:
-        subprocess.run(["ip", "link", "del", "attack0"], stderr=subprocess.DEVNULL)
-        switch.stop()
+    flows = [f"priority=100,{rule},actions=output:2" for rule in allowed] + ["priority=1,actions=drop"]
+    with Switch(command, flows) as switch:
+        switch.sink(2)
+        switch.capture(1, capture)
+        make_veth("attack0", "attack1")
+        try:
+            switch.port(3, "net_af_packet0,iface=attack0")
+            return attacked(switch, packets, rate, seconds)
+        finally:
+            delete_veth("attack0")
+
+
+def attacked(switch, packets, rate, seconds):
+    time.sleep(2)
+    before = statistics.median(switch.rate(1) for _ in range(3))
+    attacker = Sender("attack1", itertools.cycle(packets), rate)
+    attacker.start()
+    time.sleep(seconds)
+    during = statistics.median(switch.rate(1) for _ in range(3))
+    attacker.stop()
+    return before, during, switch.megaflows(), attacker.sent
 
 
 def main():
@@ -99,16 +72,14 @@ def main():
     parser.add_argument("--seconds", type=float, default=6, help="how long the attack goes before the rate is taken")
     parser.add_argument("--output")
     arguments = parser.parse_args()
-    if os.environ.get("VSWITCH_OWN_NETWORK") != "1":
-        os.execvpe("unshare", ["unshare", "-n", sys.executable, *sys.argv], dict(os.environ, VSWITCH_OWN_NETWORK="1"))
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    in_own_network()
     packets = list(attack_packets(100_000))
     lines = ["| rules allow by | switch | before, Mpps | attacked, Mpps | left | megaflows | attack packets |", "|---|---|---:|---:|---:|---:|---:|"]
     with tempfile.TemporaryDirectory() as directory:
         capture = f"{directory}/traffic.pcap"
-        forward.write_capture(capture, 1000)
+        write_capture(capture, 1000)
         for title, allowed in ACLS.items():
-            for name, command in (("this switch", os.path.abspath(arguments.vswitchd)), ("OVS-DPDK", forward.OVS)):
+            for name, command in (("this switch", os.path.abspath(arguments.vswitchd)), ("OVS-DPDK", OVS)):
                 before, during, flows, sent = measure(command, capture, allowed, packets, arguments.rate, arguments.seconds)
                 lines.append(f"| {title} | {name} | {before / 1e6:.1f} | {during / 1e6:.1f} | {100 * during / before:.0f} % | {flows} | {sent} |")
                 print(lines[-1], flush=True)
@@ -118,7 +89,7 @@ def main():
             f.write(f"""# Under attack
 
 Ordinary traffic (1,000 flows to UDP port 53, endless) before and during a Tuple Space Explosion (CVE-2019-25076) of {arguments.rate} packets a
-second on another port of the same polling thread; `Benchmarks/explosion.py`, {datetime.date.today()}; {forward.machine()}.
+second on another port of the same polling thread; `Benchmarks/explosion.py`, {datetime.date.today()}; {machine()}.
 
 {table}
 """)

@@ -1,35 +1,49 @@
 #!/usr/bin/env bash
 # Measures, and writes the files of docs/performance, which docs/performance.md lists: whole processes beside Debian's ovs-vswitchd,
-# forwarding beside OVS-DPDK and testpmd, and single functions.
+# forwarding, setting up flows and latency beside OVS-DPDK and testpmd, a soak, and single functions.
 #   VSWITCHD=path   the daemon to measure (.build/release/vswitchd)
 #   FLOWS=n ROUNDS=n PACKETS=n
-#   PARTS="forwarding flows scale functions"   which parts; the others keep what was measured before
+#   PARTS="forwarding attack setups latency soak flows scale functions"   which parts; the others keep what was measured before
+#   MINUTES=n       how long the soak takes (10)
 # Installs the peers from Debian's packages: openvswitch-switch-dpdk, dpdk, python3-matplotlib.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-PARTS=${PARTS:-forwarding flows scale functions}
+PARTS=${PARTS:-forwarding attack setups latency soak flows scale functions}
+VSWITCHD=${VSWITCHD:-.build/release/vswitchd}
+failed=0
 
-if [[ " $PARTS " == *" forwarding "* ]]; then
+wanted() { [[ " $PARTS " == *" $1 "* ]]; }
+
+if wanted forwarding || wanted attack || wanted setups || wanted latency || wanted soak; then
     scripts/setup.sh openvswitch-switch-dpdk dpdk python3-matplotlib
     # The package puts itself in front of the ordinary daemon, which the other comparisons mean.
     update-alternatives --set ovs-vswitchd /usr/lib/openvswitch-switch/ovs-vswitchd > /dev/null
+    # A million flows take 8 GB of packets, and all else 2 GB.
     pages=$(cat /proc/sys/vm/nr_hugepages)
-    [ "$pages" -ge 1024 ] || echo 1024 > /proc/sys/vm/nr_hugepages
+    trap 'echo "$pages" > /proc/sys/vm/nr_hugepages' EXIT
+    needed=1024
+    ! wanted forwarding || needed=4096
+    [ "$pages" -ge "$needed" ] || echo "$needed" > /proc/sys/vm/nr_hugepages
     mountpoint -q /dev/hugepages || { mkdir -p /dev/hugepages && mount -t hugetlbfs nodev /dev/hugepages; }
     # Debian's Python, which has Debian's matplotlib.
-    /usr/bin/python3 Benchmarks/forward.py --vswitchd "${VSWITCHD:-.build/release/vswitchd}" --rounds "${ROUNDS:-3}" \
+    ! wanted forwarding || /usr/bin/python3 Benchmarks/forward.py --vswitchd "$VSWITCHD" --rounds "${ROUNDS:-3}" \
         --output docs/performance/forwarding.md --plot docs/performance/forwarding.png
-    /usr/bin/python3 Benchmarks/explosion.py --vswitchd "${VSWITCHD:-.build/release/vswitchd}" --output docs/performance/explosion.md
-    echo "$pages" > /proc/sys/vm/nr_hugepages
+    ! wanted attack || /usr/bin/python3 Benchmarks/explosion.py --vswitchd "$VSWITCHD" --output docs/performance/explosion.md
+    ! wanted setups || /usr/bin/python3 Benchmarks/setups.py --vswitchd "$VSWITCHD" --rounds "${ROUNDS:-3}" --output docs/performance/setups.md
+    ! wanted latency || /usr/bin/python3 Benchmarks/latency.py --vswitchd "$VSWITCHD" --rounds "${ROUNDS:-3}" --output docs/performance/latency.md
+    if wanted soak; then
+        # What is wrong is told at the end, after the other parts.
+        /usr/bin/python3 Benchmarks/soak.py --vswitchd "$VSWITCHD" --minutes "${MINUTES:-10}" --output docs/performance/soak.md || failed=1
+    fi
 fi
-if [[ " $PARTS " == *" flows "* ]]; then
-    python3 Benchmarks/compare.py --vswitchd "${VSWITCHD:-.build/release/vswitchd}" --flows "${FLOWS:-100000}" \
+if wanted flows; then
+    python3 Benchmarks/compare.py --vswitchd "$VSWITCHD" --flows "${FLOWS:-100000}" \
         --rounds "${ROUNDS:-3}" --packets "${PACKETS:-20000}" --output docs/performance/flows.md
 fi
-if [[ " $PARTS " == *" scale "* ]]; then
-    python3 Benchmarks/scale.py --vswitchd "${VSWITCHD:-.build/release/vswitchd}" --rounds "${ROUNDS:-3}" --output docs/performance/scale.md
+if wanted scale; then
+    python3 Benchmarks/scale.py --vswitchd "$VSWITCHD" --rounds "${ROUNDS:-3}" --output docs/performance/scale.md
 fi
-if [[ " $PARTS " == *" functions "* ]]; then
+if wanted functions; then
     {
         echo "# Single functions"
         echo
@@ -40,3 +54,4 @@ if [[ " $PARTS " == *" functions "* ]]; then
     } > docs/performance/functions.md.new
     mv docs/performance/functions.md.new docs/performance/functions.md
 fi
+exit "$failed"

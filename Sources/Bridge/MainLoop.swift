@@ -3,24 +3,28 @@
 import NIOCore
 import Synchronization
 
+/// Whether a thread has asked for a run that has not begun.
+private final class RunRequest: Sendable {
+    let isMade = Atomic<Bool>(false)
+}
+
 /// Asks the main loop for a prompt run, from any thread.
 public final class MainLoopWaker: Sendable {
-    private let isAwake = Atomic<Bool>(false)
+    private let request: RunRequest
     private let eventLoop: any EventLoop
     private let loop: NIOLoopBound<MainLoop>
 
-    init(_ loop: MainLoop, _ eventLoop: any EventLoop) {
+    fileprivate init(_ loop: MainLoop, _ eventLoop: any EventLoop, _ request: RunRequest) {
+        self.request = request
         self.eventLoop = eventLoop
         self.loop = NIOLoopBound(loop, eventLoop: eventLoop)
     }
 
-    /// Returns at once; the run follows on the main thread. Calls before it count as one.
+    /// Returns at once; the run follows on the main thread. Calls before it count as one, however long it takes to come: the event loop
+    /// carries out all that it is given before it looks at sockets, so that a thread which asks all the time would keep it from them.
     public func wake() {
-        guard !isAwake.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        eventLoop.execute { [self] in
-            isAwake.store(false, ordering: .releasing)
-            loop.value.runSoon()
-        }
+        guard !request.isMade.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        eventLoop.execute { [self] in loop.value.runSoon() }
     }
 }
 
@@ -50,7 +54,8 @@ public final class MainLoop {
     private var isStopped = false
     /// How often the loop ran.
     public private(set) var count: UInt64 = 0
-    public private(set) lazy var waker = MainLoopWaker(self, eventLoop)
+    private let request = RunRequest()
+    public private(set) lazy var waker = MainLoopWaker(self, eventLoop, request)
 
     public init(eventLoop: any EventLoop) { self.eventLoop = eventLoop }
 
@@ -94,6 +99,7 @@ public final class MainLoop {
         guard !isRunning, !isStopped else { return }
         isRunning = true
         isPrompt = false
+        _ = request.isMade.exchange(false, ordering: .acquiringAndReleasing)
         lastRun = .now()
         count += 1
         for step in steps { step() }

@@ -124,8 +124,10 @@ public final class SwitchFabric {
     }
 
     /// Opens a device and adds it to a bridge. The error's detail is the text for Interface.error.
+    ///
+    /// - Parameter mtu: what is requested of the device, so that it begins with it: not every device can begin twice.
     public func addPort(
-        to target: OpenFlowSwitch, name: String, type: String, options: [String: String], requested: UInt32?
+        to target: OpenFlowSwitch, name: String, type: String, options: [String: String], requested: UInt32?, mtu: Int? = nil
     ) throws(DpifError) -> SwitchPort {
         let device: any PortDevice
         do throws(DpifError) {
@@ -138,6 +140,8 @@ public final class SwitchFabric {
             throw DpifError(error.errno, "could not open network device \(name) (\(error.reason))")
         }
         try factory.configure(device, options: options)
+        // A device that refuses it is told so again, and the log too, once the port is there.
+        if let mtu, device.mtu != 0 { try? device.setMTU(mtu) }
         let wanted = requested.map { OFPort($0) }
         do throws(DpifError) {
             let port: SwitchPort

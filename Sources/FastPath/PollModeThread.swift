@@ -105,11 +105,13 @@ public final class PollModeThread: @unchecked Sendable {
         }
     }
 
-    /// Ends the thread; packets that wait are dropped. Nothing may be called afterwards.
-    public func stop() {
+    /// Ends the thread. Nothing may be called afterwards.
+    ///
+    /// - Parameter last: gets the packets that still wait for the main thread.
+    public func stop(_ last: (_ device: UInt16, _ bytes: UnsafeRawBufferPointer) -> Void = { _, _ in }) {
         stopFlag.store(true, ordering: .releasing)
         pthread_join(thread, nil)
-        while takeUpcalls({ _, _ in }) {}
+        while takeUpcalls(last) {}
         runCommands()
         pipeline.deinitialize(count: 1)
         pipeline.deallocate()

@@ -97,7 +97,12 @@ final class Daemon {
     private func registerDatapaths(_ waker: MainLoopWaker) {
         factory.registerKernelDevices()
         let netdev = NetdevProvider(time: time, runDirectory: directories.run) { waker.wake() }
-        netdev.onDPDK = { [factory] runtime in
+        netdev.onDPDK = { [factory, unowned self] runtime in
+            control?.register("netdev-dpdk/get-mempool-info", "[netdev]", 0, 1) { [unowned self] args in
+                let device = args.first.flatMap { configurator?.fabric.devices[$0] as? DPDKDevice }
+                guard args.isEmpty || device != nil else { return .error("Not a DPDK Interface") }
+                return .ok(runtime.describePools(of: device))
+            }
             for kind in DPDKPortKind.allCases {
                 factory.register(kind.rawValue) { (name, _) throws(DpifError) in
                     DPDKDevice(name: name, kind: kind, runtime: runtime)

@@ -74,16 +74,19 @@ extension BridgeConfigurator {
         }
     }
 
+    /// The MTU that an interface's row asks for.
+    func requestedMTU(_ record: InterfaceRecord) -> Int? {
+        record.row?.optionalInteger("mtu_request").flatMap { (68...65535).contains($0) ? Int($0) : nil }
+    }
+
     /// Requested MTUs; internal ports without one follow the smallest of the others.
     private func configureMTUs(_ records: [PortRecord], _ target: OpenFlowSwitch) {
         var smallest: Int?
         var followers: [SwitchPort] = []
         for interface in records.flatMap(\.interfaces) {
             guard let port = target.port(named: interface.name) else { continue }
-            if let requested = interface.row?.optionalInteger("mtu_request"), (68...65535).contains(requested),
-                !port.isPatch, port.device.mtu != 0
-            {
-                do { try port.device.setMTU(Int(requested)) } catch {
+            if let requested = requestedMTU(interface), !port.isPatch, port.device.mtu != 0 {
+                do { try port.device.setMTU(requested) } catch {
                     Self.log.err("interface \(port.name): setting MTU \(requested) failed (\(error.reason))")
                 }
             } else if interface.type == "internal" {

@@ -429,7 +429,7 @@ public final class BridgeConfigurator {
             do {
                 let port = try fabric.addPort(
                     to: target, name: record.name, type: deviceType(record, on: target), options: record.options,
-                    requested: record.preferred)
+                    requested: record.preferred, mtu: requestedMTU(record))
                 Self.log.info("bridge \(target.name): added interface \(port.name) on port \(port.number.rawValue)")
                 owners[record.name] = target.name
                 outcome = .open(port)

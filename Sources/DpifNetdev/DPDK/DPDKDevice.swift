@@ -16,7 +16,7 @@ public final class DPDKDevice: PacketDevice {
     private var devargs = ""
     /// DPDK's number of the device, once it is attached.
     public private(set) var number: UInt16?
-    private var pool: OpaquePointer?
+    private(set) var pool: OpaquePointer?
     private var isStarted = false
     /// Queues as they are.
     public private(set) var receiveQueues = 0

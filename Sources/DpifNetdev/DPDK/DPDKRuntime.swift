@@ -147,6 +147,23 @@ public final class DPDKRuntime {
         }
     }
 
+    /// What DPDK tells of a device's pool and how many packets of it are in use, or of all pools.
+    public func describePools(of device: DPDKDevice?) -> String {
+        var text: UnsafeMutablePointer<CChar>?
+        var size = 0
+        guard let stream = open_memstream(&text, &size) else { return "" }
+        if let pool = device?.pool {
+            rte_mempool_dump(stream, pool)
+            fputs("    count: avail (\(rte_mempool_avail_count(pool))), in use (\(rte_mempool_in_use_count(pool)))\n", stream)
+        } else if device == nil {
+            rte_mempool_list_dump(stream)
+        }
+        fclose(stream)
+        guard let text else { return "" }
+        defer { free(text) }
+        return String(cString: text)
+    }
+
     /// Packets of all pools that are in use: what rests when nothing moves is lost.
     public var packetsInUse: Int { pools.values.reduce(0) { $0 + Int(rte_mempool_in_use_count($1.pool)) } }
 }

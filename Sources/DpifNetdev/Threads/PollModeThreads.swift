@@ -129,8 +129,11 @@ final class PollModeThreads: FlowAccelerator {
             copies[ufid] = copies[ufid]?.filter { $0.worker !== worker }
         }
         remember(worker)
-        worker.thread.stop()
         workers.removeAll { $0 === worker }
+        // Its queues have another thread now, which will ask for the flows of these packets itself.
+        worker.thread.stop { device, bytes in
+            if let port = portOfDevice[device] { datapath.receive(Packet(bytes), on: port) }
+        }
         Self.log.info("PMD thread on core id: \(worker.thread.core) destroyed.")
     }
 
