@@ -17,7 +17,8 @@ import time
 
 from dpdkswitch import CORE, OVS, Switch, machine
 
-SHARES = (10, 80)
+#: Per cent of what the slower switch can do, or of what each can itself.
+LOADS = [(10, "slower"), (80, "slower"), (80, "own")]
 PERCENTILES = {"p50": "50 %", "p99": "99 %", "p999": "99.9 %"}
 
 
@@ -83,17 +84,13 @@ def measure(commands, program, arguments, number, results):
         most[name] = figures["received"] / figures["seconds"]
         results.setdefault((name, "most"), []).append(figures | {"rate": most[name]})
         print(f"round {number + 1}, {name}: at most {most[name] / 1e6:.3f} Mpps: {json.dumps(figures)}", flush=True)
-    for name, command in commands.items():
-        with Side(command) as side:
-            for share in SHARES:
-                for of, base in (("slower", min(most.values())), ("own", most[name])):
-                    if of == "own" and share < 50:
-                        continue
-                    rate = base * share / 100
-                    figures = side.probe(program, rate, arguments.seconds) | {"rate": rate}
-                    results.setdefault((name, share, of), []).append(figures)
-                    time.sleep(0.5)
-                    print(f"round {number + 1}, {name}, {share} % of {of}: {json.dumps(figures)}", flush=True)
+    for share, of in LOADS:
+        for name, command in commands.items():
+            rate = (min(most.values()) if of == "slower" else most[name]) * share / 100
+            with Side(command) as side:
+                figures = side.probe(program, rate, arguments.seconds) | {"rate": rate}
+            results.setdefault((name, share, of), []).append(figures)
+            print(f"round {number + 1}, {name}, {share} % of {of}: {json.dumps(figures)}", flush=True)
 
 
 def main():
@@ -115,7 +112,7 @@ def main():
 
     lines = ["| load | percentile | this switch, µs | OVS-DPDK, µs | ratio |", "|---|---|---:|---:|---:|"]
     notes = ["| load | switch | packets a second | polling thread busy, % | lost, % | left out, % |", "|---|---|---:|---:|---:|---:|"]
-    for share, of in [(10, "slower"), (80, "slower"), (80, "own")]:
+    for share, of in LOADS:
         title = f"{share} % of {'what the slower can' if of == 'slower' else 'what it can itself'}"
         for key, percentile in PERCENTILES.items():
             ours, theirs = (median((name, share, of), key) / 1000 for name in commands)

@@ -44,24 +44,24 @@ def fill(command, flows, captures):
         switch.capture(1, captures["one"])
         time.sleep(2)
         known, resident, before = switch.megaflows(), switch.resident(), upcalls(switch)
+        samples, end = [(time.monotonic(), 0)], time.monotonic() + 90
         switch.capture(3, captures["all"])
-        samples, end = [], time.monotonic() + 90
-        while time.monotonic() < end:
-            samples.append((time.monotonic(), switch.megaflows() - known))
-            if samples[-1][1] >= flows * 0.999:
-                break
+        while samples[-1][1] < flows * 0.999 and time.monotonic() < end:
             time.sleep(0.05)
+            known_now = switch.megaflows()  # may take long, where packets keep the main thread from commands
+            samples.append((time.monotonic(), known_now - known))
+        waits = [b - a for (a, _), (b, _) in zip(samples[1:], samples[2:])] or [samples[-1][0] - samples[0][0]]
         served, failed = (b - a for a, b in zip(before, upcalls(switch)))
         time.sleep(1)
         installed = switch.megaflows() - known
         return {"rate": slope(samples, flows * 0.02, flows * 0.5), "bytes": (switch.resident() - resident) / max(1, installed),
-                "installed": installed, "served": served, "failed": failed}
+                "installed": installed, "served": served, "failed": failed, "wait": max(waits) * 1000}
 
 
 def slope(samples, low, high):
     """Flows a second between two counts of flows, or as far as it came."""
     inside = [(t, n) for t, n in samples if low <= n <= high]
-    if len(inside) < 2:  # faster than it was looked at
+    if len(inside) < 2:  # it was not told in between
         inside = [samples[0]] + [s for s in samples if s[1] > high][:1]
     (t0, n0), (t1, n1) = inside[0], inside[-1]
     return (n1 - n0) / (t1 - t0) if t1 > t0 else 0
@@ -98,6 +98,7 @@ def churn(command, arguments, captures, packets):
 ROWS = [
     ("rate", "flows set up per second, every packet a new flow", "{:,.0f}"), ("installed", "— flows at the end, of {flows}", "{:,.0f}"),
     ("served", "— packets without a flow that were taken", "{:,.0f}"), ("failed", "— that were not", "{:,.0f}"),
+    ("wait", "— longest wait for `dpctl/show` meanwhile, ms", "{:,.0f}"),
     ("bytes", "resident bytes per megaflow (less is better)", "{:,.0f}"),
     ("before", "steady traffic alone, packets per second", "{:,.0f}"), ("during", "— beside new flows", "{:,.0f}"),
     ("left", "— left, %", "{:.0f}"), ("offered", "— packets of new flows sent per second", "{:,.0f}"),

@@ -26,6 +26,8 @@ SINK, CHURN, CHURN_SINK, ONCE, ENDLESS, STORM_SINK, GUEST = 2, 4, 5, 7, 11, 12, 
 DROPS = 0xD
 RULES = [
     f"priority=30,cookie={DROPS},in_port={ONCE},ip,nw_dst=10.128.0.0/24,actions=drop",
+    # A guest's port where no guest is sends nothing, which it has to count.
+    f"priority=30,in_port={ONCE},ip,nw_dst=10.128.1.0/24,actions=output:{GUEST}",
     f"priority=20,in_port={ONCE},actions=output:{SINK}",
     f"priority=20,in_port={ENDLESS},actions=output:{STORM_SINK}",
     f"priority=30,cookie={DROPS},in_port={CHURN},ip,nw_dst=10.128.0.0/24,actions=drop",
@@ -123,10 +125,13 @@ class Soak:
             self.check_alive()
             time.sleep(self.chance.uniform(0, 0.4))
         sender.stop()
+        self.clear_ports()
+        self.switch.ofctl("del-flows", "cookie=0xf/-1")
+
+    def clear_ports(self):
         for number in sorted(self.present):
             self.switch.vsctl("del-port", "br0", f"p{number}")
         self.present.clear()
-        self.switch.ofctl("del-flows", "cookie=0xf/-1")
 
     def check_alive(self):
         if self.switch.daemon.poll() is not None:
@@ -151,10 +156,9 @@ class Soak:
 
     def counts(self):
         c = {}
-        for number in (SINK, CHURN, CHURN_SINK, ONCE):
-            if number != ONCE or ONCE in self.present:
-                for key, value in self.switch.counters(number).items():
-                    c[f"{key} {number}"] = value
+        for number in [SINK, CHURN, CHURN_SINK, *sorted(self.present)]:
+            for key, value in self.switch.counters(number).items():
+                c[f"{key} {number}"] = value
         c["lost"] = int(re.search(r"lost:(\d+)", self.switch.appctl("dpctl/show")).group(1))
         for reason in REASONS:
             c[reason] = self.reason(reason)
@@ -171,6 +175,8 @@ class Soak:
 
     def balance(self):
         """A traffic of known size, with threads that change under it."""
+        self.switch.guest_port(GUEST)
+        self.present.add(GUEST)
         before = self.settle()
         sender = Sender("soak1", itertools.islice(self.new_flows, self.arguments.rate * 3), self.arguments.rate)
         sender.start()
@@ -182,11 +188,10 @@ class Soak:
         sender.join()
         after = self.settle()
         c = {key: value - before.get(key, 0) for key, value in after.items()}
-        self.switch.vsctl("del-port", "br0", f"p{ONCE}")
-        self.present.discard(ONCE)
+        self.clear_ports()
         received = c[f"received {ONCE}"] + c[f"received {CHURN}"]
         sent = c[f"sent {SINK}"] + c[f"sent {CHURN_SINK}"]
-        unsent = sum(c[f"send_drops {n}"] for n in (SINK, CHURN_SINK))
+        unsent = sum(c[f"send_drops {n}"] for n in (SINK, CHURN_SINK, GUEST))
         reasons = {key: c[key] for key in REASONS if c[key]} | {"lost": c["lost"], "not sent": unsent}
         for key, value in (reasons | {"received": received, "sent": sent}).items():
             self.totals[key] = self.totals.get(key, 0) + value
@@ -287,8 +292,8 @@ def main():
 
 A storm is endless traffic on a port that comes and goes, {arguments.rate:,} new flows a second, polling threads that come and go on the processors,
 queues that move between them, devices that begin anew, ports of virtual machines, and changing flow tables. The balance after it is exact: a
-capture of {arguments.packets:,} packets and new flows beside it, while threads change; what was received is what was sent, dropped by rules, or lost
-on the way to the main thread.
+capture of {arguments.packets:,} packets and new flows beside it, while threads change; what was received is what was sent, dropped by rules, lost
+on the way to the main thread, or refused by a guest's port without a guest.
 """)
     sys.exit(1 if soak.failures else 0)
 
