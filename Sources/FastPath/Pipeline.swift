@@ -54,6 +54,8 @@ public enum ThreadCounter: Int, CaseIterable, Sendable {
     /// Packets of the flow of the packet before.
     case runHits
     case sent, sentBatches, sleeps, sleptMicroseconds
+
+    static let count = sleptMicroseconds.rawValue + 1
 }
 
 /// All that a polling thread works on. It owns this memory.
@@ -77,7 +79,10 @@ struct Pipeline: ~Copyable {
     private let over: UnsafeMutablePointer<Mbuf?>
     /// Where the packets lie in a transmit queue.
     private let packetsOffset: Int
+    /// By `ThreadCounter`; behind them the packets that each transmit queue did not take.
     let counters: UnsafeMutablePointer<UInt64>
+    private var drops: UnsafeMutablePointer<UInt64> { counters + ThreadCounter.count }
+    static var counterCount: Int { ThreadCounter.count + transmitQueueLimit }
     /// Packets for the main thread.
     let upcalls: OpaquePointer
     var acceptsTag = true
@@ -322,7 +327,12 @@ struct Pipeline: ~Copyable {
             case .write, .writeIPv4, .writeTransport, .writeAddress: step.rewrite(p)
             case .copyTo:
                 var copy: Mbuf? = cdpdk_copy(packet)
-                if copy == nil { tally(.noCopy, 1) } else { transmit(&copy, 1, Int(step.port)) }
+                if copy == nil {
+                    tally(.noCopy, 1)
+                    cdpdk_add(drops + Int(step.port), 1)
+                } else {
+                    transmit(&copy, 1, Int(step.port))
+                }
             case .sendTo:
                 var own: Mbuf? = packet
                 transmit(&own, 1, Int(step.port))
@@ -353,8 +363,7 @@ struct Pipeline: ~Copyable {
     private mutating func transmit(_ run: UnsafeMutablePointer<Mbuf?>, _ count: Int, _ index: Int) {
         let q = transmitQueues + index
         guard q.pointee.isOpen else {
-            tally(.transmitDrops, UInt64(count))
-            cdpdk_free_all(run, UInt32(count))
+            drop(run, count, at: q)
             return
         }
         if count == Self.batch, q.pointee.count == 0 {
@@ -379,8 +388,13 @@ struct Pipeline: ~Copyable {
         tally(.sent, UInt64(sent))
         tally(.sentBatches, 1)
         guard sent < count else { return }
-        tally(.transmitDrops, UInt64(count &- sent))
-        cdpdk_free_all(run + sent, UInt32(count &- sent))
+        drop(run + sent, count &- sent, at: q)
+    }
+
+    private func drop(_ run: UnsafeMutablePointer<Mbuf?>, _ count: Int, at q: UnsafeMutablePointer<TransmitQueue>) {
+        tally(.transmitDrops, UInt64(count))
+        cdpdk_add(drops + (q - transmitQueues), UInt64(count))
+        cdpdk_free_all(run, UInt32(count))
     }
 
     private func flush(_ q: UnsafeMutablePointer<TransmitQueue>) {

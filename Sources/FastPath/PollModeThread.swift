@@ -72,8 +72,8 @@ public final class PollModeThread: @unchecked Sendable {
         self.commands = commands
         self.upcalls = upcalls
         self.wake = wake
-        counterMemory = .allocate(capacity: ThreadCounter.allCases.count)
-        counterMemory.initialize(repeating: 0, count: ThreadCounter.allCases.count)
+        counterMemory = .allocate(capacity: Pipeline.counterCount)
+        counterMemory.initialize(repeating: 0, count: Pipeline.counterCount)
         done = .allocate(capacity: 1)
         done.initialize(to: 0)
         queueCounters = .allocate(capacity: 2 * Pipeline.receiveQueueLimit)
@@ -243,6 +243,9 @@ public final class PollModeThread: @unchecked Sendable {
     }
 
     public func counter(_ c: ThreadCounter) -> UInt64 { cdpdk_load(counterMemory + c.rawValue) }
+
+    /// Packets that a transmit queue did not take, or that could not be copied for it.
+    public func transmitDrops(of index: UInt32) -> UInt64 { cdpdk_load(counterMemory + ThreadCounter.count + Int(index)) }
 
     /// Takes packets that wait, at most 64. `body` gets the device and the bytes, which stay this function's.
     /// Returns true when more may wait.

@@ -42,7 +42,10 @@ public final class DPDKDevice: PacketDevice {
     private var speed: UInt32 = 0
     public private(set) var linkResets: UInt64 = 0
     private var changes: UInt64 = 1
+    /// Of the main thread.
     private var transmitDrops: UInt64 = 0
+    /// Of polling threads, while they serve the device.
+    var threadDrops: (() -> UInt64)?
 
     public init(name: String, kind: DPDKPortKind, runtime: DPDKRuntime) {
         self.name = name
@@ -243,7 +246,7 @@ public final class DPDKDevice: PacketDevice {
         s.rxErrors = raw.ierrors
         s.txErrors = raw.oerrors
         s.rxDropped = raw.imissed &+ raw.rx_nombuf
-        s.txDropped = transmitDrops
+        s.txDropped = transmitDrops &+ (threadDrops?() ?? 0)
         return s
     }
 

@@ -67,6 +67,8 @@ final class PollModeThreads: FlowAccelerator {
     /// How busy queues and threads were.
     var usage = ThreadUsage()
     private(set) var ports: [UInt32: Port] = [:]
+    /// What threads that have ended could not send, by transmit index.
+    private var dropsBefore: [UInt32: UInt64] = [:]
     private var portOfDevice: [UInt16: UInt32] = [:]
     private var copies: [UFID: [Copy]] = [:]
     private var freeTransmitIndices: [UInt32] = Array((0..<256).reversed())
@@ -164,6 +166,9 @@ final class PollModeThreads: FlowAccelerator {
         ports[number] = port
         portOfDevice[id] = number
         for worker in workers { open(port, for: worker) }
+        // The index may have been another port's.
+        let before = transmitDrops(of: index)
+        device.threadDrops = { [unowned self] in transmitDrops(of: index) &- before }
         device.onReconfigure = { [unowned self] in reopen(number) }
         device.onRepin = { [unowned self] in rebalance() }
         device.onRelease = { [unowned self] in if let port = ports[number] { close(port) } }
@@ -187,6 +192,7 @@ final class PollModeThreads: FlowAccelerator {
         port.device.onReconfigure = nil
         port.device.onRelease = nil
         port.device.onRepin = nil
+        port.device.threadDrops = nil
         port.device.stop()
         if ports.isEmpty { stopAll() } else { assign(using: workers) }
     }
@@ -338,6 +344,12 @@ final class PollModeThreads: FlowAccelerator {
         countedBefore.hits &+= worker.thread.counter(.hits)
         countedBefore.lost &+= worker.thread.counter(.lost)
         countedBefore.dropped &+= worker.thread.counter(.drops)
+        for port in ports.values { dropsBefore[port.index, default: 0] &+= worker.thread.transmitDrops(of: port.index) }
+    }
+
+    /// Packets that threads, past ones too, could not send by a transmit queue.
+    private func transmitDrops(of index: UInt32) -> UInt64 {
+        workers.reduce(dropsBefore[index] ?? 0) { $0 &+ $1.thread.transmitDrops(of: index) }
     }
 
     func update(_ flow: Megaflow) {

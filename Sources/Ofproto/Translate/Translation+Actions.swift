@@ -48,7 +48,9 @@ extension Translation {
 
     private func freeze(_ rest: ArraySlice<OFAction>) {
         // Applied when the packet comes back; what can only be decided now has been.
-        frozenSteps.append(contentsOf: rest.map { .action($0) })
+        let steps = rest.map { FrozenState.Step.action($0) }
+        if steps.contains(where: \.needsCookie) { frozenSteps.append(.unroll(table: table, cookie: ruleCookie)) }
+        frozenSteps.append(contentsOf: steps)
     }
 
     /// Behind a popped MPLS label the datapath has to look again before what lies there is used. What plainly does not use it
@@ -257,8 +259,8 @@ extension Translation {
             guard flow.ethType == EtherType.ipv6 else { break }
             wildcards.setExact(Location.nwProto)
             if field.row.prerequisite != .icmpv6, flow.nwProto == IPProtocol.icmpv6 {
-                wildcards.bits.tpSrc |= 0xff
-                wildcards.bits.tpDst |= 0xff
+                wildcards.bits.tpSrc = .max
+                wildcards.bits.tpDst = .max
             }
         default: break
         }
@@ -546,17 +548,20 @@ extension Translation {
             let outer = actions
             actions = []
             executeCopy(list)
+            let isFrozen = isFreezing
             if isFreezing { finishFreezing() }
             let inner = actions
             actions = outer + (inner.isEmpty ? [] : [.clone(inner)])
             (flow, base, stack, actionSet, wasMPLS, conntracked, exit) = saved
+            if isFrozen { exit = true }
             return
         }
         if needsClone { slowPath.insert(.action) }
         executeCopy(list)
         let isFrozen = isFreezing
         if isFreezing { finishFreezing() }
-        (flow, _, stack, actionSet, wasMPLS, conntracked, exit) = saved
+        // A label that was popped stays noted here: the real daemon has no copy then, and forgets to forget.
+        (flow, _, stack, actionSet, _, conntracked, exit) = saved
         // Without a copy the packet is gone with its recirculation.
         if isFrozen { exit = true }
     }

@@ -260,7 +260,7 @@ extension Translation {
 
 extension Continuation.Step {
     /// Whether it may send a packet to a controller, which is told the flow's cookie, or asks which table it is in.
-    fileprivate var needsCookie: Bool {
+    var needsCookie: Bool {
         guard case .action(let action) = self else { return false }
         switch action {
         case .output, .outputRegister, .outputTruncated, .group, .controller, .decTTL, .decMPLSTTL, .decNSHTTL: return true

@@ -221,6 +221,13 @@ public final class DatapathBacker: UpcallHandler {
     func megaflow(_ translation: Translation, _ key: FlowKey) -> (mask: FlowMask, actions: [DpAction]) {
         var slow = translation.slowPath
         var mask = translation.wildcards
+        if key.ethType == EtherType.ipv6, key.nwProto == IPProtocol.icmpv6 {
+            // Neighbor discovery is matched where type and code are, by their 8 bits, as by the real daemon.
+            let looked = translation.consulted ?? mask
+            if looked.bits.tpSrc != 0xff || looked.bits.tpDst != 0xff {
+                for l in [Location.ndTarget, Location.arpSHA, Location.arpTHA] { mask.bits[l] = 0 }
+            }
+        }
         if fit.trim(&mask, key: key) { slow.insert(.match) }
         if slow.isEmpty, fit.problem(actions: translation.actions) != nil { slow.insert(.action) }
         if !megaflowsEnabled || !capabilities.megaflows {
@@ -361,7 +368,8 @@ public final class DatapathBacker: UpcallHandler {
             let dirty = generation != revalidatedGeneration && now - lastRevalidation >= 20
             if due || dirty { beginPass() }
         }
-        continuePass(limit: Self.slice)
+        let end = ContinuousClock.now + Self.slice
+        repeat { continuePass(limit: Self.batch) } while pass != nil && ContinuousClock.now < end
         // The rest soon, after others had their turn.
         if pass != nil { onChange?() }
     }
@@ -379,8 +387,9 @@ public final class DatapathBacker: UpcallHandler {
         let idleLimit: Int64
     }
     private var pass: Pass?
-    /// How many flows are looked at before others have their turn.
-    private static let slice = 2000
+    /// For how long flows are looked at before others have their turn, and how many between looks at the clock.
+    private static let slice = Duration.milliseconds(2)
+    private static let batch = 100
     /// Up to how many flows statistics are brought up to date for each request.
     private static let synchronousLimit = 10_000
 
