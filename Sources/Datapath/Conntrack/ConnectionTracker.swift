@@ -257,10 +257,15 @@ public final class ConnectionTracker: Sendable {
             retire(connection, now: now)
             hasRetired = true
             found = nil
-        } else if let (connection, _) = found, action.force, action.nat == nil, connection.nat != nil,
+        } else if let (connection, _) = found, action.force, connection.nat != nil,
             state & (CTState.sourceNAT | CTState.destinationNAT) != 0
         {
             // The real daemon takes what was translated before for an answer here, and keeps the connection all the same.
+            guard action.nat == nil else {
+                // Then it opens none, since there is one.
+                md.setConnection(state: state | CTState.tracked, zone: action.zone, mark: 0, label: 0, tuple: seen.key)
+                return
+            }
             found = (connection, true)
         }
         if found == nil, isRetired(seen.key) {

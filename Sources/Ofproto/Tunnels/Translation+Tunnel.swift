@@ -230,12 +230,16 @@ extension Translation {
             wildcards.setExact(Location.nwSrc)
             wildcards.setExact(Location.arpSHA)
             heard = (IPAddress(flow.nwSrc), UInt64(flow[Location.arpSHA]))
-        } else if flow.ethType == EtherType.ipv6, flow.nwProto == IPProtocol.icmpv6, flow.tpSrc == 136, flow.tpDst == 0 {
-            wildcards.setExact(Location.ipv6Dst)
+        } else if flow.ethType == EtherType.ipv6, flow.nwProto == IPProtocol.icmpv6 {
+            let isAdvertisement = flow.tpSrc == 136 && flow.tpDst == 0
+            if isAdvertisement { wildcards.setExact(Location.ipv6Dst) }
             guard device.addresses.contains(where: { $0.isIPv6 && $0.value == flow.ipv6Dst }) else { return }
-            for l in [Location.nwProto, Location.ndTarget, Location.arpTHA] { wildcards.setExact(l) }
-            wildcards.bits.tpSrc |= 0xff
+            // Of whatever else comes from the neighbour, too: a flow for that must not take its answers along.
+            wildcards.setExact(Location.nwProto)
             wildcards.bits.tpDst |= 0xff
+            if flow.tpDst == 0 { wildcards.bits.tpSrc |= 0xff }
+            guard isAdvertisement else { return }
+            for l in [Location.ipv6Src, Location.ndTarget, Location.arpTHA] { wildcards.setExact(l) }
             heard = (IPAddress(ipv6: flow[Location.ndTarget]), UInt64(flow[Location.arpTHA]))
         }
         if let (ip, mac) = heard, mac != 0 { hear(ip, mac, isAnswer: true) }

@@ -222,9 +222,9 @@ public final class DatapathBacker: UpcallHandler {
         var slow = translation.slowPath
         var mask = translation.wildcards
         if key.ethType == EtherType.ipv6, key.nwProto == IPProtocol.icmpv6 {
-            // Neighbor discovery is matched where type and code are, by their 8 bits, as by the real daemon.
+            // Where more than the 8 bits of type and code was looked at, the real daemon leaves neighbor discovery out.
             let looked = translation.consulted ?? mask
-            if looked.bits.tpSrc != 0xff || looked.bits.tpDst != 0xff {
+            if looked.bits.tpSrc | looked.bits.tpDst > 0xff {
                 for l in [Location.ndTarget, Location.arpSHA, Location.arpTHA] { mask.bits[l] = 0 }
             }
         }
