@@ -74,7 +74,7 @@ let package = Package(
         module(
             "OpenFlowService",
             [
-                "Ofproto", "OpenFlow", "Flow", "Packet", "Dpif", "Vlog",
+                "Ofproto", "OpenFlow", "Flow", "Packet", "Dpif", "Vlog", "CLinux",
                 .product(name: "NIOSSL", package: "swift-nio-ssl"),
             ] + nio),
         module("OVSDB", nio + ["Vlog"]),
@@ -114,6 +114,7 @@ let package = Package(
             [
                 "Datapath", "Dpif", "DpifDummy", "Flow", "Netdev", "OpenFlow", "Ofproto", "Packet",
                 .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOEmbedded", package: "swift-nio"),
+                .product(name: "NIOPosix", package: "swift-nio"),
             ]),
         tests("Ofproto", ["Datapath", "Dpif", "DpifDummy", "Flow", "Netdev", "OpenFlow", "Packet", "TestSupport"]),
     ]

@@ -63,8 +63,6 @@ public final class OpenFlowConnection {
     private var isReading = true
     private var isHandling = false
     private var needsFlush = false
-    private var isAlert = false
-    private var alertUntil = NIODeadline.now()
 
     /// When bytes came last, in milliseconds of the switch's clock.
     private(set) var lastReceived: Int64
@@ -160,28 +158,7 @@ public final class OpenFlowConnection {
         lastReceived = service.owner.time.now
         input.append(contentsOf: buffer.readableBytesView)
         handleInput()
-        stayAwake()
-    }
-
-    /// How long the loop stays awake for the next request, which with tools that wait for each answer comes within this time: on a machine
-    /// that is otherwise idle, falling asleep and being woken takes longer than handling a request.
-    private static let alertness = TimeAmount.microseconds(20)
-    /// The loop looks at sockets between tasks that are not due yet, so that this is how long at most a request waits meanwhile.
-    private static let glance = TimeAmount.microseconds(1)
-
-    /// Keeps the loop from sleeping for a moment, while it goes on to look at its sockets.
-    private func stayAwake() {
-        alertUntil = .now() + Self.alertness
-        guard !isAlert else { return }
-        isAlert = true
-        watch()
-    }
-
-    private func watch() {
-        channel.eventLoop.assumeIsolated().scheduleTask(in: Self.glance) { [weak self] in
-            guard let self else { return }
-            if NIODeadline.now() < alertUntil { watch() } else { isAlert = false }
-        }
+        service.alertness?.extend()
     }
 
     /// Handles what messages are complete.
@@ -217,11 +194,14 @@ public final class OpenFlowConnection {
         carryOnLater()
     }
 
-    /// Not at once: the loop looks at its sockets first.
+    /// How long the loop has for its sockets between two steps of a long request: it carries out all that is due before it looks at them,
+    /// so that a step which follows at once would keep it from them.
+    private static let pause = TimeAmount.microseconds(50)
+
     private func carryOnLater() {
         guard !willCarryOn else { return }
         willCarryOn = true
-        channel.eventLoop.assumeIsolated().scheduleTask(in: Self.glance) { [weak self] in
+        channel.eventLoop.assumeIsolated().scheduleTask(in: Self.pause) { [weak self] in
             self?.willCarryOn = false
             self?.carryOn()
         }
