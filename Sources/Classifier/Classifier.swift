@@ -138,12 +138,13 @@ public struct Classifier {
     /// A rule of the same priority that some packet could match as well as `match`; `except` does not count.
     public func overlaps(_ match: Match, priority: Int, except: ClassifierRule? = nil) -> Bool {
         for table in subtables {
-            let common = table.mask.words.map { $0.bits & match.mask.bits.words[$0.index] }
+            let common = table.mask.reduce(match.mask.bits)
+            let values = table.mask.reduce(match.key)
             var found = false
             table.forEach { rule in
                 guard !found, rule.priority == priority, rule !== except else { return }
                 found = table.mask.words.indices.allSatisfy {
-                    (rule.values[$0] ^ match.key.words[table.mask.words[$0].index]) & common[$0] == 0
+                    (rule.values[$0] ^ values[$0]) & common[$0] == 0
                 }
             }
             if found { return true }
@@ -158,15 +159,17 @@ public struct Classifier {
     /// Rules whose match is as specific as `criteria` or more, and agrees with it (OpenFlow's loose matching).
     public func forEach(within criteria: Match, _ body: (ClassifierRule) -> Void) {
         let wanted = MiniMask(criteria.mask)
+        let values = wanted.reduce(criteria.key)
         for table in subtables {
-            let mask = table.mask.mask
-            guard wanted.words.allSatisfy({ mask.bits.words[$0.index] & $0.bits == $0.bits }) else { continue }
             // For each wanted word, where it is among the subtable's words.
-            let places = wanted.words.compactMap { w in
-                table.mask.words.firstIndex { $0.index == w.index }.map { (at: $0, w.bits, criteria.key.words[w.index]) }
+            let places = wanted.words.indices.compactMap { i in
+                let word = wanted.words[i]
+                return table.mask.words.firstIndex { $0.index == word.index && $0.bits & word.bits == word.bits }
+                    .map { (at: $0, bits: word.bits, value: values[i]) }
             }
+            guard places.count == wanted.words.count else { continue }
             table.forEach { rule in
-                if places.allSatisfy({ rule.values[$0.at] & $0.1 == $0.2 }) { body(rule) }
+                if places.allSatisfy({ rule.values[$0.at] & $0.bits == $0.value }) { body(rule) }
             }
         }
     }

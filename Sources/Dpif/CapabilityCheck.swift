@@ -59,10 +59,7 @@ public struct CapabilityCheck: Sendable {
     public func trim(_ mask: inout FlowMask, key: borrowing FlowKey) -> Bool {
         var isTrimmed = false
         func clear(_ bits: borrowing FlowMask) {
-            for i in 0..<FlowKey.wordCount where mask.bits.words[i] & bits.bits.words[i] != 0 {
-                mask.bits.words[i] &= ~bits.bits.words[i]
-                isTrimmed = true
-            }
+            if mask.subtract(bits) { isTrimmed = true }
         }
         clear(neverBits)
         forEachUnmatched(key) { _, bits in clear(bits) }
@@ -93,14 +90,10 @@ public struct CapabilityCheck: Sendable {
     }
 
     private func keyProblem(_ key: FlowKey, _ mask: FlowMask) -> String? {
-        func isMatched(_ bits: FlowMask) -> Bool {
-            for i in 0..<FlowKey.wordCount where mask.bits.words[i] & bits.bits.words[i] != 0 { return true }
-            return false
-        }
-        if let row = never.first(where: { isMatched($0.bits) }) { return row.name }
+        if let row = never.first(where: { mask.intersects($0.bits) }) { return row.name }
         var problem: String?
         forEachUnmatched(key) { name, bits in
-            if problem == nil, isMatched(bits) { problem = name }
+            if problem == nil, mask.intersects(bits) { problem = name }
         }
         return problem
     }

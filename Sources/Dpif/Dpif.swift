@@ -24,9 +24,10 @@ public struct UFID: Hashable, Sendable, CustomStringConvertible {
             b = (b &+ word) &* 0xc4ce_b9fe_1a85_ec53 ^ UInt64(i)
             b ^= b >> 29
         }
-        for i in 0..<FlowKey.wordCount where mask.bits.words[i] != 0 {
-            mix(key.words[i] & mask.bits.words[i], i)
-            mix(mask.bits.words[i], i + 128)
+        let (key, mask) = (key.words.span, mask.bits.words.span)
+        for i in mask.indices where mask[i] != 0 {
+            mix(key[i] & mask[i], i)
+            mix(mask[i], i + 128)
         }
         value = UInt128(a) << 64 | UInt128(b)
     }

@@ -42,11 +42,12 @@ public struct FieldLocation: Hashable, Sendable {
     /// The field's value in a key, which is not copied.
     @inlinable @inline(__always)
     public func value(in key: borrowing FlowKey) -> UInt128 {
+        let words = key.words.span
         if width <= 64 {
-            let v = key.words[word] &>> UInt64(shift)
+            let v = words[word] &>> UInt64(shift)
             return UInt128(width == 64 ? v : v & ((1 &<< UInt64(width)) &- 1))
         }
-        return UInt128(key.words[word]) << 64 | UInt128(key.words[word + 1])
+        return UInt128(words[word]) << 64 | UInt128(words[word + 1])
     }
 
     /// The bits `low..<low+count` of this field, counted from its least significant bit, as a location of their own.
@@ -76,6 +77,8 @@ public enum FlowStage: Int, CaseIterable, Sendable {
 }
 
 /// A flow key. See the head of this file for its layout.
+///
+/// Loops go over the words' span: the compiler copies a key that is not in a variable as a whole for each word that is read of it.
 public struct FlowKey: Sendable {
     public static let wordCount = 84
     public var words: InlineArray<84, UInt64>
@@ -115,14 +118,16 @@ public struct FlowKey: Sendable {
 extension FlowKey: Hashable {
     @inlinable
     public static func == (a: FlowKey, b: FlowKey) -> Bool {
+        let (a, b) = (a.words.span, b.words.span)
         var difference: UInt64 = 0
-        for i in 0..<wordCount { difference |= a.words[i] ^ b.words[i] }
+        for i in a.indices { difference |= a[i] ^ b[i] }
         return difference == 0
     }
 
     @inlinable
     public func hash(into hasher: inout Hasher) {
-        for i in 0..<Self.wordCount where words[i] != 0 {
+        let words = words.span
+        for i in words.indices where words[i] != 0 {
             hasher.combine(i)
             hasher.combine(words[i])
         }
@@ -155,13 +160,33 @@ public struct FlowMask: Hashable, Sendable {
 
     @inlinable
     public mutating func formUnion(_ other: FlowMask) {
-        for i in 0..<FlowKey.wordCount { bits.words[i] |= other.bits.words[i] }
+        let other = other.bits.words.span
+        for i in other.indices { bits.words[i] |= other[i] }
+    }
+
+    /// Takes out the bits that `other` has. True when there were any.
+    public mutating func subtract(_ other: borrowing FlowMask) -> Bool {
+        let other = other.bits.words.span
+        var common: UInt64 = 0
+        for i in other.indices {
+            common |= bits.words[i] & other[i]
+            bits.words[i] &= ~other[i]
+        }
+        return common != 0
+    }
+
+    /// True when some bit is matched here and there.
+    public func intersects(_ other: borrowing FlowMask) -> Bool {
+        let (own, other) = (bits.words.span, other.bits.words.span)
+        for i in own.indices where own[i] & other[i] != 0 { return true }
+        return false
     }
 
     /// True when every bit that `other` matches is matched here too.
     @inlinable
     public func isSuperset(of other: FlowMask) -> Bool {
-        for i in 0..<FlowKey.wordCount where other.bits.words[i] & ~bits.words[i] != 0 { return false }
+        let (own, other) = (bits.words.span, other.bits.words.span)
+        for i in own.indices where other[i] & ~own[i] != 0 { return false }
         return true
     }
 }
@@ -178,14 +203,16 @@ extension FlowKey {
     @inlinable
     public func masked(by mask: FlowMask) -> FlowKey {
         var result = self
-        for i in 0..<FlowKey.wordCount { result.words[i] &= mask.bits.words[i] }
+        let mask = mask.bits.words.span
+        for i in mask.indices { result.words[i] &= mask[i] }
         return result
     }
 
     /// True when the two keys agree in every bit of the mask.
     @inlinable
     public func equals(_ other: FlowKey, in mask: FlowMask) -> Bool {
-        for i in 0..<FlowKey.wordCount where (words[i] ^ other.words[i]) & mask.bits.words[i] != 0 { return false }
+        let (own, other, mask) = (words.span, other.words.span, mask.bits.words.span)
+        for i in own.indices where (own[i] ^ other[i]) & mask[i] != 0 { return false }
         return true
     }
 }

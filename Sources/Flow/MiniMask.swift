@@ -7,12 +7,12 @@ public final class MiniMask: Hashable, Sendable {
     public let words: [(index: Int, bits: UInt64)]
 
     public init(_ mask: borrowing FlowMask) {
-        // Loops, since a closure would have a copy of the whole mask.
+        let bits = mask.bits.words.span
         var count = 0
-        for i in 0..<FlowKey.wordCount where mask.bits.words[i] != 0 { count += 1 }
+        for i in bits.indices where bits[i] != 0 { count += 1 }
         var words: [(index: Int, bits: UInt64)] = []
         words.reserveCapacity(count)
-        for i in 0..<FlowKey.wordCount where mask.bits.words[i] != 0 { words.append((i, mask.bits.words[i])) }
+        for i in bits.indices where bits[i] != 0 { words.append((i, bits[i])) }
         self.words = words
     }
 
@@ -35,9 +35,10 @@ public final class MiniMask: Hashable, Sendable {
 
     /// The masked words of a key.
     public func reduce(_ key: borrowing FlowKey) -> [UInt64] {
+        let key = key.words.span
         var values: [UInt64] = []
         values.reserveCapacity(words.count)
-        for word in words { values.append(key.words[word.index] & word.bits) }
+        for word in words { values.append(key[word.index] & word.bits) }
         return values
     }
 
@@ -56,7 +57,8 @@ public final class MiniMask: Hashable, Sendable {
     /// True when the key's masked words are `values`.
     @inline(__always)
     public func matches(_ key: borrowing FlowKey, _ values: [UInt64]) -> Bool {
-        for i in 0..<words.count where key.words[words[i].index] & words[i].bits != values[i] { return false }
+        let key = key.words.span
+        for i in 0..<words.count where key[words[i].index] & words[i].bits != values[i] { return false }
         return true
     }
 
@@ -71,8 +73,9 @@ public final class MiniMask: Hashable, Sendable {
     /// The hash of the masked words `range` of a key, continuing from `basis`.
     @inline(__always)
     public func hash(of key: borrowing FlowKey, words range: Range<Int>, basis: UInt64 = hashBasis) -> UInt64 {
+        let key = key.words.span
         var h = basis
-        for i in range { h = Self.mix(h, key.words[words[i].index] & words[i].bits) }
+        for i in range { h = Self.mix(h, key[words[i].index] & words[i].bits) }
         return h
     }
 
@@ -97,15 +100,16 @@ public struct MiniKey: Hashable, Sendable {
     private let words: [UInt64]
 
     public init(_ key: borrowing FlowKey) {
+        let key = key.words.span
         var map: UInt128 = 0
         var count = 0
-        for i in 0..<FlowKey.wordCount where key.words[i] != 0 {
+        for i in key.indices where key[i] != 0 {
             map |= 1 << UInt128(i)
             count += 1
         }
         var words: [UInt64] = []
         words.reserveCapacity(count)
-        for i in 0..<FlowKey.wordCount where key.words[i] != 0 { words.append(key.words[i]) }
+        for i in key.indices where key[i] != 0 { words.append(key[i]) }
         self.map = map
         self.words = words
     }

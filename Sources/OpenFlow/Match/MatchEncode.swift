@@ -44,7 +44,8 @@ extension MatchCodec {
             body(.field(field, mask: m, hasMask: row.maskable && m & row.allOnes != row.allOnes))
         }
         func words(_ r: Range<Int>) -> Bool {
-            for i in r where match.mask.bits.words[i] != 0 { return true }
+            let bits = match.mask.bits.words.span
+            for i in r where bits[i] != 0 { return true }
             return false
         }
         if !match.hasDefaultPacketType { put(.packetType) }

@@ -43,13 +43,13 @@ public struct BundleAdd: Sendable {
         try r.skip(2)
         let flags = try r.u16()
         guard flags & ~3 == 0 else { throw .bfcBadFlags }
-        let inner = r.rest()
-        guard let header = OFHeader(inner), Int(header.length) >= 8, Int(header.length) <= inner.count else {
+        let start = r.position
+        guard let header = OFHeader(outer.bytes, at: start), Int(header.length) >= 8, Int(header.length) <= r.remaining else {
             throw .bfcMsgBadLen
         }
         guard header.xid == outer.xid else { throw .bfcMsgBadXid }
         guard header.version == outer.version.rawValue else { throw .bfcBadVersion }
-        let message = try OFMessage(Array(inner.prefix(Int(header.length))))
+        let message = try OFMessage(Array(outer.bytes[start..<start + Int(header.length)]))
         switch message.kind {
         case .flowMod, .nxFlowMod, .groupMod, .portMod, .packetOut: break
         default: throw .bfcMsgUnsup

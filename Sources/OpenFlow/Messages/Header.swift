@@ -9,14 +9,14 @@ public struct OFHeader: Hashable, Sendable {
     public var length: UInt16
     public var xid: UInt32
 
-    /// Reads the header at the start of `bytes`; nil when they are fewer than 8.
-    public init?(_ bytes: some Collection<UInt8>) {
-        guard bytes.count >= 8 else { return nil }
-        let b = Array(bytes.prefix(8))
-        version = b[0]
-        type = b[1]
-        length = UInt16(b[2]) << 8 | UInt16(b[3])
-        xid = UInt32(b[4]) << 24 | UInt32(b[5]) << 16 | UInt32(b[6]) << 8 | UInt32(b[7])
+    /// Reads the header of the message at `offset`, which is not negative; nil when fewer than 8 bytes are there.
+    public init?(_ bytes: [UInt8], at offset: Int = 0) {
+        guard bytes.count - offset >= Self.size else { return nil }
+        func byte(_ i: Int) -> UInt32 { UInt32(bytes[offset + i]) }
+        version = bytes[offset]
+        type = bytes[offset + 1]
+        length = UInt16(byte(2) << 8 | byte(3))
+        xid = byte(4) << 24 | byte(5) << 16 | byte(6) << 8 | byte(7)
     }
 }
 
