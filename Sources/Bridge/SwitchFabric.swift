@@ -225,6 +225,9 @@ public final class SwitchFabric {
         }
     }
 
+    /// Completes what is being changed in steps, before somebody looks at it or changes it.
+    func settle() { for entry in switches.values { entry.settle() } }
+
     /// Does what is due everywhere.
     public func run() {
         pollRoutes()

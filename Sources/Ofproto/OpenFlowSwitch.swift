@@ -105,6 +105,8 @@ public final class OpenFlowSwitch {
     var references = FlowReferences()
     /// What a bundle has changed so far, while one is carried out.
     var transaction: FlowTransaction?
+    /// Completes changes that are made in steps, while some are.
+    var finishChanges: (() -> Void)?
     /// Rules with timeouts.
     private var expirable: [ObjectIdentifier: Rule] = [:]
     private var lastExpiry: Int64 = 0
@@ -315,7 +317,7 @@ public final class OpenFlowSwitch {
     public func setGroup(_ group: Group?, id: UInt32) {
         transaction?.willSet(groups[id], id: id)
         groups[id] = group
-        backer.changed()
+        flowsChanged()
     }
 
     // MARK: Lookup
@@ -357,7 +359,7 @@ public final class OpenFlowSwitch {
         if isModification, let replaced { rule.addedAt = replaced.addedAt }
         transaction?.came(rule)
         put(rule)
-        backer.changed()
+        flowsChanged()
         if isModification, let replaced {
             eventReceiver?(.flowModified(rule, oldActions: replaced.actions))
         } else {
@@ -369,7 +371,7 @@ public final class OpenFlowSwitch {
     func uninstall(_ rule: Rule, _ cause: FlowRemovedCause?) {
         transaction?.went(rule)
         let orphaned = take(rule)
-        backer.changed()
+        flowsChanged()
         if let cause { eventReceiver?(.flowRemoved(rule, cause)) }
         removeLearned(orphaned)
     }
@@ -403,7 +405,7 @@ public final class OpenFlowSwitch {
                 if let cause { eventReceiver?(.flowRemoved(rule, cause)) }
             }
         }
-        if count > 0 { backer.changed() }
+        if count > 0 { flowsChanged() }
         removeLearned(orphaned)
         if count >= Reclaimer.threshold { Reclaimer.release(&flows, &emptied) }
         flows = []
@@ -439,6 +441,8 @@ public final class OpenFlowSwitch {
 
     /// Removes flows that have timed out and addresses that have aged; looks after the ports.
     public func run() {
+        // What is due can wait until a bundle is carried out.
+        guard transaction == nil else { return }
         checkPorts()
         runMonitors()
         netFlow?.run()
@@ -466,6 +470,7 @@ public final class OpenFlowSwitch {
 
     /// Removes every flow, as when no controller is to be obeyed any more.
     public func flushFlows() {
+        settle()
         var flows: [SelectedFlows] = tables.dropLast().filter { $0.count > 0 }.map { table in
             var rules: [Rule] = []
             table.forEach { rules.append($0) }
@@ -477,6 +482,7 @@ public final class OpenFlowSwitch {
 
     /// Installs a flow that controllers neither see nor change.
     public func addHiddenFlow(_ match: Match, priority: Int, actions: [OFAction]) {
+        settle()
         guard tables[0].find(match, priority: priority) == nil else { return }
         install(
             Rule(tableID: 0, match: match, priority: priority, flags: .hidden, actions: actions, now: time.now))

@@ -28,6 +28,7 @@ extension OpenFlowConnection {
     /// Handles a request whose parts are all there.
     private func answer(_ parts: [OFMessage]) {
         guard let first = parts.first else { return }
+        owner.settle()
         do throws(OFError) {
             if first.kind == .tableFeatures {
                 try tableFeatures(first, parts)
@@ -59,6 +60,11 @@ extension OpenFlowConnection {
     }
 
     private func handle(_ m: OFMessage) throws(OFError) {
+        switch m.kind {
+        case .hello, .error, .echoReply, .echoRequest, .barrierRequest, .bundleAdd: break
+        // Another connection's bundle may be under way.
+        default: owner.settle()
+        }
         switch m.kind {
         case .hello, .error, .echoReply: break
         case .echoRequest: send(OFSimple.echoReply(to: m))

@@ -99,6 +99,7 @@ public final class OpenFlowService {
     public func close() {
         guard !isClosed else { return }
         isClosed = true
+        owner.settle()
         owner.packetInReceiver = nil
         owner.eventReceiver = nil
         management?.close()
@@ -158,6 +159,7 @@ public final class OpenFlowService {
     }
 
     func closed(_ connection: OpenFlowConnection) {
+        owner.settle()
         connections.removeAll { $0 === connection }
         snoopers.removeAll { $0 === connection }
         updateMissInterest()

@@ -10,6 +10,77 @@ final class MessageBundle {
     var steps: [BundleStep] = []
 
     init(flags: UInt16) { self.flags = flags }
+
+    /// How many changes of flows are carried out in steps.
+    private static let longSize = 2000
+
+    /// Whether it takes long enough that others are to be looked after meanwhile. What else than flows a bundle can hold comes in small
+    /// numbers.
+    var isLong: Bool {
+        steps.count >= Self.longSize
+            && steps.allSatisfy {
+                if case .flows = $0.request { true } else { false }
+            }
+    }
+}
+
+/// A long bundle of flow changes that is being carried out. Confined to the main thread.
+final class BundleCommit: LongRequest {
+    /// About a millisecond's worth.
+    private static let changesPerStep = 400
+
+    private let bundle: MessageBundle
+    private let request: OFMessage
+    private let reply: [UInt8]
+    private let connection: OpenFlowConnection
+    private let service: OpenFlowService
+    private var next = 0
+    private var isRunning = false
+    private var isOver = false
+
+    init(_ bundle: MessageBundle, request: OFMessage, reply: [UInt8], by connection: OpenFlowConnection) {
+        self.bundle = bundle
+        self.request = request
+        self.reply = reply
+        self.connection = connection
+        service = connection.service
+        service.owner.changeInSteps { [self] in carryOut(bundle.steps.count) }
+    }
+
+    func step(for connection: OpenFlowConnection) -> Bool {
+        carryOut(Self.changesPerStep)
+        return isOver
+    }
+
+    /// Makes the next changes, and after the last of them answers.
+    private func carryOut(_ count: Int) {
+        guard !isOver, !isRunning else { return }
+        isRunning = true
+        defer { isRunning = false }
+        do throws(OFError) {
+            try service.attributing(to: connection, xid: request.xid) { () throws(OFError) in
+                for step in bundle.steps[next..<min(next + count, bundle.steps.count)] {
+                    guard case .flows(let change) = step.request else { continue }
+                    do throws(OFError) {
+                        try service.changeFlows(change, by: connection, xid: step.message.xid)
+                    } catch {
+                        isOver = true
+                        service.owner.abandonChanges()
+                        connection.fail(error, xid: step.message.xid, about: step.message.bytes)
+                        throw .bfcMsgFailed
+                    }
+                    next += 1
+                }
+                guard next == bundle.steps.count else { return }
+                isOver = true
+                service.owner.completeChanges()
+            }
+        } catch {
+            connection.fail(error, xid: request.xid, about: request.bytes)
+            return
+        }
+        if isOver { connection.send(reply) }
+    }
 }
 
 /// One message of a bundle: what it asks for, taken from it when it comes, and the message for errors that turn up later.
@@ -69,6 +140,11 @@ extension OpenFlowConnection {
         case .commitRequest:
             guard let bundle = bundles.removeValue(forKey: request.id) else { throw .bfcBadId }
             guard bundle.flags == request.flags else { throw .bfcBadFlags }
+            guard !bundle.isLong else {
+                reply.kind = .commitReply
+                begin(BundleCommit(bundle, request: m, reply: reply.encode(version: m.version, xid: m.xid), by: self))
+                return
+            }
             try service.attributing(to: self, xid: m.xid) { () throws(OFError) in try commit(bundle) }
             reply.kind = .commitReply
         case .discardRequest:

@@ -49,6 +49,8 @@ public final class UnixctlServer {
         let minArgs: Int
         let maxArgs: Int
         let run: ([String], UnixctlCommand) -> UnixctlReply
+        /// One of the server's own, which look at nothing else.
+        let isOwn: Bool
     }
 
     private static let log = Vlog.module("unixctl")
@@ -57,6 +59,9 @@ public final class UnixctlServer {
     private var listener: (any Channel)?
     private var sessions: [ObjectIdentifier: JSONRPCSession] = [:]
     private var connections = 0
+    private var hasOwnCommands = false
+    /// Called before every command but the server's own.
+    public var prepare: (() -> Void)?
     /// The socket's path while listening.
     public private(set) var path: String?
 
@@ -66,6 +71,7 @@ public final class UnixctlServer {
         register("list-commands", "", 0, 0) { [unowned self] _ in .ok(self.listCommands()) }
         register("version", "", 0, 0) { _ in .ok(version) }
         registerVlogCommands()
+        hasOwnCommands = true
     }
 
     /// Adds a command, in place of one of that name.
@@ -76,7 +82,7 @@ public final class UnixctlServer {
         _ name: String, _ usage: String, _ minArgs: Int, _ maxArgs: Int,
         _ run: @escaping (_ args: [String]) -> UnixctlReply
     ) {
-        commands[name] = Command(usage: usage, minArgs: minArgs, maxArgs: maxArgs) { args, _ in run(args) }
+        register(name, usage, minArgs, maxArgs, deferred: { args, _ in run(args) })
     }
 
     /// As ``register(_:_:_:_:_:)-(_,_,_,_,([String])->UnixctlReply)`` for a command that may keep its
@@ -85,7 +91,7 @@ public final class UnixctlServer {
         _ name: String, _ usage: String, _ minArgs: Int, _ maxArgs: Int,
         deferred run: @escaping (_ args: [String], _ command: UnixctlCommand) -> UnixctlReply
     ) {
-        commands[name] = Command(usage: usage, minArgs: minArgs, maxArgs: maxArgs, run: run)
+        commands[name] = Command(usage: usage, minArgs: minArgs, maxArgs: maxArgs, run: run, isOwn: !hasOwnCommands)
     }
 
     /// Whether there is a command of that name.
@@ -114,6 +120,7 @@ public final class UnixctlServer {
         }
         if args.count < command.minArgs { return .error("\"\(name)\" command requires at least \(command.minArgs) arguments") }
         if args.count > command.maxArgs { return .error("\"\(name)\" command takes at most \(command.maxArgs) arguments") }
+        if !command.isOwn { prepare?() }
         return command.run(args, reply)
     }
 

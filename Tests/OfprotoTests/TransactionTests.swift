@@ -83,4 +83,41 @@ import Testing
         }
         #expect(heard == 1)
     }
+
+    /// Begins to add a flow in steps, of which one is made. Returns whether the rest was.
+    private func begin(_ bench: SwitchBench, fails: Bool = false) throws -> () -> Bool {
+        var isMade = false
+        bench.bridge.changeInSteps { [unowned bridge = bench.bridge] in
+            isMade = true
+            if fails { bridge.abandonChanges() } else { bridge.completeChanges() }
+        }
+        try bench.add([.output(OFPort(2), maxLength: 0)])
+        return { isMade }
+    }
+
+    @Test func whoLooksFirstHasChangesCompleted() throws {
+        let bench = try SwitchBench()
+        var heard = 0
+        bench.bridge.eventReceiver = { _ in heard += 1 }
+        let isMade = try begin(bench)
+        bench.bridge.run()
+        #expect(!isMade() && heard == 0)
+        _ = Translation(bench.bridge, flow: FlowKey(), sideEffects: false)
+        #expect(isMade() && heard == 1)
+        #expect(bench.bridge.flowCount == 1)
+        bench.bridge.settle()
+        #expect(heard == 1)
+    }
+
+    @Test func changesInStepsCanFail() throws {
+        let bench = try SwitchBench()
+        var heard = 0
+        bench.bridge.eventReceiver = { _ in heard += 1 }
+        let isMade = try begin(bench, fails: true)
+        bench.bridge.settle()
+        #expect(isMade() && heard == 0)
+        #expect(bench.bridge.flowCount == 0)
+        try bench.add([.output(OFPort(2), maxLength: 0)])
+        #expect(heard == 1)
+    }
 }

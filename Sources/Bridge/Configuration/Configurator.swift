@@ -226,6 +226,7 @@ public final class BridgeConfigurator {
 
     private func reconfigure(_ root: OVSDBRow) {
         configurationCount += 1
+        fabric.settle()
         configureGlobally(root)
         let rows = root.uuids("bridges").compactMap { client.row("Bridge", $0) }
             .filter { row in

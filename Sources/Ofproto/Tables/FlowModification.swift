@@ -177,7 +177,7 @@ extension OpenFlowSwitch {
                     rule.packetCount = 0
                     rule.byteCount = 0
                 }
-                backer.changed()
+                flowsChanged()
                 eventReceiver?(.flowModified(rule, oldActions: old))
             } else {
                 let changed = Rule(

@@ -25,6 +25,9 @@ struct FlowTransaction {
     }
 
     private var steps: [Step] = []
+    /// Who is to hear of events, and what of.
+    fileprivate var receiver: ((SwitchEvent) -> Void)?
+    fileprivate var events: [SwitchEvent] = []
 
     mutating func came(_ rule: Rule) { steps.append(.came(rule)) }
     mutating func went(_ rule: Rule) { steps.append(.went(rule)) }
@@ -61,25 +64,71 @@ struct FlowTransaction {
 }
 
 extension OpenFlowSwitch {
+    /// Begins changes that happen together: until `endChanges` or `undoChanges`, nobody is told of events.
+    private func beginChanges() {
+        let receiver = eventReceiver
+        var log = FlowTransaction()
+        log.receiver = receiver
+        transaction = log
+        eventReceiver = { [weak self] in self?.transaction?.events.append($0) }
+    }
+
+    /// Lets the changes since `beginChanges` count.
+    private func endChanges() {
+        guard let done = transaction else { return }
+        transaction = nil
+        eventReceiver = done.receiver
+        backer.changed()
+        if let receiver = done.receiver { for event in done.events { receiver(event) } }
+    }
+
+    /// Makes everything as it was at `beginChanges`.
+    private func undoChanges() {
+        guard let failed = transaction else { return }
+        transaction = nil
+        failed.undo(in: self)
+        eventReceiver = failed.receiver
+    }
+
     /// Runs `body`; when it throws, the flows and groups are as they were before. Events are told only on success.
     public func atomically(_ body: () throws(OFError) -> Void) throws(OFError) {
-        let receiver = eventReceiver
-        var events: [SwitchEvent] = []
-        eventReceiver = { events.append($0) }
-        transaction = FlowTransaction()
+        settle()
+        beginChanges()
         do throws(OFError) {
             try body()
         } catch {
-            let failed = transaction
-            transaction = nil
-            failed?.undo(in: self)
-            eventReceiver = receiver
+            undoChanges()
             throw error
         }
-        transaction = nil
-        eventReceiver = receiver
-        if let receiver { for event in events { receiver(event) } }
+        endChanges()
     }
+
+    /// Begins changes that are made in steps. Until all are made, whoever looks at the flows or wants to change them calls `settle`
+    /// first, so that no one ever sees some of them.
+    /// - Parameter finish: makes the rest, and ends with `completeChanges` or `abandonChanges`.
+    public func changeInSteps(finish: @escaping () -> Void) {
+        settle()
+        beginChanges()
+        finishChanges = finish
+    }
+
+    /// All changes that were begun with `changeInSteps` are made.
+    public func completeChanges() {
+        finishChanges = nil
+        endChanges()
+    }
+
+    /// One of the changes that were begun with `changeInSteps` cannot be made.
+    public func abandonChanges() {
+        finishChanges = nil
+        undoChanges()
+    }
+
+    /// Completes what is being changed in steps.
+    public func settle() { finishChanges?() }
+
+    /// What packets do may have changed; of changes that happen together, the last tells.
+    func flowsChanged() { if transaction == nil { backer.changed() } }
 
     /// Checks the actions of a group's bucket.
     public func checkBucket(_ actions: inout [OFAction], version: OFVersion) throws(OFError) {

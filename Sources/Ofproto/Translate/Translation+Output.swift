@@ -180,6 +180,7 @@ extension Translation {
     /// Goes through another bridge's tables with the packet as it is, and comes back to this one's as if nothing had been.
     func enterBridge(_ peer: SwitchPort, of next: OpenFlowSwitch) {
         guard resourcesLeft() else { return }
+        next.settle()
         let saved = (flow, owner, stack, actionSet, wasMPLS, conntracked, exit, table, rule, ruleCookie)
         let savedTrace = trace
         let savedSteps = frozenSteps

@@ -204,6 +204,7 @@ final class Translation {
         _ owner: OpenFlowSwitch, flow: FlowKey, sideEffects: Bool, packet: (bytes: Int, tcpFlags: UInt16)? = nil,
         trace: TraceNode? = nil
     ) {
+        owner.settle()
         self.owner = owner
         firstOwner = owner
         capabilities = owner.backer.capabilities

@@ -15,6 +15,7 @@ extension OpenFlowSwitch {
 
     /// Removes a flow that `addHiddenFlow` installed.
     public func removeHiddenFlow(_ match: Match, priority: Int) {
+        settle()
         guard let rule = tables[0].find(match, priority: priority), rule.isHidden else { return }
         uninstall(rule, nil)
     }
