@@ -104,7 +104,7 @@ import Testing
         #expect(!isMade() && heard == 0)
         _ = Translation(bench.bridge, flow: FlowKey(), sideEffects: false)
         #expect(isMade() && heard == 1)
-        #expect(bench.bridge.flowCount == 1)
+        #expect(bench.bridge.tables[0].count == 1)
         bench.bridge.settle()
         #expect(heard == 1)
     }
@@ -116,7 +116,7 @@ import Testing
         let isMade = try begin(bench, fails: true)
         bench.bridge.settle()
         #expect(isMade() && heard == 0)
-        #expect(bench.bridge.flowCount == 0)
+        #expect(bench.bridge.tables[0].count == 0)
         try bench.add([.output(OFPort(2), maxLength: 0)])
         #expect(heard == 1)
     }
