@@ -158,19 +158,56 @@ public struct Classifier {
 
     /// Rules whose match is as specific as `criteria` or more, and agrees with it (OpenFlow's loose matching).
     public func forEach(within criteria: Match, _ body: (ClassifierRule) -> Void) {
-        let wanted = MiniMask(criteria.mask)
-        let values = wanted.reduce(criteria.key)
-        for table in subtables {
-            // For each wanted word, where it is among the subtable's words.
-            let places = wanted.words.indices.compactMap { i in
-                let word = wanted.words[i]
-                return table.mask.words.firstIndex { $0.index == word.index && $0.bits & word.bits == word.bits }
-                    .map { (at: $0, bits: word.bits, value: values[i]) }
+        var walk = walk(within: criteria)
+        var budget = Int.max
+        while let rule = walk.next(&budget) { body(rule) }
+    }
+
+    /// Goes through the rules that `forEach(within:)` finds. The classifier must not change meanwhile, but a snapshot does not.
+    public func walk(within criteria: Match) -> Walk { Walk(subtables, criteria) }
+
+    /// Rules within criteria, one after another.
+    public struct Walk {
+        private let subtables: [Subtable]
+        private let mask: MiniMask
+        private let values: [UInt64]
+        private var nextTable = 0
+        private var rules: Subtable.Rules?
+        /// For each word of the criteria, where it is among the subtable's words.
+        private var places: [(at: Int, bits: UInt64, value: UInt64)] = []
+
+        fileprivate init(_ subtables: [Subtable], _ criteria: Match) {
+            self.subtables = subtables
+            mask = MiniMask(criteria.mask)
+            values = mask.reduce(criteria.key)
+        }
+
+        /// The next rule; nil when there is none, or so many have been looked at as `budget`, which falls, allows.
+        public mutating func next(_ budget: inout Int) -> ClassifierRule? {
+            while budget > 0 {
+                guard let rule = rules?.next() else {
+                    guard enterNextTable() else { return nil }
+                    continue
+                }
+                budget -= 1
+                if places.allSatisfy({ rule.values[$0.at] & $0.bits == $0.value }) { return rule }
             }
-            guard places.count == wanted.words.count else { continue }
-            table.forEach { rule in
-                if places.allSatisfy({ rule.values[$0.at] & $0.bits == $0.value }) { body(rule) }
+            return nil
+        }
+
+        private mutating func enterNextTable() -> Bool {
+            rules = nil
+            while rules == nil, nextTable < subtables.count {
+                let table = subtables[nextTable]
+                nextTable += 1
+                places = mask.words.indices.compactMap { i in
+                    let word = mask.words[i]
+                    return table.mask.words.firstIndex { $0.index == word.index && $0.bits & word.bits == word.bits }
+                        .map { (at: $0, bits: word.bits, value: values[i]) }
+                }
+                if places.count == mask.words.count { rules = table.rules }
             }
+            return rules != nil
         }
     }
 

@@ -202,6 +202,28 @@ final class Subtable {
         match(key, hash: mask.hash(of: key, words: 0..<mask.words.count))
     }
 
+    /// All rules, in the order of `forEach`.
+    var rules: Rules { Rules(buckets: buckets.makeIterator()) }
+
+    struct Rules: IteratorProtocol {
+        fileprivate var buckets: TreeDictionary<UInt64, Bucket>.Iterator
+        /// What is left of a bucket, the next at the end.
+        private var rest: [ClassifierRule] = []
+
+        fileprivate init(buckets: TreeDictionary<UInt64, Bucket>.Iterator) { self.buckets = buckets }
+
+        mutating func next() -> ClassifierRule? {
+            if let rule = rest.popLast() { return rule }
+            switch buckets.next()?.value {
+            case nil: return nil
+            case .one(let rule): return rule
+            case .many(let rules):
+                rest = rules
+                return rest.popLast()
+            }
+        }
+    }
+
     /// All rules; those of the same words with the lowest priority first, which is how the tools know dumps.
     func forEach(_ body: (ClassifierRule) -> Void) {
         for (_, bucket) in buckets {

@@ -11,15 +11,12 @@ protocol LongRequest {
     mutating func step(for connection: OpenFlowConnection) -> Bool
 }
 
+/// How many flows a step looks at: about two milliseconds' worth.
+private let flowsPerStep = 2000
+
 /// The answer to a request for flow statistics: of the flows that were there when it came, each as it is when its turn comes.
 struct FlowDump: LongRequest {
-    /// About two milliseconds' worth.
-    private static let flowsPerStep = 2000
-
-    private let selected: [SelectedFlows]
-    /// Whose turn it is: a table of `selected`, and a flow of it.
-    private var table = 0
-    private var next = 0
+    private var selected: FlowSelection
     private var reply: MultipartReply
     private let version: OFVersion
     private let isNicira: Bool
@@ -27,7 +24,7 @@ struct FlowDump: LongRequest {
     /// How flows of the mask at hand are written.
     private var template: MatchTemplate?
 
-    init(_ selected: [SelectedFlows], for request: OFMessage, now: Int64) {
+    init(_ selected: FlowSelection, for request: OFMessage, now: Int64) {
         self.selected = selected
         reply = MultipartReply(to: request)
         version = request.version
@@ -37,20 +34,11 @@ struct FlowDump: LongRequest {
 
     mutating func step(for connection: OpenFlowConnection) -> Bool {
         let options = connection.tunnelOptions
-        var left = Self.flowsPerStep
-        while table < selected.count {
-            let rules = selected[table].rules
-            while next < rules.count, left > 0 {
-                append(rules[next], options)
-                next += 1
-                left -= 1
-            }
-            guard next == rules.count else {
-                for message in reply.takeWhole() { connection.send(message) }
-                return false
-            }
-            table += 1
-            next = 0
+        var budget = flowsPerStep
+        while let rule = selected.next(&budget) { append(rule, options) }
+        guard selected.isOver else {
+            for message in reply.takeWhole() { connection.send(message) }
+            return false
         }
         connection.sendAll(&reply)
         return true
@@ -69,5 +57,33 @@ struct FlowDump: LongRequest {
             }
             if let template { encode(TemplateMatch(template, rule.values)) } else { encode(rule.match) }
         }
+    }
+}
+
+/// The answer to a request for aggregate flow statistics.
+struct FlowCount: LongRequest {
+    private var selected: FlowSelection
+    private let request: OFMessage
+    private var flows: UInt32 = 0
+    private var packets: UInt64 = 0
+    private var bytes: UInt64 = 0
+
+    init(_ selected: FlowSelection, for request: OFMessage) {
+        self.selected = selected
+        self.request = request
+    }
+
+    mutating func step(for connection: OpenFlowConnection) -> Bool {
+        var budget = 10 * flowsPerStep
+        while let rule = selected.next(&budget) {
+            flows += 1
+            packets &+= rule.packetCount
+            bytes &+= rule.byteCount
+        }
+        guard selected.isOver else { return false }
+        var reply = MultipartReply(to: request)
+        reply.aggregate(version: request.version, flows: flows, packets: packets, bytes: bytes)
+        connection.sendAll(&reply)
+        return true
     }
 }

@@ -12,31 +12,18 @@ extension OpenFlowConnection {
         try service.changeFlows(FlowChange(mod), by: self, xid: m.xid)
     }
 
-    private func select(_ m: OFMessage) throws(OFError) -> [SelectedFlows] {
+    private func select(_ m: OFMessage) throws(OFError) -> FlowSelection {
         let request = try FlowStatsRequest.decode(m, tunnelOptions: tunnelOptions)
         owner.backer.synchronise()
-        return try owner.select(
-            table: request.table, includesInternal: true, match: request.match, cookie: request.cookie, cookieMask: request.cookieMask,
-            outPort: request.outPort, outGroup: request.outGroup)
+        var criteria = FlowCriteria(match: request.match, cookie: request.cookie, cookieMask: request.cookieMask)
+        criteria.outPort = request.outPort
+        criteria.outGroup = request.outGroup
+        return try owner.select(table: request.table, criteria)
     }
 
-    func flowStats(_ m: OFMessage) throws(OFError) {
-        begin(FlowDump(try select(m), for: m, now: owner.time.now))
-    }
+    func flowStats(_ m: OFMessage) throws(OFError) { begin(FlowDump(try select(m), for: m, now: owner.time.now)) }
 
-    func aggregateStats(_ m: OFMessage) throws(OFError) {
-        let selected = try select(m)
-        var packets: UInt64 = 0
-        var bytes: UInt64 = 0
-        for rule in selected.lazy.flatMap(\.rules) {
-            packets &+= rule.packetCount
-            bytes &+= rule.byteCount
-        }
-        var reply = MultipartReply(to: m)
-        reply.aggregate(
-            version: m.version, flows: UInt32(clamping: selected.reduce(0) { $0 + $1.rules.count }), packets: packets, bytes: bytes)
-        sendAll(&reply)
-    }
+    func aggregateStats(_ m: OFMessage) throws(OFError) { begin(FlowCount(try select(m), for: m)) }
 
     // MARK: Tables
 

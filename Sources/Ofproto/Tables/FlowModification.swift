@@ -209,7 +209,7 @@ extension OpenFlowSwitch {
 
     // MARK: Finding
 
-    private func selectedTables(_ id: UInt8) throws(OFError) -> ArraySlice<FlowTable> {
+    func selectedTables(_ id: UInt8) throws(OFError) -> ArraySlice<FlowTable> {
         if id == 255 { return tables[0..<254] }
         guard id < 254 else { throw id == 254 ? .brcEperm : .brcBadTableId }
         return tables[Int(id)...Int(id)]
@@ -217,28 +217,18 @@ extension OpenFlowSwitch {
 
     private func select(loosely mod: FlowMod) throws(OFError) -> [SelectedFlows] {
         let filtersOutput = mod.command == .delete
-        return try select(
-            table: mod.table, match: mod.match, cookie: mod.cookie, cookieMask: mod.cookieMask,
-            outPort: filtersOutput ? mod.outPort : .none, outGroup: filtersOutput ? mod.outGroup : .max)
-    }
-
-    /// Visible flows that a loose match, a cookie and an output select.
-    /// `includesInternal`: the table that only the switch itself writes can be asked for.
-    public func select(
-        table: UInt8, includesInternal: Bool = false, match: Match, cookie: UInt64 = 0, cookieMask: UInt64 = 0, outPort: OFPort = .none,
-        outGroup: UInt32 = .max
-    ) throws(OFError) -> [SelectedFlows] {
+        var criteria = FlowCriteria(match: mod.match, cookie: mod.cookie, cookieMask: mod.cookieMask)
+        if filtersOutput {
+            criteria.outPort = mod.outPort
+            criteria.outGroup = mod.outGroup
+        }
         var selected: [SelectedFlows] = []
-        let isInternal = includesInternal && table == 254
-        for flowTable in isInternal ? tables[254...254] : try selectedTables(table) where flowTable.count > 0 {
+        for table in try selectedTables(mod.table) where table.count > 0 {
             var found: [Rule] = []
-            flowTable.forEach(within: match, cookie: cookie & cookieMask, cookieMask: cookieMask) { rule in
-                guard !rule.isHidden || isInternal else { return }
-                if outPort != .none, !rule.actions.outputs(to: outPort) { return }
-                if outGroup != .max, !rule.actions.outputs(toGroup: outGroup) { return }
-                found.append(rule)
+            table.forEach(within: criteria.match, cookie: criteria.cookie, cookieMask: criteria.cookieMask) { rule in
+                if criteria.admits(rule) { found.append(rule) }
             }
-            if !found.isEmpty { selected.append((flowTable, found)) }
+            if !found.isEmpty { selected.append((table, found)) }
         }
         return selected
     }

@@ -26,7 +26,7 @@ final class Stay {
 /// What a table held its flows with.
 struct Emptied {
     fileprivate let classifier: Classifier
-    fileprivate let byCookie: [UInt64: [ObjectIdentifier: Rule]]
+    fileprivate let byCookie: [UInt64: [Rule]]
 }
 
 /// A flow table. Confined to the main thread.
@@ -51,7 +51,8 @@ public final class FlowTable {
     var vacancyWillFall = true
 
     private var classifier = Classifier()
-    private var byCookie: [UInt64: [ObjectIdentifier: Rule]] = [:]
+    /// Each flow knows its place in its list.
+    private var byCookie: [UInt64: [Rule]] = [:]
     private var stay = Stay()
     /// How many flows cannot go unnoticed: hidden ones stay, and of others somebody wants to hear.
     private var notedFlows = 0
@@ -95,7 +96,7 @@ public final class FlowTable {
     /// Rules within `criteria` (loose matching); all of one cookie are found through their cookie.
     func forEach(within criteria: Match, cookie: UInt64, cookieMask: UInt64, _ body: (Rule) -> Void) {
         if cookieMask == .max {
-            for rule in byCookie[cookie]?.values.map({ $0 }) ?? [] where rule.isWithin(criteria) { body(rule) }
+            for rule in byCookie[cookie] ?? [] where rule.isWithin(criteria) { body(rule) }
             return
         }
         classifier.forEach(within: criteria) {
@@ -104,9 +105,32 @@ public final class FlowTable {
         }
     }
 
+    /// Goes through the rules that `forEach(within:)` would find now, however the table changes meanwhile. Each call of the result gives the
+    /// next; nil when there is none, or so many have been looked at as the number, which falls, allows.
+    func walk(within criteria: Match, cookie: UInt64, cookieMask: UInt64) -> (inout Int) -> Rule? {
+        if cookieMask == .max {
+            var left = (byCookie[cookie] ?? [])[...]
+            return { budget in
+                while budget > 0, let rule = left.popFirst() {
+                    budget -= 1
+                    if rule.isWithin(criteria) { return rule }
+                }
+                return nil
+            }
+        }
+        var walk = classifier.snapshot().walk(within: criteria)
+        return { budget in
+            while let found = walk.next(&budget) {
+                let rule = unsafeDowncast(found, to: Rule.self)
+                if (rule.cookie ^ cookie) & cookieMask == 0 { return rule }
+            }
+            return nil
+        }
+    }
+
     func insert(_ rule: Rule) {
         classifier.insert(rule)
-        byCookie[rule.cookie, default: [:]][ObjectIdentifier(rule)] = rule
+        joinCookie(rule)
         rule.stay = stay
         if rule.isNoted { notedFlows += 1 }
         if evicts { join(rule) }
@@ -114,8 +138,7 @@ public final class FlowTable {
 
     func remove(_ rule: Rule) {
         classifier.remove(rule)
-        byCookie[rule.cookie]?[ObjectIdentifier(rule)] = nil
-        if byCookie[rule.cookie]?.isEmpty == true { byCookie[rule.cookie] = nil }
+        leaveCookie(rule)
         if rule.isNoted { notedFlows -= 1 }
         leave(rule)
         left(rule)
@@ -144,10 +167,28 @@ public final class FlowTable {
 
     func setCookie(_ cookie: UInt64, of rule: Rule) {
         guard cookie != rule.cookie else { return }
-        byCookie[rule.cookie]?[ObjectIdentifier(rule)] = nil
-        if byCookie[rule.cookie]?.isEmpty == true { byCookie[rule.cookie] = nil }
+        leaveCookie(rule)
         rule.cookie = cookie
-        byCookie[cookie, default: [:]][ObjectIdentifier(rule)] = rule
+        joinCookie(rule)
+    }
+
+    private func joinCookie(_ rule: Rule) {
+        func append(to list: inout [Rule]) {
+            rule.placeByCookie = list.count
+            list.append(rule)
+        }
+        append(to: &byCookie[rule.cookie, default: []])
+    }
+
+    /// The last of the list takes the flow's place.
+    private func leaveCookie(_ rule: Rule) {
+        func remove(from list: inout [Rule]) {
+            guard let last = list.popLast(), last !== rule else { return }
+            list[rule.placeByCookie] = last
+            last.placeByCookie = rule.placeByCookie
+        }
+        remove(from: &byCookie[rule.cookie, default: []])
+        if byCookie[rule.cookie]?.isEmpty == true { byCookie[rule.cookie] = nil }
     }
 
     // MARK: Eviction

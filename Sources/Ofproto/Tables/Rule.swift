@@ -34,6 +34,8 @@ public final class Rule: ClassifierRule {
     public internal(set) var used: Int64
     public internal(set) var packetCount: UInt64 = 0
     public internal(set) var byteCount: UInt64 = 0
+    /// Where the flow stands among those of its table with the same cookie.
+    var placeByCookie = 0
     /// Where the flow stands in its table's eviction groups.
     var evictionGroup: EvictionGroup.Key?
     /// The numbers of the changes that added the flow, and that changed it last.
