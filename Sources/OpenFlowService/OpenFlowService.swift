@@ -155,7 +155,12 @@ public final class OpenFlowService {
 
     func negotiated(_ connection: OpenFlowConnection) {
         updateMissInterest()
-        changeCount &+= 1
+        noteStatus(of: connection)
+    }
+
+    /// Only of controllers the database is told; tools come and go.
+    private func noteStatus(of connection: OpenFlowConnection) {
+        if connection.purpose == .primary { changeCount &+= 1 }
     }
 
     func closed(_ connection: OpenFlowConnection) {
@@ -163,7 +168,7 @@ public final class OpenFlowService {
         connections.removeAll { $0 === connection }
         snoopers.removeAll { $0 === connection }
         updateMissInterest()
-        changeCount &+= 1
+        noteStatus(of: connection)
     }
 
     /// Shows a message of a controller's connection to those who watch.

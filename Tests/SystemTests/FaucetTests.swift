@@ -10,7 +10,7 @@ private let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent(
 private let environment = "\(package)/.build/faucet-venv"
 
 /// Why Faucet cannot be used here; nil when it can. Installs it when it is missing.
-private let faucetObstacle: String? = {
+let faucetObstacle: String? = {
     if let obstacle { return obstacle }
     func works() -> Bool { (try? execute("\(environment)/bin/python", ["-c", "import faucet.faucet"]))?.status == 0 }
     if works() { return nil }
