@@ -99,6 +99,20 @@ extension ControlCommands {
         return .ok("")
     }
 
+    /// What a flow has counted, as text.
+    func statisticsText(_ stats: DpFlowStats) -> String {
+        var out = "packets:\(stats.packets), bytes:\(stats.bytes), used:"
+        if let used = stats.used {
+            let age = max(0, fabric.time.now - used)
+            let thousandths = String(age % 1000)
+            out += "\(age / 1000).\(String(repeating: "0", count: 3 - thousandths.utf8.count))\(thousandths)s"
+        } else {
+            out += "never"
+        }
+        if stats.tcpFlags != 0 { out += ", flags:" + tcpFlagLetters(stats.tcpFlags) }
+        return out
+    }
+
     /// A datapath's flows as text, a line each.
     func dumpFlows(_ dpif: any Dpif, verbose: Bool, names: Bool, where wanted: (DpFlow) -> Bool = { _ in true })
         -> String
@@ -106,22 +120,10 @@ extension ControlCommands {
         let portName: (UInt32) -> String? = { names ? dpif.port($0)?.name : nil }
         let formatter = ODPFormatter(verbose: verbose, portName: portName)
         var out = ""
-        let now = fabric.time.now
         dpif.dumpFlows { flow in
             guard wanted(flow) else { return true }
             if verbose { out += "ufid:\(flow.ufid), " }
-            out += formatter.text(key: flow.key, mask: flow.mask)
-            out += ", packets:\(flow.stats.packets), bytes:\(flow.stats.bytes), used:"
-            if let used = flow.stats.used {
-                let age = max(0, now - used)
-                let thousandths = String(age % 1000)
-                out += "\(age / 1000).\(String(repeating: "0", count: 3 - thousandths.utf8.count))\(thousandths)s"
-            } else {
-                out += "never"
-            }
-            if flow.stats.tcpFlags != 0 {
-                out += ", flags:" + tcpFlagLetters(flow.stats.tcpFlags)
-            }
+            out += formatter.text(key: flow.key, mask: flow.mask) + ", " + statisticsText(flow.stats)
             if verbose { out += ", dp:ovs" }
             out += ", actions:" + DpAction.text(flow.actions, portName: portName)
             if verbose { out += ", dp-extra-info:miniflow_bits(\(miniflowBits(flow.mask)))" }

@@ -45,11 +45,13 @@ struct DpctlArguments {
     }
 }
 
+/// Carries out a dpctl command, and returns what it prints.
+typealias DpctlCommand = ([String]) throws(DpctlFailure) -> String
+
 extension ControlCommands {
     func registerDpctl() {
         func add(
-            _ name: String, _ usage: String, _ low: Int, _ high: Int,
-            _ body: @escaping ([String]) throws(DpctlFailure) -> String
+            _ name: String, _ usage: String, _ low: Int, _ high: Int, _ body: @escaping DpctlCommand
         ) {
             dpctlCommands.append((name, usage))
             server.register("dpctl/\(name)", usage, low, high) { args in
@@ -131,12 +133,6 @@ extension ControlCommands {
             }
             return flows.isEmpty ? "" : "flow-dump from the main thread:\n" + flows
         }
-        add("add-flow", "[dp] flow actions", 2, 3) { [unowned self] args throws(DpctlFailure) in
-            try putFlow(args, .create)
-        }
-        add("mod-flow", "[dp] flow actions", 2, 3) { [unowned self] args throws(DpctlFailure) in
-            try putFlow(args, .modify)
-        }
         add("get-flow", "[dp] ufid", 1, 2) { [unowned self] args throws(DpctlFailure) in
             let dpif = try optionalDatapath(Array(args.dropLast()))
             let word = args[args.count - 1]
@@ -147,39 +143,7 @@ extension ControlCommands {
             guard let flow = dpif.flow(ufid) else { throw DpctlFailure("getting flow", 2) }
             return dumpFlows(dpif, verbose: true, names: false) { $0.ufid == flow.ufid }
         }
-        add("del-flow", "[dp] flow", 1, 2) { [unowned self] args throws(DpctlFailure) in
-            let dpif = try optionalDatapath(Array(args.dropLast()))
-            let word = args[args.count - 1]
-            if word.hasPrefix("ufid:"), let ufid = UFID(text: String(word.dropFirst(5))) {
-                guard dpif.capabilities.ufid else { throw DpctlFailure("deleting flow", 95) }
-                do throws(DpifError) {
-                    try dpif.deleteFlow(ufid)
-                } catch {
-                    throw DpctlFailure("deleting flow", error.errno)
-                }
-                return ""
-            }
-            let flow: ODPFlow
-            do throws(ODPSyntaxError) {
-                flow = try ODPFlow(parsing: word) { dpif.port(named: $0)?.number }
-            } catch {
-                throw DpctlFailure("\(error)", 22)
-            }
-            guard let found = dpif.flow(key: flow.key, mask: flow.datapathMask) else {
-                throw DpctlFailure(
-                    plain: "ovs-vswitchd: deleting flow (\(DpifError.reason(2)))\nPerhaps you need to specify a UFID?")
-            }
-            _ = try? dpif.deleteFlow(found.ufid)
-            return ""
-        }
-        add("add-flows", "[dp] file", 1, 2) { _ throws(DpctlFailure) in throw DpctlFailure("opening file", 2) }
-        add("mod-flows", "[dp] file", 1, 2) { _ throws(DpctlFailure) in throw DpctlFailure("opening file", 2) }
-        add("del-flows", "[dp] [file]", 0, 2) { [unowned self] args throws(DpctlFailure) in
-            let dpif = try optionalDatapath(args)
-            dpif.flushFlows()
-            fabric.backers[dpif.type]?.flowsFlushed()
-            return ""
-        }
+        registerFlowChanges(add)
         add("offload-stats-show", "[dp]", 0, 1) { [unowned self] args throws(DpctlFailure) in
             _ = try optionalDatapath(args)
             throw DpctlFailure("HW Offload stats", 95)
@@ -247,34 +211,6 @@ extension ControlCommands {
                 : DpctlFailure(plain: "ovs-vswitchd: multiple datapaths, specify one")
         }
         return open[0]
-    }
-
-    // MARK: Flows
-
-    private func putFlow(_ args: [String], _ mode: DpFlowPut.Mode) throws(DpctlFailure) -> String {
-        let dpif = try optionalDatapath(Array(args.dropLast(2)))
-        let flow: ODPFlow
-        do throws(ODPSyntaxError) {
-            flow = try ODPFlow(parsing: args[args.count - 2]) { dpif.port(named: $0)?.number }
-        } catch {
-            throw DpctlFailure("parsing flow key (\(error))", 22)
-        }
-        let actions: [DpAction]
-        do throws(DpActionSyntaxError) {
-            actions = try DpAction.parse(args[args.count - 1]) { dpif.port(named: $0)?.number }
-        } catch {
-            throw DpctlFailure("parsing actions", 22)
-        }
-        guard flow.fit == .perfect || flow.fit == .tooLittle else { throw DpctlFailure("updating flow table", 22) }
-        let mask = flow.datapathMask
-        let entry = DpFlow(
-            ufid: UFID(key: flow.key, mask: mask), key: flow.key, mask: mask, actions: actions)
-        do throws(DpifError) {
-            try dpif.putFlow(DpFlowPut(mode, entry))
-        } catch {
-            throw DpctlFailure("updating flow table", error.errno)
-        }
-        return ""
     }
 
     // MARK: Show
