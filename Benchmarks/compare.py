@@ -17,8 +17,11 @@ import unixctl
 class Daemon:
     """One switch with a database of its own in a directory of its own."""
 
+    OPTIONS = ["--enable-dummy", "--disable-system", "--disable-system-route"]
+
     def __init__(self, name, command):
         self.name = name
+        self.command = command
         self.directory = tempfile.mkdtemp(prefix=f"bench-{name}-")
         d = self.directory
         self.environment = dict(os.environ, OVS_RUNDIR=d, OVS_LOGDIR=d, OVS_DBDIR=d, OVS_SYSCONFDIR=d)
@@ -28,11 +31,17 @@ class Daemon:
                    "-vconsole:off")
         self.wait_for(f"{d}/db.sock")
         self.ctl = f"{d}/switch.ctl"
-        self.daemon = self.start(command, f"unix:{d}/db.sock", "--enable-dummy", "--disable-system",
-                                 "--disable-system-route", "--no-chdir", f"--unixctl={self.ctl}", "-vconsole:off",
-                                 f"--pidfile={d}/switch.pid")
-        self.wait_for(self.ctl)
+        self.start_daemon()
         self.vsctl("--no-wait", "init")
+        self.add_bridge()
+
+    def start_daemon(self):
+        d = self.directory
+        self.daemon = self.start(self.command, f"unix:{d}/db.sock", *self.OPTIONS, "--no-chdir", f"--unixctl={self.ctl}",
+                                 "-vconsole:off", f"--pidfile={d}/switch.pid")
+        self.wait_for(self.ctl)
+
+    def add_bridge(self):
         self.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=dummy", "fail_mode=secure",
                    *[w for i in (1, 2) for w in ("--", "add-port", "br0", f"p{i}", "--", "set", "interface", f"p{i}",
                                                  "type=dummy", f"ofport_request={i}")])

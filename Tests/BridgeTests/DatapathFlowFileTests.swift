@@ -53,7 +53,7 @@ import Testing
         for command in ["add-flows", "mod-flows", "del-flows"] {
             #expect(
                 try daemon.appctl("dpctl/\(command)", "/nonexistent/x")
-                    == "ovs-vswitchd: Opening file \"/nonexistent/x\" failed (No such file or directory)\n")
+                    == "ovs-vswitchd: Opening file \"/nonexistent/x\" failed (No such file or directory)")
         }
     }
 }
