@@ -133,17 +133,7 @@ extension ControlCommands {
             }
             return flows.isEmpty ? "" : "flow-dump from the main thread:\n" + flows
         }
-        add("get-flow", "[dp] ufid", 1, 2) { [unowned self] args throws(DpctlFailure) in
-            let dpif = try optionalDatapath(Array(args.dropLast()))
-            let word = args[args.count - 1]
-            guard word.hasPrefix("ufid:"), let ufid = UFID(text: String(word.dropFirst(5))) else {
-                return "ovs-vswitchd: parsing flow ufid (Invalid argument)"
-            }
-            guard dpif.capabilities.ufid else { throw DpctlFailure("getting flow", 95) }
-            guard let flow = dpif.flow(ufid) else { throw DpctlFailure("getting flow", 2) }
-            return dumpFlows(dpif, verbose: true, names: false) { $0.ufid == flow.ufid }
-        }
-        registerFlowChanges(add)
+        registerFlowCommands(add)
         add("offload-stats-show", "[dp]", 0, 1) { [unowned self] args throws(DpctlFailure) in
             _ = try optionalDatapath(args)
             throw DpctlFailure("HW Offload stats", 95)

@@ -1,4 +1,4 @@
-// dpctl commands that change a datapath's flows, one by one or from a file.
+// dpctl commands about single flows of a datapath: shown and changed one by one, and changed from a file.
 
 import Dpif
 import Flow
@@ -8,7 +8,7 @@ extension ControlCommands {
     /// What a line of a file asks for.
     private enum FlowRequest: String { case add, modify, delete }
 
-    func registerFlowChanges(
+    func registerFlowCommands(
         _ add: (_ name: String, _ usage: String, _ low: Int, _ high: Int, _ body: @escaping DpctlCommand) -> Void
     ) {
         for (name, mode) in [("add-flow", DpFlowPut.Mode.create), ("mod-flow", .modify)] {
@@ -19,6 +19,16 @@ extension ControlCommands {
                     try optionalDatapath(Array(options.words.dropLast(2))), options.words[options.words.count - 2],
                     options.words[options.words.count - 1], mode, tells: options.statistics)
             }
+        }
+        add("get-flow", "[dp] ufid", 1, 2) { [unowned self] args throws(DpctlFailure) in
+            let dpif = try optionalDatapath(Array(args.dropLast()))
+            let word = args[args.count - 1]
+            guard word.hasPrefix("ufid:"), let ufid = UFID(text: String(word.dropFirst(5))) else {
+                return "ovs-vswitchd: parsing flow ufid (Invalid argument)"
+            }
+            guard dpif.capabilities.ufid else { throw DpctlFailure("getting flow", 95) }
+            guard let flow = dpif.flow(ufid) else { throw DpctlFailure("getting flow", 2) }
+            return dumpFlows(dpif, verbose: true, names: false) { $0.ufid == flow.ufid }
         }
         add("del-flow", "[dp] flow", 1, 2) { [unowned self] args throws(DpctlFailure) in
             let options = try DpctlArguments(args)
