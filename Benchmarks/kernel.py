@@ -101,7 +101,7 @@ def change_by_hand(switch, count, result):
     path = f"{switch.directory}/flows.txt"
     with open(path, "w") as f:
         for i in range(count):
-            f.write(f"in_port(2),eth_type(0x0800),ipv4(src={address(i)},dst=10.0.0.1,frag=no) 1\n")
+            f.write(f"in_port(2),eth_type(0x0800),ipv4(src={address(i)},dst=10.255.0.1,frag=no) 1\n")
 
     def command(*words):
         if switch.name == "ours":

@@ -120,6 +120,8 @@ final class Translation {
     var actions: [DpAction] = []
     var slowPath: SlowPathReasons = []
     var error: TranslationError?
+    /// The error came up after all but the action set was done.
+    private var failedInActionSet = false
     var targets: [TranslationTarget] = []
     /// Reasons not to install a megaflow.
     var avoidCaching = false
@@ -332,8 +334,7 @@ final class Translation {
         execute(found.actions)
         // What NORMAL and learn actions see teaches them; then the packet is dropped.
         if port?.spanningTree.forwards == false { actions.removeSubrange(sampling...) }
-        if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
-        if isFreezing { finishFreezing() }
+        conclude()
     }
 
     /// Translates an explicit list of actions (packet-out).
@@ -349,9 +350,16 @@ final class Translation {
         inPacketOut = true
         sampleInput()
         execute(list)
-        if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
-        if isFreezing { finishFreezing() }
+        conclude()
         finish()
+    }
+
+    /// What comes behind the actions of a packet's flow, or of a packet-out.
+    private func conclude() {
+        let hasFailed = error != nil
+        if isFreezing { finishFreezing() } else if hasActionSet { executeActionSet() }
+        failedInActionSet = !hasFailed && error != nil
+        if isFreezing { finishFreezing() }
     }
 
     private func mayReceive(_ port: SwitchPort?) -> Bool {
@@ -371,8 +379,8 @@ final class Translation {
 
     func finish() {
         finishLearning()
-        // A translation that failed shows all that it looked at.
-        if error != nil { consulted = wildcards }
+        // A translation that failed shows all that it looked at, unless that was in the action set.
+        if error != nil, !failedInActionSet { consulted = wildcards }
         if error != nil {
             actions = []
             slowPath = []
