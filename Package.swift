@@ -94,7 +94,8 @@ let package = Package(
         tests("Unixctl", ["Vlog"] + nio),
         tests("Bridge", ["Ofproto", "OVSDB", "vswitchd"]),
         .testTarget(
-            name: "SystemTests", dependencies: ["vswitchd"], exclude: ["learning_switch.py", "switch_tester.py", "Export", "Kernel"], swiftSettings: checked),
+            name: "SystemTests", dependencies: ["vswitchd"], exclude: ["learning_switch.py", "switch_tester.py", "Export", "Kernel"],
+            swiftSettings: checked),
         .testTarget(
             name: "OpenFlowTests", dependencies: ["OpenFlow", "Flow"], exclude: ["flow-mods.txt"], swiftSettings: checked),
         tests("DpifNetdev", ["Dpif", "Netdev", "TestSupport", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")], usesDPDK),
