@@ -103,8 +103,9 @@ def change_by_hand(switch, count, result):
     flows, keys = f"{switch.directory}/flows.txt", f"{switch.directory}/keys.txt"
     with open(flows, "w") as f, open(keys, "w") as k:
         for i in range(count):
-            key = f"in_port(0),eth_type(0x0800),ipv4(src={address(i)},dst=10.255.0.1,frag=no)"
-            f.write(f"{key} drop\n")
+            key = ("in_port(0),eth(src=50:54:00:00:00:01,dst=50:54:00:00:00:02),eth_type(0x0800),"
+                   f"ipv4(src={address(i)},dst=10.255.0.1,frag=no)")
+            f.write(f"{key} 1\n")
             k.write(f"{key}\n")
 
     def command(*words):

@@ -1,6 +1,5 @@
 // os-ken's OpenFlow switch tester: hundreds of actions and matches of OpenFlow 1.3, each tried with packets that a second bridge sends
 // and gets back over real links.
-import class Foundation.FileManager
 import struct Foundation.URL
 import Glibc
 import Testing
@@ -10,19 +9,10 @@ private let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent(
 /// Faucet's os-ken: the tester waits in a way that later releases no longer allow it.
 private let python = "\(package)/.build/faucet-venv/bin/python"
 /// The tests are in the release's source archive only.
-private let archive = "\(package)/.build/os-ken"
-private let cases = "\(archive)/os_ken-3.1.0/os_ken/tests/switch/of13"
+private let cases = "\(package)/.build/os-ken/os_ken-3.1.0/os_ken/tests/switch/of13"
 
 /// Why the tester cannot be used here; nil when it can. Gets its tests when they are missing.
-private let testerObstacle: String? = {
-    if let faucetObstacle { return faucetObstacle }
-    if FileManager.default.fileExists(atPath: cases) { return nil }
-    let got = try? execute(
-        python, ["-m", "pip", "download", "--quiet", "--no-deps", "--no-binary", ":all:", "-d", archive, "os-ken==3.1.0"], seconds: 180)
-    let unpacked = try? execute("sh", ["-c", "tar -xzf \(archive)/os*ken-3.1.0.tar.gz -C \(archive)"])
-    if got?.status == 0, unpacked?.status == 0, FileManager.default.fileExists(atPath: cases) { return nil }
-    return "pip cannot download os-ken's tests: \((got?.text ?? "").suffix(200))"
-}()
+private let testerObstacle: String? = faucetObstacle ?? sourceArchiveObstacle(python, release: "3.1.0", holding: cases)
 
 @Suite(.serialized, .enabled(if: testerObstacle == nil, "\(testerObstacle ?? "")"))
 struct SwitchTesterTests {
