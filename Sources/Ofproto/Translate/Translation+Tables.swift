@@ -218,6 +218,7 @@ extension Translation {
         if isFreezing { finishFreezing() }
         if error != nil { actions = [] }
         finishLearning()
+        unwrapLastCopy()
         finishWildcards()
     }
 

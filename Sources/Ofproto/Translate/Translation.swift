@@ -389,9 +389,15 @@ final class Translation {
             composeOutput(.local)
         }
         completeSFlowSample()
-        // A copy of which nothing is left over need not be one.
-        if actions.count == 1, case .clone(let inner) = actions[0] { actions = inner }
+        unwrapLastCopy()
         finishWildcards()
+    }
+
+    /// A copy behind which nothing comes need not be one.
+    func unwrapLastCopy() {
+        guard case .clone(let inner) = actions.last else { return }
+        actions.removeLast()
+        actions += inner
     }
 
     /// DHCP replies for the switch's own address must reach it with in-band control.
