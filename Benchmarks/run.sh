@@ -3,12 +3,12 @@
 # forwarding, setting up flows and latency beside OVS-DPDK and testpmd, a soak, and single functions.
 #   VSWITCHD=path   the daemon to measure (.build/release/vswitchd)
 #   FLOWS=n ROUNDS=n PACKETS=n
-#   PARTS="forwarding attack setups latency soak kernel flows scale functions"   which parts; the others keep what was measured before
+#   PARTS="forwarding attack setups latency soak flows scale functions"   which parts, and kernel; the others keep what was measured before
 #   MINUTES=n       how long the soak takes (10)
 # Installs the peers from Debian's packages: openvswitch-switch-dpdk, dpdk, python3-matplotlib.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-PARTS=${PARTS:-forwarding attack setups latency soak kernel flows scale functions}
+PARTS=${PARTS:-forwarding attack setups latency soak flows scale functions}
 VSWITCHD=${VSWITCHD:-.build/release/vswitchd}
 failed=0
 
