@@ -434,6 +434,7 @@ public final class OpenFlowSwitch {
     }
 
     func reduceTimeouts(_ rule: Rule, idle: UInt16, hard: UInt16) {
+        settle()
         guard rule.isInstalled else { return }
         rule.reduce(idle: idle, hard: hard)
         timeoutsChanged(rule)

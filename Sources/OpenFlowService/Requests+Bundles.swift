@@ -14,12 +14,16 @@ final class MessageBundle {
     /// How many changes of flows are carried out in steps.
     private static let longSize = 2000
 
-    /// Whether it takes long enough that others are to be looked after meanwhile. What else than flows a bundle can hold comes in small
-    /// numbers.
+    /// Whether it takes long enough that others are to be looked after meanwhile. Flows that are modified count packets meanwhile, which
+    /// undoing would lose; what else than flows a bundle can hold comes in small numbers.
     var isLong: Bool {
         steps.count >= Self.longSize
             && steps.allSatisfy {
-                if case .flows = $0.request { true } else { false }
+                switch $0.request {
+                case .flows(.add): true
+                case .flows(.other(let mod)): mod.command == .delete || mod.command == .deleteStrict
+                default: false
+                }
             }
     }
 }

@@ -32,6 +32,7 @@ extension OpenFlowSwitch {
 
     /// Adds the flow that a learn action made.
     func learn(_ learn: LearnAction, match: Match, actions: [OFAction]) -> Learned {
+        settle()
         guard learn.table < 254 else { return .failed }
         var match = match
         match.setDefaultPacketType()
@@ -54,6 +55,7 @@ extension OpenFlowSwitch {
 
     /// Refreshes a flow that was learned before, and replaces its actions.
     func relearn(_ learn: LearnAction, match: Match, actions: [OFAction]) {
+        settle()
         guard learn.table < 254 else { return }
         var match = match
         match.setDefaultPacketType()
