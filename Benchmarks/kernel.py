@@ -57,10 +57,6 @@ def ip(*words):
     subprocess.run(["ip", *words], check=True)
 
 
-def address(i):
-    return f"10.{i >> 16 & 255}.{i >> 8 & 255}.{i & 255}"
-
-
 def set_up_flows(switch, count, result):
     """Sends packets that are each a flow of its own, and waits until all are in the kernel."""
     for flow in ("table=0,actions=load:0x1->NXM_NX_REG0[],resubmit(,1)",
@@ -104,7 +100,7 @@ def change_by_hand(switch, count, result):
     with open(flows, "w") as f, open(keys, "w") as k:
         for i in range(count):
             key = ("in_port(0),eth(src=50:54:00:00:00:01,dst=50:54:00:00:00:02),eth_type(0x0800),"
-                   f"ipv4(src={address(i)},dst=10.255.0.1,frag=no)")
+                   f"ipv4(src={compare.address(i)},dst=10.255.0.1,frag=no)")
             f.write(f"{key} 1\n")
             k.write(f"{key}\n")
 
