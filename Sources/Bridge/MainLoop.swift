@@ -1,30 +1,36 @@
 // The heartbeat of the daemon: runs the switch and the configuration after something happened, and now and then.
 
+import CLinux
 import NIOCore
+import OpenFlowService
 import Synchronization
 
-/// Whether a thread has asked for a run that has not begun.
-private final class RunRequest: Sendable {
-    let isMade = Atomic<Bool>(false)
+/// How threads ask for a run.
+private final class Bell: Sendable {
+    /// A run is asked for and has not begun.
+    let isRung = Atomic<Bool>(false)
+    /// The counter that the event loop watches; -1: it watches none.
+    let descriptor = Atomic<Int32>(-1)
 }
 
 /// Asks the main loop for a prompt run, from any thread.
 public final class MainLoopWaker: Sendable {
-    private let request: RunRequest
+    private let bell: Bell
     private let eventLoop: any EventLoop
     private let loop: NIOLoopBound<MainLoop>
 
-    fileprivate init(_ loop: MainLoop, _ eventLoop: any EventLoop, _ request: RunRequest) {
-        self.request = request
+    fileprivate init(_ loop: MainLoop, _ eventLoop: any EventLoop, _ bell: Bell) {
+        self.bell = bell
         self.eventLoop = eventLoop
         self.loop = NIOLoopBound(loop, eventLoop: eventLoop)
     }
 
-    /// Returns at once; the run follows on the main thread. Calls before it count as one, however long it takes to come: the event loop
-    /// carries out all that it is given before it looks at sockets, so that a thread which asks all the time would keep it from them.
+    /// Returns at once; the run follows on the main thread, after a look at its sockets. Calls before it count as one.
     public func wake() {
-        guard !request.isMade.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        eventLoop.execute { [self] in loop.value.runSoon() }
+        guard !bell.isRung.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        let descriptor = bell.descriptor.load(ordering: .acquiring)
+        if descriptor >= 0, eventfd_write(descriptor, 1) == 0 { return }
+        eventLoop.execute { [self] in loop.value.runNow() }
     }
 }
 
@@ -46,16 +52,12 @@ public final class MainLoop {
     /// The next run was asked for by activity.
     private var isPrompt = false
     private var lastRun = NIODeadline.now()
-    private var lastEnd = NIODeadline.now()
-    /// The least time between the end of a run and the next. The event loop carries out what it is given before it looks at sockets, so
-    /// that runs asked for without a pause would keep it from them.
-    private static let pause = TimeAmount.microseconds(50)
     private var isRunning = false
     private var isStopped = false
     /// How often the loop ran.
     public private(set) var count: UInt64 = 0
-    private let request = RunRequest()
-    public private(set) lazy var waker = MainLoopWaker(self, eventLoop, request)
+    private let bell = Bell()
+    public private(set) lazy var waker = MainLoopWaker(self, eventLoop, bell)
 
     public init(eventLoop: any EventLoop) { self.eventLoop = eventLoop }
 
@@ -63,7 +65,15 @@ public final class MainLoop {
     public func add(_ step: @escaping () -> Void) { steps.append(step) }
 
     /// Starts running.
-    public func start() { schedule() }
+    public func start() {
+        EventChannel.make(on: eventLoop, isWatched: true) { [weak self] in
+            self?.runNow()
+        } _: { [bell] _, descriptor in
+            // The channel stays open as long as the process does.
+            bell.descriptor.store(descriptor, ordering: .releasing)
+        }
+        schedule()
+    }
 
     /// Runs no more.
     public func stop() {
@@ -71,17 +81,12 @@ public final class MainLoop {
         timer?.cancel()
     }
 
-    /// Something happened: runs now, and more often for a while. On the main thread.
-    public func runSoon() {
+    /// Something happened: runs, and more often for a while.
+    fileprivate func runNow() {
         busy = Self.busyRuns
         guard !isRunning, !isStopped else { return }
         timer?.cancel()
-        guard .now() - lastEnd < Self.pause else {
-            run()
-            return
-        }
-        isPrompt = true
-        timer = eventLoop.assumeIsolated().scheduleTask(deadline: lastEnd + Self.pause) { [weak self] in self?.run() }
+        run()
     }
 
     /// Something happened that can wait for a moment: the next run comes in a millisecond, or when the last one is a few
@@ -99,12 +104,11 @@ public final class MainLoop {
         guard !isRunning, !isStopped else { return }
         isRunning = true
         isPrompt = false
-        _ = request.isMade.exchange(false, ordering: .acquiringAndReleasing)
+        _ = bell.isRung.exchange(false, ordering: .acquiringAndReleasing)
         lastRun = .now()
         count += 1
         for step in steps { step() }
         isRunning = false
-        lastEnd = .now()
         schedule()
     }
 

@@ -18,6 +18,12 @@ public protocol DeviceFactory: AnyObject {
     func configure(_ device: any PortDevice, options: [String: String]) throws(DpifError)
 }
 
+/// What tells tunnels apart.
+private struct TunnelIdentity: Hashable {
+    let type: String
+    let options: [String: String]
+}
+
 /// Everything that forwards. Confined to the main thread.
 public final class SwitchFabric {
     private static let log = Vlog.module("ofproto")
@@ -44,6 +50,8 @@ public final class SwitchFabric {
     public var onFirstSwitch: (() -> Void)?
     private var nextID = 1
     private var deviceOptions: [String: [String: String]] = [:]
+    /// How many tunnels there are of each kind.
+    private var tunnels: [TunnelIdentity: Int] = [:]
     /// What the host's kernel knows of routes; nil: it is not asked.
     public let hostRoutes: KernelRoutes?
     /// Where the packets of all tunnels go.
@@ -150,12 +158,10 @@ public final class SwitchFabric {
                     device, requested: wanted, datapathPort: nil, peerName: options["peer"] ?? "")
             } else if device is TunnelDevice {
                 // Two tunnels with the same ends and key could not be told apart.
-                let isTaken = devices.contains { $0.value is TunnelDevice && $0.value.type == type && deviceOptions[$0.key] == options }
-                if isTaken { throw DpifError(17, "tunnel \(name)") }
+                if tunnels[TunnelIdentity(type: type, options: options)] != nil { throw DpifError(17, "tunnel \(name)") }
                 guard let settings = TunnelSettings(type: type, options: options) else {
                     port = try target.addPort(device, requested: wanted, datapathPort: nil)
-                    devices[name] = device
-                    deviceOptions[name] = options
+                    keep(device, options)
                     return port
                 }
                 let number = try target.backer.openTunnel(settings) {
@@ -175,18 +181,33 @@ public final class SwitchFabric {
                     throw error
                 }
             }
-            devices[name] = device
-            deviceOptions[name] = options
+            keep(device, options)
             return port
         } catch {
             throw DpifError(error.errno, "could not add network device \(name) to ofproto (\(error.reason))")
         }
     }
 
+    /// Remembers an open device and what it was configured with.
+    private func keep(_ device: any PortDevice, _ options: [String: String]) {
+        forget(device)
+        devices[device.name] = device
+        deviceOptions[device.name] = options
+        if device is TunnelDevice { tunnels[TunnelIdentity(type: device.type, options: options), default: 0] += 1 }
+    }
+
+    private func forget(_ device: any PortDevice) {
+        devices[device.name] = nil
+        guard let options = deviceOptions.removeValue(forKey: device.name), device is TunnelDevice else { return }
+        let identity = TunnelIdentity(type: device.type, options: options)
+        let others = (tunnels[identity] ?? 1) - 1
+        tunnels[identity] = others == 0 ? nil : others
+    }
+
     /// Applies changed options to a port's device. Throws the text of what is wrong with them.
     public func configurePort(_ port: SwitchPort, options: [String: String]) throws(DpifError) {
         try factory.configure(port.device, options: options)
-        deviceOptions[port.name] = options
+        keep(port.device, options)
         if port.isPatch { port.owner.setPeer(options["peer"] ?? "", of: port) }
     }
 
@@ -197,8 +218,7 @@ public final class SwitchFabric {
         // The port of a tunnel goes when the last tunnel does.
         if port.tunnel == nil, let number = port.datapathPort { try? target.backer.dpif.deletePort(number) }
         factory.close(port.device)
-        devices[port.name] = nil
-        deviceOptions[port.name] = nil
+        forget(port.device)
     }
 
     /// Bridges and ports are as the database says; datapaths that went on without a daemon are taken over.

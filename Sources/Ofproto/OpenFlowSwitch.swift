@@ -155,7 +155,7 @@ public final class OpenFlowSwitch {
 
     /// The local port first, then by number.
     public var portsInOrder: [SwitchPort] { ordered().ports }
-    private(set) var floodOrder = FloodOrder()
+    var floodOrder = FloodOrder()
     var bundlesInOrder: [PortBundle] { ordered().bundles }
     /// Nil: to be made anew when it is asked for, since ports come and go by the thousand.
     private var order: (ports: [SwitchPort], bundles: [PortBundle])?

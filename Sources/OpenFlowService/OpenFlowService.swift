@@ -38,7 +38,7 @@ public final class OpenFlowService {
     var requester: (connection: OpenFlowConnection, xid: UInt32)?
 
     let tls: TLSIdentity
-    private(set) var alertness: Alertness?
+    let alertness: Alertness
 
     /// - Parameter switch: gets its receivers of packets and events set.
     /// - Parameter tls: what `ssl:` and `pssl:` connections show and trust.
@@ -46,16 +46,10 @@ public final class OpenFlowService {
         self.tls = tls
         self.owner = owner
         self.eventLoop = eventLoop
+        alertness = Alertness(on: eventLoop)
         configuration = ServiceConfiguration(managementSocket: "", snoopSocket: "")
         owner.packetInReceiver = { [weak self] in self?.packetIn($0) }
         owner.eventReceiver = { [weak self] in self?.event($0) }
-        Alertness.make(on: eventLoop) { [weak self] made in
-            guard let self, !isClosed else {
-                made.close()
-                return
-            }
-            alertness = made
-        }
         owner.watchesFlows = { [weak self] in self?.connections.contains { !$0.monitors.byID.isEmpty } ?? false }
     }
 
@@ -104,7 +98,7 @@ public final class OpenFlowService {
         owner.eventReceiver = nil
         management?.close()
         snoopListener?.close()
-        alertness?.close()
+        alertness.close()
         for controller in controllers { controller.stop() }
         for connection in connections + snoopers { connection.close("closing") }
         controllers = []

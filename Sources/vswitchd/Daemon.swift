@@ -141,6 +141,7 @@ final class Daemon {
     private func openControl(_ eventLoop: any EventLoop, _ fabric: SwitchFabric, _ configurator: BridgeConfigurator) {
         let server = UnixctlServer(eventLoop: eventLoop, version: DaemonIdentity.version)
         control = server
+        server.prepare = { configurator.settle() }
         let general = ControlCommands(fabric: fabric, server: server)
         general.registerAll()
         let daemon = DaemonCommands(configurator: configurator, server: server) { [weak self] cleanup in self?.end(cleanup: cleanup) }

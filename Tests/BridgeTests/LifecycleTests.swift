@@ -34,6 +34,24 @@ struct LifecycleTests {
         #expect(try daemon.vsctl("get", "interface", "q", "ofport", "error") == "2\n[]")
     }
 
+    /// What is configured in steps is seen whole, or not at all.
+    @Test func commandsSeeWholeTransactions() throws {
+        let daemon = try DaemonUnderTest(ownDatabase: false)
+        try daemon.startDaemon()
+        _ = try daemon.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=dummy")
+        let names = (0..<400).map { "q\($0)" }
+        func seen() throws -> Int { try daemon.appctl("dpif/show").split(separator: "\n").count { $0.contains("q") } }
+        let added = names.flatMap { ["--", "add-port", "br0", $0, "--", "set", "interface", $0, "type=dummy"] }
+        #expect(try daemon.run("ovs-vsctl", ["--no-wait"] + added).status == 0)
+        try daemon.wait("the ports") {
+            let count = (try? seen()) ?? -1
+            #expect([0, 400].contains(count))
+            return count == 400
+        }
+        #expect(try daemon.run("ovs-vsctl", names.flatMap { ["--", "del-port", $0] }).status == 0)
+        #expect(try seen() == 0)
+    }
+
     /// Two dummy ports of different bridges, joined by a socket.
     @Test func dummyPortsAreJoinedByStreams() throws {
         let daemon = try DaemonUnderTest(ownDatabase: true)

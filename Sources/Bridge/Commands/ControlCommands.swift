@@ -17,7 +17,6 @@ public final class ControlCommands {
     public init(fabric: SwitchFabric, server: UnixctlServer) {
         self.fabric = fabric
         self.server = server
-        server.prepare = { [fabric] in fabric.settle() }
     }
 
     public func registerAll() {

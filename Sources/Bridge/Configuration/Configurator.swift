@@ -1,9 +1,9 @@
 // The configuration: follows the Open_vSwitch database, makes the switch what its rows say, and writes back what became
 // of them.
 //
-// A change of the database leads to one pass over all rows (`reconfigure`): bridges and ports that are no longer wanted
-// go, then new ones come, then every setting is applied. `StatusWriter` then reports in one transaction together with
-// `cur_cfg`, which is what ovs-vsctl waits for.
+// A change of the database leads to one pass over all rows (`begin`, then `advance` for each step): bridges and ports that
+// are no longer wanted go, then new ones come, then every setting is applied. `StatusWriter` then reports in one transaction
+// together with `cur_cfg`, which is what ovs-vsctl waits for. A pass that takes long leaves gaps, in which others get answers.
 
 import Dpif
 import Glibc
@@ -98,6 +98,11 @@ public final class BridgeConfigurator {
     var owners: [String: String] = [:]
     private(set) var writer: StatusWriter!
     private var isStale = false
+    /// The pass under way; it is completed with the rows that it began with, whatever the database says meanwhile.
+    private var pass: ConfigurationPass?
+    var isReconfiguring: Bool { pass != nil }
+    /// For how long a pass goes on before others get their turn.
+    private static let slice = Duration.milliseconds(5)
     /// How many bridges of this pass sample for sFlow.
     var sampledBridges: UInt32 = 0
     private var wasContended = false
@@ -166,12 +171,14 @@ public final class BridgeConfigurator {
     /// Stops, and closes the connections of bridges; what forwards stays as it is.
     public func stop() {
         client.stop()
+        pass = nil
         for bridge in bridges.values { controllers.remove(bridge.target) }
         bridges = [:]
     }
 
     /// Takes all bridges out of service (`exit --cleanup`).
     public func destroyAll() {
+        pass = nil
         for name in bridges.keys.sorted() { destroy(name) }
     }
 
@@ -197,13 +204,26 @@ public final class BridgeConfigurator {
             seenLinks = KernelLinks.changeCount
             if outcomes.values.contains(where: \.isMissing) { isStale = true }
         }
-        if client.hasLock, client.isConnected, isStale {
+        if pass == nil, client.hasLock, client.isConnected, isStale {
             guard let root = client.singleton("Open_vSwitch") else {
                 if settings.ownsDatabase { initialiseDatabase() }
                 return
             }
             isStale = false
-            reconfigure(root)
+            begin(root)
+        }
+        if pass != nil {
+            let start = ContinuousClock.now
+            var isBrief = true
+            while let pass, isBrief {
+                advance(pass)
+                isBrief = ContinuousClock.now - start < Self.slice
+            }
+            // Others get their turn before the rest, and before the report.
+            guard isBrief else {
+                onWake?()
+                return
+            }
         }
         guard isConfigured else { return }
         writer.run()
@@ -224,7 +244,8 @@ public final class BridgeConfigurator {
 
     // MARK: Reconfiguration
 
-    private func reconfigure(_ root: OVSDBRow) {
+    /// Begins a pass: what is no longer wanted goes at once, what is new and all settings follow in steps.
+    private func begin(_ root: OVSDBRow) {
         configurationCount += 1
         fabric.settle()
         configureGlobally(root)
@@ -237,8 +258,6 @@ public final class BridgeConfigurator {
             }
             .sorted { $0.string("name") < $1.string("name") }
         let wantedRows = Dictionary(rows.map { ($0.string("name"), $0) }, uniquingKeysWith: { first, _ in first })
-
-        // What is no longer wanted.
         for (name, bridge) in bridges.sorted(by: { $0.key < $1.key }) {
             if let row = wantedRows[name],
                 bridge.target.backer.dpif.type == fabric.registry.normalise(row.string("datapath_type"))
@@ -253,28 +272,47 @@ public final class BridgeConfigurator {
         var wanted: [String: [PortRecord]] = [:]
         for row in rows { wanted[row.string("name")] = ports(of: row, &claimed) }
         for (name, bridge) in bridges { removeUnwantedPorts(bridge, wanted[name] ?? []) }
-
-        // What is new.
-        for row in rows where bridges[row.string("name")] == nil { create(row, wanted[row.string("name")] ?? []) }
         sampledBridges = 0
-        for row in rows {
-            guard let bridge = bridges[row.string("name")] else { continue }
-            let records = wanted[bridge.target.name] ?? []
-            addPorts(bridge, records)
-            configure(bridge, row, records)
+        pass = ConfigurationPass(root: root, bridges: rows, wanted: wanted)
+    }
+
+    /// Takes the next step of the pass under way.
+    private func advance(_ pass: ConfigurationPass) {
+        switch pass.next() {
+        case .makeBridge(let row):
+            if bridges[row.string("name")] == nil { create(row, pass.ports(of: row)) }
+        case .findPorts(let row):
+            guard let bridge = bridges[row.string("name")] else { break }
+            pass.insert(missingPorts(bridge, pass.ports(of: row)).map { .addPort($0, bridge) })
+        case .addPort(let record, let bridge): addPort(record, to: bridge)
+        case .configure(let row):
+            guard let bridge = bridges[row.string("name")] else { break }
+            configure(bridge, row, pass.ports(of: row))
+        case nil:
+            self.pass = nil
+            finish(pass)
         }
-        configureDatapaths(root)
-        configureQuality(wanted)
+    }
+
+    private func finish(_ pass: ConfigurationPass) {
+        configureDatapaths(pass.root)
+        configureQuality(pass.wanted)
         if !isConfigured {
             isConfigured = true
             Self.log.info("\(DaemonIdentity.version)")
             onFirstConfiguration?()
             onFirstConfiguration = nil
         }
-        fabric.configured(waits: root.map("other_config").bool("flow-restore-wait"))
-        writer.configured(root)
+        fabric.configured(waits: pass.root.map("other_config").bool("flow-restore-wait"))
+        writer.configured(pass.root)
         onConfigured?()
         onWake?()
+    }
+
+    /// Completes what is done in steps, before somebody looks at it or changes it.
+    public func settle() {
+        while let pass { advance(pass) }
+        fabric.settle()
     }
 
     /// The other_config that the datapath providers have.
@@ -411,7 +449,8 @@ public final class BridgeConfigurator {
         }
     }
 
-    private func addPorts(_ bridge: ConfiguredBridge, _ records: [PortRecord]) {
+    /// The ports that are still to be opened, in the order in which they get their numbers.
+    private func missingPorts(_ bridge: ConfiguredBridge, _ records: [PortRecord]) -> [InterfaceRecord] {
         let target = bridge.target
         var missing: [InterfaceRecord] = []
         for record in records.flatMap(\.interfaces) {
@@ -425,20 +464,23 @@ public final class BridgeConfigurator {
         func rank(_ record: InterfaceRecord) -> Int {
             record.name == target.name ? 0 : record.requested != nil ? 1 : record.previous != nil ? 2 : 3
         }
-        for record in missing.sorted(by: { (rank($0), $0.preferred ?? 0, $0.name) < (rank($1), $1.preferred ?? 0, $1.name) }) {
-            let outcome: InterfaceOutcome
-            do {
-                let port = try fabric.addPort(
-                    to: target, name: record.name, type: deviceType(record, on: target), options: record.options,
-                    requested: record.preferred, mtu: requestedMTU(record))
-                Self.log.info("bridge \(target.name): added interface \(port.name) on port \(port.number.rawValue)")
-                owners[record.name] = target.name
-                outcome = .open(port)
-            } catch {
-                Self.log.warn(error.detail)
-                outcome = .failed(error.detail)
-            }
-            if let row = record.row { outcomes[row.uuid] = outcome }
+        return missing.sorted { (rank($0), $0.preferred ?? 0, $0.name) < (rank($1), $1.preferred ?? 0, $1.name) }
+    }
+
+    private func addPort(_ record: InterfaceRecord, to bridge: ConfiguredBridge) {
+        let target = bridge.target
+        let outcome: InterfaceOutcome
+        do {
+            let port = try fabric.addPort(
+                to: target, name: record.name, type: deviceType(record, on: target), options: record.options,
+                requested: record.preferred, mtu: requestedMTU(record))
+            Self.log.info("bridge \(target.name): added interface \(port.name) on port \(port.number.rawValue)")
+            owners[record.name] = target.name
+            outcome = .open(port)
+        } catch {
+            Self.log.warn(error.detail)
+            outcome = .failed(error.detail)
         }
+        if let row = record.row { outcomes[row.uuid] = outcome }
     }
 }

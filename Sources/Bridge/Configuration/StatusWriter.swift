@@ -46,7 +46,8 @@ final class StatusWriter {
             wantsStatus = true
         }
         if now >= lastStatistics + statisticsInterval || now < lastStatistics { wantsStatistics = true }
-        guard wantsStatus || wantsStatistics, !isWriting, client.isConnected, client.hasLock, now >= retryAt else { return }
+        guard wantsStatus || wantsStatistics, !isWriting, !configurator.isReconfiguring, client.isConnected, client.hasLock, now >= retryAt
+        else { return }
         write(now)
     }
 

@@ -37,7 +37,7 @@ public final class OVSDBTransaction {
 
     /// Sets the columns of a row that then differ from the replica.
     public func set(_ row: OVSDBRow, _ columns: [String: OVSDBDatum]) {
-        for (column, datum) in columns { set(row.table, row.uuid, column, datum) }
+        updates[row.table, default: [:]][row.uuid, default: [:]].merge(columns) { _, new in new }
     }
 
     /// Inserts a row. The identifier returned stands for the new row within this transaction.

@@ -40,17 +40,27 @@ public struct HashTableOrder<Element> {
 /// Ports in the order of a flood.
 struct FloodOrder {
     private var table = HashTableOrder<SwitchPort>()
-    private(set) var ports: [SwitchPort] = []
+    /// Nil: to be made anew when it is asked for, since ports come and go by the thousand.
+    private var listed: [SwitchPort]?
 
     private static func hash(_ port: SwitchPort) -> UInt32 { MurmurHash.pair(port.number.rawValue, 0) }
 
+    var ports: [SwitchPort] {
+        mutating get {
+            if let listed { return listed }
+            let elements = table.elements
+            listed = elements
+            return elements
+        }
+    }
+
     mutating func insert(_ port: SwitchPort) {
         table.insert(port, hash: Self.hash(port))
-        ports = table.elements
+        listed = nil
     }
 
     mutating func remove(_ port: SwitchPort) {
         table.remove(hash: Self.hash(port)) { $0 === port }
-        ports = table.elements
+        listed = nil
     }
 }

@@ -167,7 +167,11 @@ extension Translation {
     }
 
     private func commitICMP(_ kind: DpSetKind) {
-        if commitSet(kind, [FieldLocation(82, 48, 8), FieldLocation(82, 32, 8)]) { slowPath.insert(.action) }
+        guard commitSet(kind, [FieldLocation(82, 48, 8), FieldLocation(82, 32, 8)]) else { return }
+        slowPath.insert(.action)
+        // The datapath's type and code are of eight bits, and so is what was looked at of them.
+        wildcards.bits.tpSrc &= 0xff
+        wildcards.bits.tpDst &= 0xff
     }
 
     private func commitMPLS() {
