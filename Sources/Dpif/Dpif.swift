@@ -282,6 +282,11 @@ public protocol Dpif: AnyObject {
     /// Bytes that each bucket of a bond sent since the last call.
     func takeBondBytes(_ id: UInt32) -> [UInt64]
 
+    /// How many entries the cache of masks has that is looked into before flows are; nil: there is none to size.
+    var masksCacheSize: UInt32? { get }
+    /// Throws EOPNOTSUPP where there is none, EINVAL or ERANGE for a size that cannot be.
+    func setMasksCacheSize(_ size: UInt32) throws(DpifError)
+
     /// The meters, exactly when `capabilities.meters` says so.
     var meters: (any DpifMeters)? { get }
     /// Connections, or nil.
@@ -292,6 +297,8 @@ public protocol Dpif: AnyObject {
 }
 
 extension Dpif {
+    public var masksCacheSize: UInt32? { nil }
+    public func setMasksCacheSize(_ size: UInt32) throws(DpifError) { throw DpifError(95, "masks cache of \(name)") }
     public var meters: (any DpifMeters)? { nil }
     public var conntrack: (any DpifConntrack)? { nil }
     public var threads: (any DpifThreads)? { nil }

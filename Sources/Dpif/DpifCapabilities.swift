@@ -90,18 +90,22 @@ public struct CapabilityRow: Sendable {
         case flag(WritableKeyPath<DpifCapabilities, Bool> & Sendable)
         case count(WritableKeyPath<DpifCapabilities, Int> & Sendable)
     }
+    /// By which `dpif/set-dp-features` knows it.
+    public let name: String
     /// As printed by `dpif/show-dp-features`.
     public let title: String
     public let member: Member
     /// Printed by `dpif/show-dp-features`; the others belong to this switch alone.
     public let isStandard: Bool
 
-    init(_ title: String, _ path: WritableKeyPath<DpifCapabilities, Bool> & Sendable, standard: Bool = true) {
+    init(_ name: String, _ title: String, _ path: WritableKeyPath<DpifCapabilities, Bool> & Sendable, standard: Bool = true) {
+        self.name = name
         self.title = title
         member = .flag(path)
         isStandard = standard
     }
-    init(_ title: String, count path: WritableKeyPath<DpifCapabilities, Int> & Sendable) {
+    init(_ name: String, _ title: String, count path: WritableKeyPath<DpifCapabilities, Int> & Sendable) {
+        self.name = name
         self.title = title
         member = .count(path)
         isStandard = true
@@ -109,40 +113,48 @@ public struct CapabilityRow: Sendable {
 
     /// Every capability that is a flag or a number, in the order of `dpif/show-dp-features`.
     public static let all: [CapabilityRow] = [
-        .init("Masked set action", \.maskedSet),
-        .init("Tunnel push pop", \.tunnelPushPop),
-        .init("Ufid", \.ufid),
-        .init("Truncate action", \.truncate),
-        .init("Clone action", \.clone),
-        .init("Sample nesting", count: \.sampleNesting),
-        .init("Conntrack eventmask", \.ctEventMask),
-        .init("Conntrack clear", \.ctClear),
-        .init("Max dp_hash algorithm", count: \.maxHashAlgorithm),
-        .init("Check pkt length action", \.checkPacketLength),
-        .init("Conntrack timeout policy", \.ctTimeoutPolicy),
-        .init("Explicit Drop action", \.explicitDrop),
-        .init("Optimized Balance TCP mode", \.lbOutput),
-        .init("Conntrack all-zero IP SNAT", \.ctZeroSNAT),
-        .init("MPLS Label add", \.addMPLS),
-        .init("Max VLAN headers", count: \.maxVLANHeaders),
-        .init("Max MPLS depth", count: \.maxMPLSDepth),
-        .init("Recirc", \.recirculation),
-        .init("CT state", \.ctState),
-        .init("CT zone", \.ctZone),
-        .init("CT mark", \.ctMark),
-        .init("CT label", \.ctLabel),
-        .init("CT state NAT", \.ctStateNAT),
-        .init("CT orig tuple", \.ctOrigTuple),
-        .init("CT orig tuple for IPv6", \.ctOrigTuple6),
-        .init("IPv6 ND Extension", \.ndExtensions),
-        .init("Meters", \.meters, standard: false),
-        .init("CT NAT", \.ctNAT, standard: false),
-        .init("TCP flags", \.tcpFlags, standard: false),
-        .init("SCTP", \.sctp, standard: false),
-        .init("Megaflows", \.megaflows, standard: false),
-        .init("CT zone limit", \.ctZoneLimit, standard: false),
-        .init("Multiple datapaths", \.multipleDatapaths, standard: false),
+        .init("masked_set_action", "Masked set action", \.maskedSet),
+        .init("tnl_push_pop", "Tunnel push pop", \.tunnelPushPop),
+        .init("ufid", "Ufid", \.ufid),
+        .init("trunc", "Truncate action", \.truncate),
+        .init("clone", "Clone action", \.clone),
+        .init("sample_nesting", "Sample nesting", count: \.sampleNesting),
+        .init("ct_eventmask", "Conntrack eventmask", \.ctEventMask),
+        .init("ct_clear", "Conntrack clear", \.ctClear),
+        .init("max_hash_alg", "Max dp_hash algorithm", count: \.maxHashAlgorithm),
+        .init("check_pkt_len", "Check pkt length action", \.checkPacketLength),
+        .init("ct_timeout", "Conntrack timeout policy", \.ctTimeoutPolicy),
+        .init("explicit_drop_action", "Explicit Drop action", \.explicitDrop),
+        .init("lb_output_action", "Optimized Balance TCP mode", \.lbOutput),
+        .init("ct_zero_snat", "Conntrack all-zero IP SNAT", \.ctZeroSNAT),
+        .init("add_mpls", "MPLS Label add", \.addMPLS),
+        .init("max_vlan_headers", "Max VLAN headers", count: \.maxVLANHeaders),
+        .init("max_mpls_depth", "Max MPLS depth", count: \.maxMPLSDepth),
+        .init("recirc", "Recirc", \.recirculation),
+        .init("ct_state", "CT state", \.ctState),
+        .init("ct_zone", "CT zone", \.ctZone),
+        .init("ct_mark", "CT mark", \.ctMark),
+        .init("ct_label", "CT label", \.ctLabel),
+        .init("ct_state_nat", "CT state NAT", \.ctStateNAT),
+        .init("ct_orig_tuple", "CT orig tuple", \.ctOrigTuple),
+        .init("ct_orig_tuple6", "CT orig tuple for IPv6", \.ctOrigTuple6),
+        .init("nd_ext", "IPv6 ND Extension", \.ndExtensions),
+        .init("meters", "Meters", \.meters, standard: false),
+        .init("ct_nat", "CT NAT", \.ctNAT, standard: false),
+        .init("tcp_flags", "TCP flags", \.tcpFlags, standard: false),
+        .init("sctp", "SCTP", \.sctp, standard: false),
+        .init("megaflows", "Megaflows", \.megaflows, standard: false),
+        .init("ct_zone_limit", "CT zone limit", \.ctZoneLimit, standard: false),
+        .init("multiple_datapaths", "Multiple datapaths", \.multipleDatapaths, standard: false),
     ]
+
+    /// The value in a set, as `dpif/set-dp-features` prints it: true, false or a number.
+    public func value(_ capabilities: DpifCapabilities) -> String {
+        switch member {
+        case .flag(let path): String(capabilities[keyPath: path])
+        case .count(let path): String(capabilities[keyPath: path])
+        }
+    }
 
     /// The value in a set, as printed: Yes, No or a number.
     public func text(_ capabilities: DpifCapabilities) -> String {

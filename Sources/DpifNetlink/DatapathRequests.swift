@@ -10,6 +10,8 @@ struct KernelDatapath: Sendable {
     var index: Int32
     var name: String
     var stats: DpStats
+    /// Nil: the module has no cache of masks, or does not tell.
+    var masksCacheSize: UInt32?
 
     init(_ message: NetlinkMessage) throws(DpifError) {
         let attributes = try message.attributes(after: 8)
@@ -30,6 +32,7 @@ struct KernelDatapath: Sendable {
             stats.masks = UInt32(host: bytes.dropFirst(8))
         }
         self.stats = stats
+        masksCacheSize = attributes[Int(OVS_DP_ATTR_MASKS_CACHE_SIZE.rawValue)].flatMap { UInt32(host: $0.payload) }
     }
 }
 
@@ -72,6 +75,12 @@ struct DatapathRequests {
         w.attribute(Int(OVS_DP_ATTR_USER_FEATURES.rawValue), host: features)
         if !processorPorts.isEmpty { w.attribute(Int(OVS_DP_ATTR_PER_CPU_PIDS.rawValue)) { for id in processorPorts { $0.host(id) } } }
         try transport.transact(w, "datapath \(index)")
+    }
+
+    func set(_ index: Int32, masksCacheSize size: UInt32) throws(DpifError) {
+        var w = request(OVS_DP_CMD_SET, index)
+        w.attribute(Int(OVS_DP_ATTR_MASKS_CACHE_SIZE.rawValue), host: size)
+        try transport.transact(w, "masks cache of datapath \(index)")
     }
 
     func remove(_ index: Int32) throws(DpifError) { try transport.transact(request(OVS_DP_CMD_DEL, index), "datapath \(index)") }

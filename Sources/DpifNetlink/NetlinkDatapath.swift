@@ -121,6 +121,8 @@ public final class NetlinkDatapath: Dpif {
     }
 
     public var stats: DpStats { (try? datapathRequests.get(index).stats) ?? DpStats() }
+    public var masksCacheSize: UInt32? { try? datapathRequests.get(index).masksCacheSize }
+    public func setMasksCacheSize(_ size: UInt32) throws(DpifError) { try datapathRequests.set(index, masksCacheSize: size) }
 
     // MARK: Ports
 

@@ -115,7 +115,7 @@ public final class OpenFlowSwitch {
 
     private static let log = Vlog.module("ofproto")
     /// Holds hidden flows.
-    static var internalTable: Int { 254 }
+    public static var internalTable: Int { 254 }
 
     public init(id: Int, name: String, backer: DatapathBacker) {
         self.id = id

@@ -160,15 +160,19 @@ extension OpenFlowConnection {
             guard !mod.meter.bands.isEmpty, mod.meter.bands.count <= Int(MeterStore.maxBands) else { throw .mmfcOutOfBands }
             if mod.command == .add, old != nil { throw .mmfcMeterExists }
             if mod.command == .modify, old == nil { throw .mmfcUnknownMeter }
-            let settings = DpMeter(
-                inPackets: mod.meter.flags & 2 != 0, bands: mod.meter.bands.map { .init(rate: $0.rate, burst: $0.burst) })
+            var config = mod.meter
+            // Without a size of bursts, userspace allows what the rate lets pass in a second, and says so.
+            if owner.backer.dpif.type != "system" {
+                for i in config.bands.indices where config.bands[i].burst == 0 { config.bands[i].burst = config.bands[i].rate }
+            }
+            let settings = DpMeter(inPackets: config.flags & 2 != 0, bands: config.bands.map { .init(rate: $0.rate, burst: $0.burst) })
             if !isVirtual {
                 let inDatapath = owner.datapathMeter(id) ?? owner.freeDatapathMeter
                 guard inDatapath < MeterStore.maxMeters else { throw .mmfcOutOfMeters }
                 do throws(DpifError) { try meters.setMeter(inDatapath, settings) } catch { throw .mmfcOutOfMeters }
                 owner.setMeter(id, datapathID: inDatapath)
             }
-            service.meters.entries[id] = MeterStore.Entry(config: mod.meter, created: old?.created ?? owner.time.now)
+            service.meters.entries[id] = MeterStore.Entry(config: config, created: old?.created ?? owner.time.now)
         case .delete:
             let gone = id == MeterMod.all ? Array(service.meters.entries.keys) : old == nil ? [] : [id]
             for id in gone {

@@ -6,7 +6,11 @@ import Unixctl
 
 extension ControlCommands {
     private var bonds: [Bond] {
-        fabric.orderedSwitches.flatMap { target in target.bundles.values.compactMap(\.bond).sorted { $0.name < $1.name } }
+        var order = HashTableOrder<Bond>()
+        for bond in fabric.switches.values.flatMap({ $0.bundles.values.compactMap(\.bond) }).sorted(by: { $0.name < $1.name }) {
+            order.insert(bond, hash: MurmurHash.bytes(Array(bond.name.utf8), basis: 0))
+        }
+        return order.elements
     }
 
     private func bond(_ name: String) -> Bond? { bonds.first { $0.name == name } }
@@ -15,7 +19,8 @@ extension ControlCommands {
         server.register("bond/list", "", 0, 0) { [unowned self] _ in
             var out = "bond\ttype\trecircID\tmembers\n"
             for bond in bonds {
-                out += "\(bond.name)\t\(bond.settings.mode.rawValue)\t0\t\(bond.members.map(\.name).joined(separator: ", "))\n"
+                out +=
+                    "\(bond.name)\t\(bond.settings.mode.rawValue)\t\(bond.recirculationID ?? 0)\t\(bond.members.map(\.name).joined(separator: ", "))\n"
             }
             return .ok(out)
         }
@@ -52,18 +57,12 @@ extension ControlCommands {
             }
         }
         server.register("bond/hash", "mac [vlan] [basis]", 1, 3) { args in
-            guard let address = AddressText.parseMAC(args[0]) else { return .error("invalid mac") }
-            var vlan: UInt16 = 0
-            if args.count > 1 {
-                guard let number = UInt16(args[1]) else { return .error("invalid vlan") }
-                vlan = number
-            }
-            var basis: UInt32 = 0
-            if args.count > 2 {
-                guard let number = UInt32(args[2]) else { return .error("invalid basis") }
-                basis = number
-            }
-            return .ok("\(Bond.hash(source: address, vlan: vlan, basis: basis) & 0xff)")
+            // Whatever follows a number or an address is ignored.
+            func number(_ i: Int) -> UInt32? { args.count > i ? UInt32(args[i].prefix { $0.isASCII && $0.isNumber }) : 0 }
+            guard let vlan = number(1) else { return .error("invalid vlan") }
+            guard let basis = number(2) else { return .error("invalid basis") }
+            guard let address = AddressText.parseMAC(args[0].prefix(17)) else { return .error("invalid mac") }
+            return .ok("\(Bond.hash(source: address, vlan: UInt16(truncatingIfNeeded: vlan), basis: basis) & 0xff)")
         }
     }
 
@@ -72,10 +71,11 @@ extension ControlCommands {
     private func show(_ bond: Bond) -> String {
         let settings = bond.settings
         var out = "---- \(bond.name) ----\nbond_mode: \(settings.mode.rawValue)\n"
-        out += "bond may use recirculation: \(bond.recirculationID != nil ? "yes" : "no"), Recirc-ID : "
-        out += (bond.recirculationID.map(String.init) ?? "-1") + "\n"
+        let recirculation = settings.mode == .balanceTCP ? bond.recirculationID : nil
+        out += "bond may use recirculation: \(recirculation != nil ? "yes" : "no"), Recirc-ID : "
+        out += (recirculation.map(String.init) ?? "-1") + "\n"
         out += "bond-hash-basis: \(settings.hashBasis)\n"
-        let direct = settings.usesLbOutput ? bond.recirculationID : nil
+        let direct = settings.usesLbOutput ? recirculation : nil
         out += "lb_output action: \(direct.map { "enabled, bond-id: \($0)" } ?? "disabled, bond-id: -1")\n"
         if settings.mode == .balanceSLB { out += "all members active: \(settings.allMembersActive)\n" }
         out += "updelay: \(settings.upDelay) ms\ndowndelay: \(settings.downDelay) ms\n"

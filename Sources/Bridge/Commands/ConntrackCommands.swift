@@ -9,8 +9,6 @@ extension ControlCommands {
     static let conntrackUsages: [(String, String, Int, Int)] = [
         ("dump-conntrack", "[-m] [-s] [dp] [zone=N]", 0, 4),
         ("flush-conntrack", "[dp] [zone=N] [ct-orig-tuple] [ct-reply-tuple]", 0, 4),
-        ("cache-get-size", "[dp]", 0, 1),
-        ("cache-set-size", "dp cache <size>", 3, 3),
         ("ct-stats-show", "[dp] [zone=N]", 0, 3),
         ("ct-bkts", "[dp] [gt=N]", 0, 2),
         ("ct-set-maxconns", "[dp] maxconns", 1, 2),
@@ -46,7 +44,6 @@ extension ControlCommands {
             throw DpctlFailure(plain: error.text + "\novs-vswitchd: Cannot open dpif (Invalid argument)")
         }
         let words = options.words
-        if name == "cache-get-size" || name == "cache-set-size" { return "" }
         guard let conntrack = dpif.conntrack else { throw DpctlFailure("conntrack", 95) }
         switch name {
         case "dump-conntrack":
@@ -57,6 +54,9 @@ extension ControlCommands {
         case "flush-conntrack": return try flushConntrack(conntrack, words)
         case "ct-stats-show": return try connectionStatistics(conntrack, words, verbose: verbose)
         case "ct-bkts":
+            guard words.isEmpty || words.count == 1 && words[0].hasPrefix("gt=") && UInt32(words[0].dropFirst(3)) != nil else {
+                throw DpctlFailure("datapath not found", 22)
+            }
             // Connections are counted, not the buckets of some table.
             let count = conntrack.connectionCount
             guard count > 0 else { return "Total Buckets: 1\nCurrent Connections: 0\n\n" }
@@ -86,6 +86,8 @@ extension ControlCommands {
         case "ct-get-tcp-seq-chk":
             return "TCP sequence checking: \(conntrack.checksTCPSequence ? "enabled" : "disabled")\n"
         case "ct-set-limits", "ct-del-limits", "ct-get-limits":
+            // The first of two can only be a datapath.
+            guard words.count < 2 || name == "ct-set-limits" else { throw DpctlFailure("datapath not found", 22) }
             guard dpif.capabilities.ctZoneLimit else { throw DpctlFailure("failed to set conntrack limit", 95) }
             return try zoneLimits(name, conntrack, words)
         default: return try fragments(name, conntrack, words, verbose: verbose)

@@ -25,7 +25,7 @@ extension ControlCommands {
             guard let target = findSwitch(args[0]) else { return .error("no such bridge") }
             return .ok(
                 CapabilityRow.all.filter(\.isStandard)
-                    .map { "\($0.title): \($0.text(target.backer.capabilities))\n" }.joined())
+                    .map { "\($0.title): \($0.text(target.backer.dpif.capabilities))\n" }.joined())
         }
         server.register("dpif/set-dp-features", "bridge", 1, 3) { [unowned self] args in setFeature(args) }
         server.register("dpif/dump-flows", "[-m] [--names | --no-names] bridge", 1, Int.max) { [unowned self] args in
@@ -65,34 +65,30 @@ extension ControlCommands {
         return out
     }
 
+    /// Shows what is in force and what the datapath could do, or puts something else in force.
     private func setFeature(_ args: [String]) -> UnixctlReply {
         guard let target = findSwitch(args[0]) else { return .error("no such bridge") }
+        let (now, possible) = (target.backer.capabilities, target.backer.dpif.capabilities)
+        func line(_ row: CapabilityRow) -> String {
+            "\(row.name) (\(row.title)) : [run time]:\(row.value(now)), [boot time]:\(row.value(possible))\n"
+        }
+        let rows = CapabilityRow.all.filter(\.isStandard)
         if args.count == 1 {
-            return .ok(
-                CapabilityRow.all.filter(\.isStandard)
-                    .map { "\($0.title): \($0.text(target.backer.capabilities))\n" }.joined())
+            var order = HashTableOrder<CapabilityRow>()
+            for row in rows { order.insert(row, hash: MurmurHash.bytes(Array(row.name.utf8), basis: 0)) }
+            return .ok(order.elements.map(line).joined())
         }
-        guard let row = CapabilityRow.all.first(where: { $0.title == args[1] }) else {
-            return .error("\(args[1]) not supported")
-        }
-        guard args.count == 3 else { return .ok("\(row.title): \(row.text(target.backer.capabilities))") }
+        guard let row = rows.first(where: { $0.name == args[1] }) else { return .ok("Unexpected support field") }
+        guard args.count == 3 else { return .ok(line(row)) }
+        let beyond = UnixctlReply.ok("Can not set value beyond the datapath capability")
         switch row.member {
         case .flag(let path):
-            let wanted: Bool
-            switch args[2].lowercased() {
-            case "true", "yes", "1": wanted = true
-            case "false", "no", "0": wanted = false
-            default: return .error("invalid value \"\(args[2])\"")
-            }
-            if wanted, !target.backer.dpif.capabilities[keyPath: path] {
-                return .error("Can not enable features not supported by the datapth")
-            }
+            guard let wanted = Bool(args[2].lowercased()) else { return .ok("Boolean value expected") }
+            guard !wanted || possible[keyPath: path] else { return beyond }
             target.backer.capabilities[keyPath: path] = wanted
         case .count(let path):
-            guard let n = Int(args[2]), n >= 0 else { return .error("invalid value \"\(args[2])\"") }
-            if n > target.backer.dpif.capabilities[keyPath: path] {
-                return .error("Can not enable features not supported by the datapth")
-            }
+            guard let n = Int(args[2]), n >= 0 else { return .ok("Integer number expected") }
+            guard n <= possible[keyPath: path] else { return beyond }
             target.backer.capabilities[keyPath: path] = n
         }
         target.backer.changed()

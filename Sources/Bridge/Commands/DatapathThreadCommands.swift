@@ -11,21 +11,36 @@ extension ControlCommands {
         func says(_ name: String, _ usage: String, _ most: Int, _ text: String) {
             server.register(name, usage, 0, most) { _ in .ok(text) }
         }
-        says("dpif-netdev/bond-show", "[dp]", 1, "")
+        server.register("dpif-netdev/bond-show", "[dp]", 0, 1) { [unowned self] args in
+            // Nothing of a bond is kept beside what bond/show has.
+            args.allSatisfy { userspaceDatapath($0) != nil } ? .ok("") : .error("please specify an existing datapath")
+        }
         server.register("dpif-netdev/dpif-impl-get", "", 0, 0) { [unowned self] _ in
             .ok("Available DPIF implementations:\n  dpif_scalar (pmds: \(pollingCores))\n")
         }
         server.register("dpif-netdev/miniflow-parser-get", "", 0, 0) { [unowned self] _ in
             .ok("Available MFEX implementations:\n  scalar (available: True pmds: \(pollingCores))\n")
         }
-        says(
-            "dpif-netdev/pmd-perf-log-set", "on|off [-b before] [-a after] [-e|-ne] [-us usec] [-q qlen]", 10, "")
+        server.register("dpif-netdev/pmd-perf-log-set", "on|off [-b before] [-a after] [-e|-ne] [-us usec] [-q qlen]", 0, 10) { args in
+            // Iterations that take unusually long are counted, not logged.
+            var words = args[...]
+            if let first = words.first, first == "on" || first == "off" { words.removeFirst() }
+            while let word = words.popFirst() {
+                if word == "-e" || word == "-ne" { continue }
+                guard ["-b", "-a", "-us", "-q"].contains(word), words.popFirst().flatMap({ UInt32($0) }) != nil else {
+                    return .error(
+                        "Usage: ovs-appctl dpif-netdev/pmd-perf-log-set [on|off] [-b before] [-a after] [-e|-ne] [-us usec] [-q qlen]")
+                }
+            }
+            return .ok("")
+        }
         thread("pmd-perf-show", "[-nh] [-it iter-history-len] [-ms ms-history-len] [-pmd core] [dp]", 8) { request in
             request.polling.map(\.performanceText).joined()
         }
-        thread("pmd-rxq-rebalance", "[dp]", 1) { request in
-            request.threads?.rebalance()
-            return "pmd rxq rebalance requested.\n"
+        server.register("dpif-netdev/pmd-rxq-rebalance", "[dp]", 0, 1) { [unowned self] args in
+            guard let dpif = userspaceDatapath(args.first) else { return .error("please specify an existing datapath") }
+            dpif.threads?.rebalance()
+            return .ok("pmd rxq rebalance requested.\n")
         }
         thread("pmd-rxq-show", "[-pmd core] [-secs secs] [dp]", 5) { request in
             "Displaying last \(request.seconds) seconds pmd usage %\n" + request.polling.map(\.queuesText).joined()
@@ -51,15 +66,31 @@ extension ControlCommands {
         }
         server.register(
             "dpif-netdev/miniflow-parser-set", "[-pmd core] miniflow_implementation_name [study_pkt_cnt]", 1, 5
-        ) { args in
-            let name = args[0] == "-pmd" && args.count > 2 ? args[2] : args[0]
+        ) { [unowned self] args in
+            var words = args[...]
+            if words.first == "-pmd" {
+                let core = words.dropFirst().first ?? ""
+                guard let number = Int(core) else {
+                    return .error(
+                        "Error: miniflow extract parser not changed, PMD thread passed is not valid: '\(core)'. Pass a valid pmd thread ID."
+                    )
+                }
+                guard words.count > 2 else { return Self.noExtractorName }
+                guard cores.contains(number) else {
+                    return .error(
+                        "Error: miniflow extract parser not changed, PMD thread \(number) not in use, pass a valid pmd thread ID.")
+                }
+                words = words.dropFirst(2)
+            }
+            guard let name = words.popFirst() else { return Self.noExtractorName }
+            if let next = words.first { return .error("Error: unknown argument \(next).") }
             return name == "scalar"
                 ? .ok("Miniflow extract implementation set to scalar.\n")
                 : .error("Error: unknown miniflow extract implementation \(name).")
         }
         server.register("dpif-netdev/subtable-lookup-prio-set", "[lookup_func] [prio]", 2, 2) { args in
             guard args[0] == "generic" else { return .error("error, subtable lookup function not found") }
-            guard let priority = Int(args[1]), (0...255).contains(priority) else {
+            guard (0...255).contains(Self.number(args[1])) else {
                 return .error("error, priority must be in range 0 to 255")
             }
             return .ok("Lookup priority change affected 0 dpcls ports and 0 subtables.\n")
@@ -71,6 +102,9 @@ extension ControlCommands {
         }
         server.register("dpif-dummy/change-port-number", "dp port new-number", 3, 3) { [unowned self] args in changePortNumber(args) }
     }
+
+    private static let noExtractorName = UnixctlReply.error(
+        "Error: no miniflow extract name provided. Output of miniflow-parser-get shows implementation list.")
 
     // MARK: What threads did
 
@@ -92,12 +126,9 @@ extension ControlCommands {
             while let word = words.popFirst() {
                 switch word {
                 case "-pmd":
-                    guard let core = words.popFirst().flatMap({ Int($0) }) else { return .error("invalid core") }
-                    request.core = core
+                    request.core = words.popFirst().flatMap { Int($0) }
                 case "-secs":
-                    guard let seconds = words.popFirst().flatMap({ Int($0) }), seconds > 0 else {
-                        return .error("invalid number of seconds")
-                    }
+                    guard let seconds = words.popFirst().flatMap({ Int($0) }), seconds > 0 else { break }
                     // As many whole intervals as are kept.
                     request.seconds = min(60, (seconds + 4) / 5 * 5)
                 case "-it", "-ms": _ = words.popFirst()
@@ -105,11 +136,10 @@ extension ControlCommands {
                 default: named = word
                 }
             }
-            let open = fabric.registry.openDatapaths.filter { $0.type != "system" }
-            if let named {
-                guard let dpif = open.first(where: { $0.name == named || "\($0.type)@\($0.name)" == named }) else {
-                    return .error("please specify an existing datapath")
-                }
+            // Where there is only one, any name stands for it.
+            let open = userspaceDatapaths
+            if let named, open.count != 1 {
+                guard let dpif = userspaceDatapath(named) else { return .error("please specify an existing datapath") }
                 request.threads = dpif.threads
             } else {
                 request.threads = open.lazy.compactMap(\.threads).first
@@ -118,9 +148,21 @@ extension ControlCommands {
         }
     }
 
-    /// The processors that are polled on, as the implementations' lists have them.
+    private var userspaceDatapaths: [any Dpif] { fabric.registry.openDatapaths.filter { $0.type != "system" } }
+
+    /// The userspace datapath of a name; without a name, the only one.
+    private func userspaceDatapath(_ name: String?) -> (any Dpif)? {
+        let open = userspaceDatapaths
+        guard let name else { return open.count == 1 ? open[0] : nil }
+        return open.first { $0.name == name }
+    }
+
+    /// The processors that are polled on.
+    private var cores: [Int] { fabric.registry.openDatapaths.flatMap { $0.threads?.reports(seconds: 60).compactMap(\.core) ?? [] } }
+
+    /// The same as the implementations' lists have them.
     private var pollingCores: String {
-        let cores = fabric.registry.openDatapaths.flatMap { $0.threads?.reports(seconds: 60).compactMap(\.core) ?? [] }
+        let cores = cores
         return cores.isEmpty ? "none" : cores.map { String($0) }.joined(separator: ",")
     }
 

@@ -30,16 +30,26 @@ struct DpctlArguments {
                 words.append(argument)
                 continue
             }
+            if !argument.hasPrefix("--") {
+                for letter in argument.dropFirst() {
+                    switch letter {
+                    case "m": verbosity += 1
+                    case "s": statistics = true
+                    default: throw DpctlFailure(plain: "Unrecognized option -\(letter)")
+                    }
+                }
+                continue
+            }
             switch argument {
             case "--": onlyWords = true
-            case "-m", "--more": verbosity += 1
-            case "-s", "--statistics": statistics = true
+            case "--more": verbosity += 1
+            case "--statistics": statistics = true
             case "--names": names = true
             case "--no-names": names = false
             case "--clear": clear = true
             case "--may-create": mayCreate = true
             case "--read-only": readOnly = true
-            default: throw DpctlFailure(plain: "Unrecognized option \"\(argument)\"")
+            default: throw DpctlFailure(plain: "Unrecognized option \(argument)")
             }
         }
     }
@@ -62,40 +72,19 @@ extension ControlCommands {
                 }
             }
         }
-        add("add-dp", "dp [iface...]", 1, .max) { [unowned self] args throws(DpctlFailure) in
-            throw try failUnknown(args[0], "add_dp")
-        }
-        add("del-dp", "dp", 1, 1) { [unowned self] args throws(DpctlFailure) in
-            let dpif = try findDatapath(args[0])
-            dpif.destroy()
-            return ""
-        }
-        add("add-if", "dp iface...", 2, .max) { [unowned self] args throws(DpctlFailure) in
-            throw try failUnknown(args[0], "add-if")
-        }
-        add("del-if", "dp iface...", 2, .max) { [unowned self] args throws(DpctlFailure) in
-            let dpif = try findDatapath(args[0])
-            for name in args.dropFirst() {
-                guard let port = dpif.port(named: name) else { throw DpctlFailure(plain: "ovs-vswitchd: no port named \(name)") }
-                try? dpif.deletePort(port.number)
-            }
-            return ""
-        }
-        add("set-if", "dp iface...", 2, .max) { [unowned self] args throws(DpctlFailure) in
-            throw try failUnknown(args[0], "set-if")
-        }
-        add("dump-dps", "", 0, 0) { [fabric] _ throws(DpctlFailure) in
-            fabric.registry.openDatapaths.map { "\($0.type)@\($0.name)\n" }.joined()
+        registerDatapathsByHand(add)
+        add("dump-dps", "", 0, 0) { [unowned self] _ throws(DpctlFailure) in
+            orderedDatapaths.map { "\($0.type)@\($0.name)\n" }.joined()
         }
         add("show", "[-s] [dp...]", 0, .max) { [unowned self] args throws(DpctlFailure) in
             let options = try DpctlArguments(args)
             if options.words.isEmpty {
-                return fabric.registry.openDatapaths.map { show($0, options.statistics) }.joined()
+                return orderedDatapaths.map { show($0, options.statistics) }.joined()
             }
             var out = ""
             for word in options.words {
                 guard let dpif = datapath(named: word) else {
-                    throw DpctlFailure("opening datapath \(word) failed", word.contains("@") ? 19 : 97)
+                    throw DpctlFailure("opening datapath \(word) failed", unopenedReason(word))
                 }
                 out += show(dpif, options.statistics)
             }
@@ -169,25 +158,37 @@ extension ControlCommands {
         }
     }
 
-    private func failUnknown(_ name: String, _ what: String) throws(DpctlFailure) -> DpctlFailure {
-        _ = try findDatapath(name)
-        return DpctlFailure(what, 95)
-    }
-
     // MARK: Datapaths by name
 
-    /// `type@name`, or a name alone.
-    func datapath(named word: String) -> (any Dpif)? {
-        let parts = word.split(separator: "@", maxSplits: 1).map(String.init)
-        return fabric.registry.openDatapaths.first {
-            parts.count == 2 ? $0.type == parts[0] && $0.name == parts[1] : $0.name == word
+    /// By type, and then as the real daemon's set of names has them.
+    var orderedDatapaths: [any Dpif] {
+        let open = fabric.registry.openDatapaths
+        return Set(open.map(\.type)).sorted().flatMap { type in
+            var order = HashTableOrder<any Dpif>()
+            for dpif in open where dpif.type == type { order.insert(dpif, hash: MurmurHash.bytes(Array(dpif.name.utf8), basis: 0)) }
+            return order.elements
         }
     }
 
-    private func findDatapath(_ word: String) throws(DpctlFailure) -> any Dpif {
-        guard let dpif = datapath(named: word) else { throw DpctlFailure("opening datapath", 97) }
+    /// `type@name`; a name alone is one of the kernel's datapaths.
+    func typeAndName(_ word: String) -> (type: String, name: String) {
+        let parts = word.split(separator: "@", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+        return parts.count == 2 ? (parts[0], parts[1]) : ("system", word)
+    }
+
+    /// `type@name`, or a name alone.
+    func datapath(named word: String) -> (any Dpif)? {
+        let (type, name) = typeAndName(word)
+        return fabric.registry.openDatapaths.first { $0.name == name && (!word.contains("@") || $0.type == type) }
+    }
+
+    func findDatapath(_ word: String) throws(DpctlFailure) -> any Dpif {
+        guard let dpif = datapath(named: word) else { throw DpctlFailure("opening datapath", unopenedReason(word)) }
         return dpif
     }
+
+    /// Why there is no datapath of a name: there is none, or nothing that could provide it.
+    func unopenedReason(_ word: String) -> Int32 { fabric.registry.provider(typeAndName(word).type) == nil ? 97 : 19 }
 
     /// The datapath of the first word when there is one by that name, else the only one.
     func optionalDatapath(_ words: [String]) throws(DpctlFailure) -> any Dpif {
@@ -198,7 +199,8 @@ extension ControlCommands {
             throw open.isEmpty
                 ? DpctlFailure(
                     plain: "ovs-vswitchd: no datapaths exist\novs-vswitchd: datapath not found (Invalid argument)")
-                : DpctlFailure(plain: "ovs-vswitchd: multiple datapaths, specify one")
+                : DpctlFailure(
+                    plain: "ovs-vswitchd: multiple datapaths, specify one\novs-vswitchd: datapath not found (Invalid argument)")
         }
         return open[0]
     }

@@ -39,8 +39,7 @@ extension ControlCommands {
             if args.isEmpty {
                 return .ok(dummies.compactMap { device in state(device).map { "\(device.name): \(text($0))\n" } }.joined())
             }
-            guard let device = dummy(args[0]) else { return .error("Unknown Dummy Interface") }
-            return .ok("\(device.name): \(state(device).map(text) ?? "unknown")")
+            return .ok("\(args[0]): \(dummy(args[0]).flatMap(state).map(text) ?? "unknown")")
         }
         server.register("netdev-dummy/ip4addr", "[netdev] ipaddr/mask-prefix-len", 2, 2) { [unowned self] args in
             guard let device = dummy(args[0]) else { return .error("Unknown Dummy Interface") }

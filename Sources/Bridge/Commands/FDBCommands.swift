@@ -59,7 +59,7 @@ extension ControlCommands {
             guard let port = target.port(named: args[1]), let bundle = port.bundle else {
                 return .error("software error, odp port is present but no ofp port")
             }
-            guard let vlan = UInt16(args[2]) else { return .error("bad vlan value") }
+            let vlan = UInt16(truncatingIfNeeded: Self.number(args[2]))
             guard let address = AddressText.parseMAC(args[3]) else { return .error("bad MAC address") }
             target.macs.addStatic(address, vlan: vlan, on: bundle)
             target.backer.changed()
@@ -67,7 +67,7 @@ extension ControlCommands {
         }
         server.register("fdb/del", "bridge vlan mac", 3, 3) { [unowned self] args in
             guard let target = findSwitch(args[0]) else { return .error("no such bridge") }
-            guard let vlan = UInt16(args[1]) else { return .error("bad vlan value") }
+            let vlan = UInt16(truncatingIfNeeded: Self.number(args[1]))
             guard let address = AddressText.parseMAC(args[2]) else { return .error("bad MAC address") }
             let isStatic = target.macs.all.contains {
                 $0.entry.isStatic && $0.entry.key == .init(vlan: vlan, address: address)
@@ -78,6 +78,13 @@ extension ControlCommands {
             target.backer.changed()
             return .ok("")
         }
+    }
+
+    /// What atoi(3) makes of a text: digits at its beginning, perhaps behind a sign; 0 where there are none or too many.
+    static func number(_ text: String) -> Int {
+        let isNegative = text.hasPrefix("-")
+        let digits = text.dropFirst(isNegative || text.hasPrefix("+") ? 1 : 0).prefix { $0.isASCII && $0.isNumber }
+        return (Int(digits) ?? 0) * (isNegative ? -1 : 1)
     }
 
     /// Right-aligned.

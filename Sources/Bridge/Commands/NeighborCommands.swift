@@ -29,13 +29,23 @@ extension ControlCommands {
             }
             server.register("tnl/\(word)/aging", "[SECS]", 0, 1) { [unowned self] args in
                 guard let text = args.first else { return .ok("\(neighborAging)") }
-                guard let seconds = Int(text), (1...3600).contains(seconds) else { return .error("bad aging value") }
+                let seconds = Self.number(text)
+                guard (1...3600).contains(seconds) else { return .error("bad aging value") }
                 neighborAging = seconds
                 fabric.routing.aging = Int64(seconds) * 1000
                 return .ok("OK")
             }
         }
-        server.register("tnl/egress_port_range", "min max", 0, 2) { _ in .ok("OK") }
+        server.register("tnl/egress_port_range", "min max", 0, 2) { args in
+            guard args.count == 2 else {
+                let range = TunnelSourcePorts.range
+                return .ok("Tunnel UDP source port range: \(range.lowerBound)-\(range.upperBound)\n")
+            }
+            guard let low = UInt16(exactly: Self.number(args[0])), low > 0 else { return .ok("Invalid min.") }
+            guard let high = UInt16(exactly: Self.number(args[1])), high > 0 else { return .ok("Invalid max.") }
+            TunnelSourcePorts.range = min(low, high)...max(low, high)
+            return .ok("OK")
+        }
         server.register("tnl/ports/show", "-v", 0, 1) { [unowned self] args in
             .ok("Listening ports:\n" + orderedBackers.map { $0.tunnelPortsText(verbose: args.first == "-v") }.joined())
         }

@@ -16,7 +16,7 @@ extension ControlCommands {
         }
         server.register("bridge/dump-flows", "[--offload-stats] bridge", 1, 2) { [unowned self] args in
             guard let target = findSwitch(args[args.count - 1]) else { return .error("Unknown bridge") }
-            return .ok(dumpFlows(target, offload: args.count == 2))
+            return .ok(dumpFlows(target, offload: args.count == 2 && args[0] == "--offload-stats"))
         }
     }
 
@@ -27,6 +27,10 @@ extension ControlCommands {
         for table in target.tables where table.count > 0 {
             var rules: [Rule] = []
             table.forEach { rules.append($0) }
+            if table.id == OpenFlowSwitch.internalTable {
+                let texts = rules.map { $0.match.text(ports: target.portNames) }
+                rules = rules.indices.sorted { (rules[$1].priority, texts[$0]) < (rules[$0].priority, texts[$1]) }.map { rules[$0] }
+            }
             for rule in rules {
                 if table.id != 0 { out += "table_id=\(table.id), " }
                 out += "duration=\(max(0, now - rule.created) / 1000)s, n_packets=\(rule.packetCount), n_bytes=\(rule.byteCount), "

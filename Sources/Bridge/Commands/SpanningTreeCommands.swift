@@ -70,7 +70,7 @@ extension ControlCommands {
         }
         out += "\nBridge ID:\n" + identity(rstp.bridgeID, rstp.settings.times)
         out += "\n  Interface  Role       State      Cost     Pri.Nbr \n  ---------- ---------- ---------- -------- -------\n"
-        for port in rstp.ports where port.role != .disabled {
+        for port in rstp.ports {
             out += "  \(pad(port.port.name, 10)) \(pad(port.role.rawValue, 10)) \(pad(port.stateName, 10)) "
             out += "\(pad(String(port.settings.pathCost), 8)) \(port.settings.priority).\(port.settings.number)\n"
         }

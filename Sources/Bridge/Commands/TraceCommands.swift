@@ -37,6 +37,7 @@ extension ControlCommands {
             "[-consistent] {[dp_name] odp_flow | bridge br_flow} [OPTIONS...] [-generate|packet] actions", 2, Int.max
         ) { [unowned self] args in
             do throws(TraceFailure) {
+                try checkPacket(args.dropLast().filter { !$0.hasPrefix("-") })
                 let actions = try parseActions(args[args.count - 1])
                 let request = try parseTrace(Array(args.dropLast()))
                 return .ok(trace(request, actions: try check(actions, request)))
@@ -44,6 +45,11 @@ extension ControlCommands {
                 return .error(error.text)
             }
         }
+    }
+
+    /// Of three words the last is a packet, which is looked at first.
+    private func checkPacket(_ words: [String]) throws(TraceFailure) {
+        if words.count == 3, parseHex(words[2]) == nil { throw TraceFailure(text: "Trailing garbage in packet data") }
     }
 
     private func parseActions(_ text: String) throws(TraceFailure) -> [OFAction] {
@@ -103,6 +109,7 @@ extension ControlCommands {
         guard words.count <= 3 else { throw TraceFailure(text: "too many arguments") }
         if generates, words.count > 2 { throw TraceFailure(text: "too many arguments") }
         guard let first = words.first else { throw TraceFailure(text: "not enough arguments") }
+        try checkPacket(words)
 
         // A datapath flow, with or without the datapath's name before it.
         let odpWord = words.count >= 2 && !words[0].contains("(") ? words[1] : words[0]

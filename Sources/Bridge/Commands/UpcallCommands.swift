@@ -39,8 +39,7 @@ extension ControlCommands {
             return .ok("Datapath dumping tersely using UFID enabled for supported datapaths")
         }
         server.register("upcall/set-flow-limit", "flow-limit-number", 1, 1) { [fabric] args in
-            // Like atoi(3): what is no number is 0.
-            let n = Int(args[0].prefix { $0.isASCII && $0.isNumber }) ?? 0
+            let n = Int(UInt32(truncatingIfNeeded: Self.number(args[0])))
             for backer in fabric.backers.values { backer.settings.flowLimit = n }
             return .ok("set flow_limit to \(n)")
         }

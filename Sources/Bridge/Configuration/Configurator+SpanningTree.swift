@@ -26,7 +26,7 @@ extension BridgeConfigurator {
             target.setSTP(stpSettings(bridge, config), ports: stpPorts(target, members))
         } else {
             target.setSTP(nil, ports: [])
-            target.setRSTP(rstpSettings(bridge, config), ports: rstpPorts(members))
+            target.setRSTP(rstpSettings(bridge, config), ports: rstpPorts(target, members))
         }
     }
 
@@ -125,7 +125,7 @@ extension BridgeConfigurator {
         return settings
     }
 
-    private func rstpPorts(_ members: [Member]) -> [(port: SwitchPort, settings: RSTPPortSettings)] {
+    private func rstpPorts(_ target: OpenFlowSwitch, _ members: [Member]) -> [(port: SwitchPort, settings: RSTPPortSettings)] {
         let taking = members.filter { $0.config.bool("rstp-enable", default: true) }
         var used: Set<UInt16> = []
         // Those that ask for a number get it first.
@@ -135,9 +135,17 @@ extension BridgeConfigurator {
             else { return nil }
             return wanted
         }
+        // The others get the first that no other has, now or so far.
+        var held: [String: UInt16] = [:]
+        for port in target.rstp?.ports ?? [] where taking.contains(where: { $0.port === port.port }) {
+            if !used.contains(port.settings.number) { held[port.port.name] = port.settings.number }
+        }
         for i in numbers.indices where numbers[i] == nil {
-            numbers[i] = (1...4095).first { !used.contains($0) }
-            if let number = numbers[i] { used.insert(number) }
+            let name = taking[i].port.name
+            held[name] = nil
+            let others = used.union(held.values)
+            numbers[i] = (1...4095).first { !others.contains($0) }
+            held[name] = numbers[i]
         }
         return zip(taking, numbers).compactMap { member, number in
             guard let number else {

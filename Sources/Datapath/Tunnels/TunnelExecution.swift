@@ -28,8 +28,7 @@ extension Packet {
             store16(24, InternetChecksum.checksum(slice(14, 20)))
         }
         if load8(isIPv6 ? 20 : 23) == IPProtocol.udp {
-            let range: (low: UInt32, high: UInt32) = (32768, 61000)
-            store16(l4, UInt16(truncatingIfNeeded: range.low + UInt32((UInt64(hash) * UInt64(range.high - range.low)) >> 32)))
+            store16(l4, TunnelSourcePorts.port(for: hash))
             store16(l4 + 4, UInt16(truncatingIfNeeded: length))
             if tunnel.type == "gtpu" { store16(l4 + 10, UInt16(truncatingIfNeeded: length - 16)) }
             // GTP-U always has one.

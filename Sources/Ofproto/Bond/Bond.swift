@@ -110,7 +110,7 @@ public final class Bond {
     }
 
     private func mayEnable(_ member: BondMember) -> Bool {
-        guard member.port.device.isLinkUp, !member.port.config.contains(.down) else { return false }
+        guard member.port.canCarry else { return false }
         if let bfd = member.port.bfd, !bfd.isForwarding { return false }
         if let cfm = member.port.cfm, cfm.isFaulty { return false }
         return lacpAllows?(member.port) ?? true

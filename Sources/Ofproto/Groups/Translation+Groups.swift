@@ -72,7 +72,7 @@ extension Translation {
             return false
         }
         if bucket.watchPort == .none, bucket.watchGroup == .max { return true }
-        if bucket.watchPort != .none, let port = owner.port(bucket.watchPort), port.device.isLinkUp { return true }
+        if bucket.watchPort != .none, let port = owner.port(bucket.watchPort), port.isOperational { return true }
         guard bucket.watchGroup != .max, let watched = owner.group(bucket.watchGroup) else { return false }
         return firstLive(watched, depth: depth + 1) != nil
     }

@@ -101,9 +101,9 @@ extension OpenFlowSwitch {
         updateRecirculation(of: bond)
     }
 
-    /// Gives a balance-tcp bond a name in the datapath, or takes it away.
+    /// Gives a bond that balances a name in the datapath, or takes it away. Only balance-tcp makes use of it.
     private func updateRecirculation(of bond: Bond) {
-        guard bond.settings.mode == .balanceTCP, backer.capabilities.recirculation else {
+        guard bond.settings.mode != .activeBackup, backer.capabilities.recirculation else {
             releaseRecirculation(of: bond)
             return
         }
@@ -129,7 +129,8 @@ extension OpenFlowSwitch {
     /// The datapath's own balancing, or the flows in its place, follow the members, and what it sent counts for the next rebalancing.
     private func followBuckets(of bond: Bond) {
         updateRules(of: bond)
-        guard let id = bond.recirculationID, bond.settings.usesLbOutput, backer.capabilities.lbOutput else { return }
+        guard let id = bond.recirculationID, bond.settings.mode == .balanceTCP, bond.settings.usesLbOutput, backer.capabilities.lbOutput
+        else { return }
         for (bucket, bytes) in backer.dpif.takeBondBytes(id).enumerated() where bytes > 0 { bond.credit(bucket: bucket, bytes: bytes) }
         let ports = bond.bucketPorts()
         guard ports != bond.toldPorts else { return }

@@ -65,6 +65,9 @@ public final class SwitchPort {
     /// The link is up, and nobody switched the port off.
     var canCarry: Bool { device.isLinkUp && !config.contains(.down) }
 
+    /// It can carry packets, and what watches over the link finds nothing wrong with it.
+    var isOperational: Bool { canCarry && bfd?.isForwarding != false && cfm?.isFaulty != true && bundle?.lacp?.allows(self) != false }
+
     public var stats: DeviceStats { isPatch || tunnel != nil ? patchStats : device.stats }
 
     func creditReceived(packets: UInt64, bytes: UInt64) {

@@ -109,8 +109,8 @@ public final class RSTP {
     }
 
     private func checkLinks() {
-        for port in ports where port.portEnabled != port.port.canCarry {
-            port.portEnabled = port.port.canCarry
+        for port in ports where port.portEnabled != port.port.isOperational {
+            port.portEnabled = port.port.isOperational
             port.uptime = 0
             portStateChanged = true
         }
@@ -140,7 +140,7 @@ public final class RSTP {
 
     /// Does what is due.
     func run() {
-        let changed = ports.contains { $0.portEnabled != $0.port.canCarry }
+        let changed = ports.contains { $0.portEnabled != $0.port.isOperational }
         if changed { checkLinks() }
         // A clock that was set far ahead has long since let every timer run out.
         if time.now - lastTick > 100_000 || time.now < lastTick { lastTick = time.now - 1000 }

@@ -151,14 +151,14 @@ public final class RSTPPort {
 
     public var id: UInt16 { UInt16(settings.priority & 0xf0) << 8 | settings.number & 0xfff }
     /// Disabled, Discarding, Learning or Forwarding.
-    public var stateName: String { !portEnabled ? "Disabled" : forwarding ? "Forwarding" : learning ? "Learning" : "Discarding" }
+    public var stateName: String { forwarding ? "Forwarding" : learning ? "Learning" : "Discarding" }
 
     var permissions: SpanningTreePermissions {
         var p = SpanningTreePermissions()
-        p.learns = learning || !portEnabled
-        p.forwards = forwarding || !portEnabled
+        p.learns = learning
+        p.forwards = forwarding
         p.passesBPDUs = portEnabled
-        p.openFlowState = !portEnabled ? 0 : forwarding ? 2 : learning ? 1 : 0
+        p.openFlowState = forwarding ? 2 : learning ? 1 : 0
         return p
     }
 

@@ -162,16 +162,7 @@ extension Translation {
         case .decMPLSTTL: decrementMPLSTTL()
         case .pushMPLS(let type): pushMPLS(type)
         case .popMPLS(let type): popMPLS(type)
-        case .decNSHTTL:
-            guard flow.ethType == EtherType.nsh else { break }
-            wildcards.setExact(Location.nshTTL)
-            if flow[Location.nshTTL] > 1 {
-                flow[Location.nshTTL] -= 1
-            } else {
-                endsList = true
-                sendToController(expiredTTL(0))
-                report(.warning, "NSH decrement TTL exception")
-            }
+        case .decNSHTTL: decrementNSHTTL()
         case .deleteField(let field):
             field.set(0, in: &flow)
             if trace != nil { report(.detail, "delete \(field.name)") }
@@ -351,16 +342,31 @@ extension Translation {
     }
 
     private func decrementMPLSTTL() {
-        guard EtherType.isMPLS(flow.ethType) else { return }
-        wildcards.setExact(Location.mplsTTL)
-        let ttl = flow[Location.mplsTTL]
-        if ttl > 1 {
-            flow[Location.mplsTTL] = ttl - 1
-            return
+        if EtherType.isMPLS(flow.ethType) {
+            wildcards.setExact(Location.mplsTTL)
+            let ttl = flow[Location.mplsTTL]
+            if ttl > 1 {
+                flow[Location.mplsTTL] = ttl - 1
+                return
+            }
+            sendToController(expiredTTL(0))
+        }
+        // What lost its labels on the way here ends, too.
+        endsList = true
+        report(.warning, "MPLS decrement TTL exception")
+    }
+
+    private func decrementNSHTTL() {
+        if flow.ethType == EtherType.nsh {
+            wildcards.setExact(Location.nshTTL)
+            if flow[Location.nshTTL] > 1 {
+                flow[Location.nshTTL] -= 1
+                return
+            }
+            sendToController(expiredTTL(0))
         }
         endsList = true
-        sendToController(expiredTTL(0))
-        report(.warning, "MPLS decrement TTL exception")
+        report(.warning, "NSH decrement TTL exception")
     }
 
     private func pushMPLS(_ type: UInt16) {

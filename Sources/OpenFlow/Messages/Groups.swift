@@ -313,7 +313,12 @@ extension MultipartReply {
     /// The body of a group features reply: every type, with weights, liveness and chaining.
     public mutating func groupFeatures(_ version: OFVersion) {
         // OFPAT_* bits; those of OpenFlow 1.0 are its actions other than vendors'.
-        let actions = version == .v10 ? 0xfff : TableStats.actions12
+        let actions: UInt32 =
+            switch version {
+            case .v10: 0xfff
+            case .v11: TableStats.actions11
+            default: TableStats.actions12
+            }
         append { w in
             w.u32(0xf)
             w.u32(7)

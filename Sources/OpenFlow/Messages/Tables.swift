@@ -21,7 +21,7 @@ public struct TableStats: Sendable {
     /// Those that set_field may set.
     private static let set12: UInt64 = 0xf_ffff_fbdd
     /// OFPAT_* of OpenFlow 1.1 and of 1.2 that are supported.
-    private static let actions11: UInt32 = 0x01ff_e7ff
+    public static let actions11: UInt32 = 0x01ff_e7ff
     public static let actions12: UInt32 = 0x03ff_8001
 
     public func encode(version v: OFVersion, to w: inout WireWriter) {

@@ -187,6 +187,8 @@ extension OFAction {
         case "pop": return .stackPop(try subfield(argument))
         default:
             if let action = try parseStructured(name, argument, ports: ports) { return action }
+            // What follows a port's name is ignored.
+            if let p = OFPort(text: name) ?? ports(name) { return .output(p, maxLength: 0xffff) }
             throw fail("unknown action \(name)")
         }
     }
