@@ -284,7 +284,7 @@ public protocol Dpif: AnyObject {
 
     /// How many entries the cache of masks has that is looked into before flows are; nil: there is none to size.
     var masksCacheSize: UInt32? { get }
-    /// Throws EOPNOTSUPP where there is none, EINVAL or ERANGE for a size that cannot be.
+    /// Sets its size, rounded up where only some sizes can be. Throws EOPNOTSUPP where there is none, EINVAL or ERANGE for a size that cannot be.
     func setMasksCacheSize(_ size: UInt32) throws(DpifError)
 
     /// The meters, exactly when `capabilities.meters` says so.

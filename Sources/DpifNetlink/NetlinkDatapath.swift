@@ -122,7 +122,12 @@ public final class NetlinkDatapath: Dpif {
 
     public var stats: DpStats { (try? datapathRequests.get(index).stats) ?? DpStats() }
     public var masksCacheSize: UInt32? { try? datapathRequests.get(index).masksCacheSize }
-    public func setMasksCacheSize(_ size: UInt32) throws(DpifError) { try datapathRequests.set(index, masksCacheSize: size) }
+    public func setMasksCacheSize(_ size: UInt32) throws(DpifError) {
+        // The module takes powers of two, and 0.
+        guard size <= 1 << 31 else { throw DpifError(ERANGE, "masks cache of \(size) entries") }
+        let rounded = size < 2 ? size : UInt32(1) << (32 - UInt32((size - 1).leadingZeroBitCount))
+        try datapathRequests.set(index, masksCacheSize: rounded)
+    }
 
     // MARK: Ports
 

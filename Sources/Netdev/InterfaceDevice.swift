@@ -44,11 +44,16 @@ public class InterfaceDevice: AddressedDevice {
 
     /// Asks the kernel for the interface's state.
     private func refresh() {
-        let flags = (try? interface.flags) ?? 0
-        let now = (
-            mac: (try? interface.mac) ?? known.mac, mtu: (try? interface.mtu) ?? known.mtu,
-            up: flags & Int32(IFF_UP) != 0, link: interface.isRunning
-        )
+        var now = known
+        if index == 0 || !isPresent {
+            (now.up, now.link) = (false, false)
+        } else {
+            let flags = (try? interface.flags) ?? 0
+            now = (
+                mac: (try? interface.mac) ?? known.mac, mtu: (try? interface.mtu) ?? known.mtu,
+                up: flags & Int32(IFF_UP) != 0, link: interface.isRunning
+            )
+        }
         guard now != known else { return }
         if now.link != known.link { linkResets += 1 }
         known = now

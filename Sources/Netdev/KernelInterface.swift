@@ -24,19 +24,21 @@ struct KernelInterface {
         return r
     }
 
-    /// Runs one ioctl on a throw-away socket.
+    /// Any socket does for the ioctls of interfaces; below 0: there is none.
+    private static let descriptor = socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+
+    /// Runs one ioctl.
     private func control(_ code: Int32, _ r: inout ifreq) throws(DpifError) {
-        let fd = socket(AF_INET, Int32(SOCK_DGRAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        guard fd >= 0 else { throw DpifError(errno, "socket for interface \(name)") }
-        defer { close(fd) }
+        let fd = Self.descriptor
+        guard fd >= 0 else { throw DpifError(EMFILE, "socket for interface \(name)") }
         guard ioctl(fd, UInt(bitPattern: Int(code)), &r) == 0 else { throw DpifError(errno, "interface \(name)") }
     }
 
     var index: Int32 {
         get throws(DpifError) {
-            let n = if_nametoindex(name)
+            let n = LinkLookup.index(of: name)
             guard n != 0 else { throw DpifError(ENODEV, "interface \(name)") }
-            return Int32(n)
+            return n
         }
     }
 

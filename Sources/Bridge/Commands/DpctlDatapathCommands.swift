@@ -64,21 +64,20 @@ extension ControlCommands {
         add("cache-set-size", "dp cache <size>", 3, 3) { [unowned self] args throws(DpctlFailure) in
             guard let size = UInt32(args[2]) else { throw DpctlFailure("size is malformed", 22) }
             guard let dpif = datapath(named: args[0]) else { throw unopened(args[0]) }
-            guard dpif.masksCacheSize != nil, args[1] == "masks-cache" else {
-                throw DpctlFailure("Setting caches not supported", 95)
-            }
+            guard dpif.masksCacheSize != nil else { throw DpctlFailure("Setting caches not supported", 95) }
+            guard args[1] == "masks-cache" else { throw DpctlFailure("Cache name \"\(args[1])\" not found on dpif", 22) }
             do throws(DpifError) {
                 try dpif.setMasksCacheSize(size)
             } catch {
                 throw DpctlFailure("Setting cache size failed", error.errno)
             }
-            return ""
+            return "Setting cache size successful, new size \(dpif.masksCacheSize ?? 0)\n"
         }
     }
 
     private func sizes(of dpif: any Dpif) -> String {
         let title = "\(dpif.type)@\(dpif.name):\n"
-        return title + (dpif.masksCacheSize.map { "  masks-cache: size: \($0)\n" } ?? "")
+        return title + (dpif.masksCacheSize.map { "  caches:\n    masks-cache: size:\($0)\n" } ?? "")
     }
 
     private func unopened(_ word: String) -> DpctlFailure { DpctlFailure("Opening datapath \(word) failed", unopenedReason(word)) }

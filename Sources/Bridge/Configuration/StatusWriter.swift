@@ -188,21 +188,17 @@ final class StatusWriter {
     // MARK: Interfaces
 
     private func columns(of outcome: InterfaceOutcome?, _ counts: Bool) -> [String: OVSDBDatum] {
-        guard case .open(let port)? = outcome else {
-            var columns: [String: OVSDBDatum] = [:]
-            for name in ["mac_in_use", "admin_state", "link_state", "link_speed", "duplex", "mtu", "ifindex", "link_resets"] {
-                columns[name] = OVSDBDatum()
-            }
-            columns["status"] = OVSDBDatum()
-            columns["statistics"] = OVSDBDatum()
-            if case .failed(let text)? = outcome {
-                columns["ofport"] = .integer(-1)
-                columns["error"] = .optional(text)
-            } else {
-                columns["ofport"] = OVSDBDatum()
-                columns["error"] = OVSDBDatum()
-            }
+        let port: SwitchPort
+        switch outcome {
+        // What no bridge wants, or none that there is, stays as it was.
+        case nil: return [:]
+        case .failed(let text)?:
+            var columns: [String: OVSDBDatum] = ["ofport": .integer(-1), "error": .optional(text)]
+            for name in [
+                "mac_in_use", "admin_state", "link_state", "link_speed", "duplex", "mtu", "ifindex", "link_resets", "status", "statistics",
+            ] { columns[name] = OVSDBDatum() }
             return columns
+        case .open(let open)?: port = open
         }
         let device = port.device
         let speed = device.features.current.fastest

@@ -98,27 +98,41 @@ check_cleanUp() {
     until_ok "the bridge" sh -c "ovs-dpctl show | grep 'br0 (internal)'"
 }
 
-# Ports by the dozen, again and again: what is used does not grow.
+# Ports come and go by the dozen, again and again: what is used does not grow. KERNEL_PORT_ROUNDS rounds of thirty (10).
 check_manyPorts() {
     vsctl add-br br0
     used() { sed -n 's/VmRSS:[^0-9]*\([0-9]*\) kB/\1/p' /proc/"$(cat $work/ovs-vswitchd.pid)"/status; }
     descriptors() { ls /proc/"$(cat $work/ovs-vswitchd.pid)"/fd | wc -l; }
-    for round in 1 2 3; do
-        add=()
-        del=()
-        for i in $(seq 6); do
-            add+=(-- add-port br0 i$i -- set interface i$i type=internal)
-            del+=(-- del-port i$i)
-        done
+    add=()
+    del=()
+    for i in $(seq 10); do
+        ip link add name v$i type veth peer name w$i
+        for name in v w; do add+=(-- add-port br0 $name$i); del+=(-- del-port $name$i); done
+        add+=(-- add-port br0 i$i -- set interface i$i type=internal)
+        del+=(-- del-port i$i)
+    done
+    rounds=${KERNEL_PORT_ROUNDS:-10}
+    for round in $(seq "$rounds"); do
         vsctl --timeout=60 "${add[@]}"
-        [ "$(ovs-dpctl show | grep -c 'i[0-9]* (internal)')" = 6 ]
+        [ "$(ovs-dpctl show | grep -cE ': (i[0-9]+ \(internal\)|[vw][0-9]+)$')" = 30 ]
         vsctl --timeout=60 "${del[@]}"
-        [ "$(ovs-dpctl show | grep -c ': i[0-9]* (internal)')" = 0 ]
+        [ "$(ovs-dpctl show | grep -cE ': (i[0-9]+ \(internal\)|[vw][0-9]+)$')" = 0 ]
         say "round $round: $(used) kB, $(descriptors) descriptors"
-        [ $round != 2 ] || before=$(used) open=$(descriptors)
+        # The first rounds warm up.
+        [ $round != $((rounds / 2)) ] || before=$(used) open=$(descriptors)
     done
     expect "$before kB grew to $(used)" [ $(($(used) - before)) -lt 4096 ]
     expect "descriptors grew" [ "$(descriptors)" -le "$open" ]
+    for i in $(seq 10); do ip link del dev v$i; done
+}
+
+check_masksCache() {
+    vsctl add-br br0
+    ovs-appctl dpctl/cache-get-size | grep -x '    masks-cache: size:256'
+    ovs-appctl dpctl/cache-set-size system@ovs-system masks-cache 500 | grep -x 'Setting cache size successful, new size 512'
+    ovs-dpctl cache-get-size ovs-system | grep 'masks-cache: size:512'
+    expect "another cache was set" eval '! ovs-appctl dpctl/cache-set-size system@ovs-system nosuch 512'
+    ovs-appctl dpctl/cache-set-size system@ovs-system masks-cache 256
 }
 
 # In a network namespace the module is there, too; without the right to, or without the module, one message says what is missing.
