@@ -1,11 +1,21 @@
 // The heartbeat of the daemon: runs the switch and the configuration after something happened, and now and then.
 
+import CLinux
+import Glibc
 import NIOCore
+import NIOPosix
 import Synchronization
 
-/// Whether a thread has asked for a run that has not begun.
+/// Whether a thread has asked for a run that has not begun, and the descriptor by which it asks.
 private final class RunRequest: Sendable {
     let isMade = Atomic<Bool>(false)
+    /// An eventfd that the loop watches; negative: there is none (yet). It stays open for as long as anybody may write to it.
+    let descriptor = Atomic<Int32>(-1)
+
+    deinit {
+        let own = descriptor.load(ordering: .relaxed)
+        if own >= 0 { _ = Glibc.close(own) }
+    }
 }
 
 /// Asks the main loop for a prompt run, from any thread.
@@ -20,11 +30,19 @@ public final class MainLoopWaker: Sendable {
         self.loop = NIOLoopBound(loop, eventLoop: eventLoop)
     }
 
-    /// Returns at once; the run follows on the main thread. Calls before it count as one, however long it takes to come: the event loop
-    /// carries out all that it is given before it looks at sockets, so that a thread which asks all the time would keep it from them.
+    /// Returns at once; the run follows on the main thread. Calls before it count as one, however long it takes to come.
+    ///
+    /// It is asked for by a descriptor that the loop watches like any socket, so that all sockets have their turn between runs. Tasks would
+    /// not do: the event loop carries out all that it is given before it looks at sockets, so that a thread which asks all the time would
+    /// keep it from them.
     public func wake() {
         guard !request.isMade.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        eventLoop.execute { [self] in loop.value.runSoon() }
+        let descriptor = request.descriptor.load(ordering: .acquiring)
+        if descriptor >= 0 {
+            eventfd_write(descriptor, 1)
+        } else {
+            eventLoop.execute { [self] in loop.value.runSoon() }
+        }
     }
 }
 
@@ -52,6 +70,10 @@ public final class MainLoop {
     private static let pause = TimeAmount.microseconds(50)
     private var isRunning = false
     private var isStopped = false
+    /// Something was noted during a run that is not done by it.
+    private var isUnfinished = false
+    /// Watches the descriptor of `request`.
+    private var channel: (any Channel)?
     /// How often the loop ran.
     public private(set) var count: UInt64 = 0
     private let request = RunRequest()
@@ -63,12 +85,54 @@ public final class MainLoop {
     public func add(_ step: @escaping () -> Void) { steps.append(step) }
 
     /// Starts running.
-    public func start() { schedule() }
+    public func start() {
+        schedule()
+        watchDescriptor()
+    }
 
     /// Runs no more.
     public func stop() {
         isStopped = true
         timer?.cancel()
+        channel?.close(promise: nil)
+    }
+
+    /// From soon on, runs are asked for by a descriptor; until then, and where the loop has no sockets (those of tests) or the system no
+    /// descriptor left, by tasks.
+    private func watchDescriptor() {
+        guard let bootstrap = NIOPipeBootstrap(validatingGroup: eventLoop) else { return }
+        let event = eventfd(0, Int32(EFD_NONBLOCK) | Int32(EFD_CLOEXEC))
+        guard event >= 0 else { return }
+        let own = fcntl(event, F_DUPFD_CLOEXEC, 0)
+        guard own >= 0 else {
+            _ = Glibc.close(event)
+            return
+        }
+        let opened = bootstrap.channelOption(.maxMessagesPerRead, value: 1)
+            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: MemoryLayout<UInt64>.size))
+            .takingOwnershipOfDescriptor(input: event)
+            .assumeIsolated()
+        opened.whenSuccess { [weak self] channel in
+            guard let self, !isStopped, (try? channel.pipeline.syncOperations.addHandler(WakeHandler(self))) != nil else {
+                channel.close(promise: nil)
+                _ = Glibc.close(own)
+                return
+            }
+            self.channel = channel
+            request.descriptor.store(own, ordering: .releasing)
+        }
+        opened.whenFailure { _ in
+            _ = Glibc.close(event)
+            _ = Glibc.close(own)
+        }
+    }
+
+    /// The descriptor was written to.
+    fileprivate func woken() {
+        busy = Self.busyRuns
+        guard !isRunning, !isStopped else { return }
+        timer?.cancel()
+        run()
     }
 
     /// Something happened: runs now, and more often for a while. On the main thread.
@@ -88,9 +152,17 @@ public final class MainLoop {
     /// milliseconds past. On the main thread.
     public func noteActivity() {
         busy = Self.busyRuns
-        guard !isRunning, !isPrompt, timer != nil else { return }
-        isPrompt = true
+        guard !isRunning else {
+            isUnfinished = true
+            return
+        }
+        guard !isPrompt, timer != nil else { return }
         timer?.cancel()
+        scheduleSoon()
+    }
+
+    private func scheduleSoon() {
+        isPrompt = true
         let due = max(lastRun + .milliseconds(Self.smallestGap), .now() + .milliseconds(1))
         timer = eventLoop.assumeIsolated().scheduleTask(deadline: due) { [weak self] in self?.run() }
     }
@@ -99,6 +171,7 @@ public final class MainLoop {
         guard !isRunning, !isStopped else { return }
         isRunning = true
         isPrompt = false
+        isUnfinished = false
         _ = request.isMade.exchange(false, ordering: .acquiringAndReleasing)
         lastRun = .now()
         count += 1
@@ -110,8 +183,23 @@ public final class MainLoop {
 
     private func schedule() {
         guard !isStopped else { return }
+        if isUnfinished {
+            scheduleSoon()
+            return
+        }
         let interval = busy == 0 ? Self.idleInterval : Self.busyInterval
         if busy > 0 { busy -= 1 }
         timer = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(interval)) { [weak self] in self?.run() }
     }
+}
+
+/// Reads the descriptor by which runs are asked for.
+private final class WakeHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    private weak var loop: MainLoop?
+
+    init(_ loop: MainLoop) { self.loop = loop }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) { loop?.woken() }
 }
