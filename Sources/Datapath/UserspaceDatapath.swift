@@ -57,6 +57,14 @@ open class UserspaceDatapath: Dpif {
     private struct Port {
         let info: DpPort
         let device: any PortDevice
+        /// The device, when packets can be sent to it.
+        let packetDevice: (any PacketDevice)?
+
+        init(_ info: DpPort, _ device: any PortDevice) {
+            self.info = info
+            self.device = device
+            packetDevice = device as? any PacketDevice
+        }
     }
     private var portTable: [UInt32: Port] = [:]
     private var portsByName: [String: UInt32] = [:]
@@ -126,12 +134,11 @@ open class UserspaceDatapath: Dpif {
         } else {
             number = choosePortNumber(device)
         }
-        portTable[number] = Port(info: DpPort(number: number, name: device.name, type: device.type), device: device)
+        let port = Port(DpPort(number: number, name: device.name, type: device.type), device)
+        portTable[number] = port
         portsByName[device.name] = number
         portChangeCount += 1
-        if let packetDevice = device as? any PacketDevice {
-            packetDevice.receiver = { [unowned self] packet in self.receive(packet, on: number) }
-        }
+        port.packetDevice?.receiver = { [unowned self] packet in self.receive(packet, on: number) }
         do throws(DpifError) {
             try portAdded(number, device)
         } catch {
@@ -158,7 +165,7 @@ open class UserspaceDatapath: Dpif {
         guard let port = portTable.removeValue(forKey: number) else { throw DpifError(19, "port number \(number)") }
         portsByName[port.info.name] = nil
         portRemoved(number)
-        (port.device as? any PacketDevice)?.receiver = nil
+        port.packetDevice?.receiver = nil
         portChangeCount += 1
     }
 
@@ -248,9 +255,8 @@ open class UserspaceDatapath: Dpif {
         return receive(packet, on: port, key: &key)
     }
 
-    /// The same for those who want to know the packet's key, which `key` becomes.
+    /// The same for those who want to know the packet's key, which `key` becomes; it must be zero.
     public func receive(_ packet: consuming Packet, on port: UInt32, key: inout FlowKey) -> Megaflow? {
-        key = FlowKey()
         key.inPort = port
         return process(packet, key: &key, depth: 0)
     }
@@ -521,7 +527,7 @@ open class UserspaceDatapath: Dpif {
     }
 
     private func transmit(_ packet: consuming Packet, to port: UInt32) {
-        guard let device = portTable[port]?.device as? any PacketDevice else {
+        guard let device = portTable[port]?.packetDevice else {
             drop(.invalidPort)
             return
         }

@@ -26,7 +26,7 @@ import Testing
         func add(_ flows: inout InstalledFlows, _ there: inout Set<UFID>) {
             let flow = Self.flow(next, masks: 5)
             next += 1
-            let entry = flows.insert(flow, translation, now: 0, generation: 0)
+            let entry = flows.insert(flow.ufid, flow.key, flow.mask, flow.actions, translation, now: 0, generation: 0)
             #expect(entry.key == flow.key && entry.mask == flow.mask)
             there.insert(flow.ufid)
         }
@@ -44,7 +44,8 @@ import Testing
                     if Bool.random(using: &g) {
                         add(&flows, &there)
                     } else if let gone = there.randomElement(using: &g) {
-                        #expect(flows.remove(gone)?.ufid == gone)
+                        let entry = flows.remove(gone)
+                        #expect(entry?.ufid == gone && entry?.isThere == false)
                         there.remove(gone)
                         due.remove(gone)
                     }

@@ -85,8 +85,6 @@ final class PollModeThreads: FlowAccelerator {
     /// What threads that have ended could not send, by transmit index.
     private var dropsBefore: [UInt32: UInt64] = [:]
     private var portOfDevice: [UInt16: UInt32] = [:]
-    /// The key of the packet at hand, here so that it is not made anew for each.
-    private var key = FlowKey()
     private var freeTransmitIndices: [UInt32] = Array((0..<256).reversed())
     /// By threads that have ended.
     private var countedBefore: (hits: UInt64, lost: UInt64, dropped: UInt64) = (0, 0, 0)
@@ -334,6 +332,7 @@ final class PollModeThreads: FlowAccelerator {
     }
 
     private func process(_ bytes: UnsafeRawBufferPointer, _ port: UInt32, _ worker: Worker) {
+        var key = FlowKey()
         guard let start = bytes.baseAddress, let flow = datapath.receive(Packet(bytes), on: port, key: &key) else { return }
         let shape = HeaderShape.of(start, readable: bytes.count, length: bytes.count, acceptsTag: vlanLimit > 0)
         guard shape != .slow else { return }

@@ -225,8 +225,8 @@ final class Translation {
         packetLength = packet?.bytes
         self.trace = trace
         now = owner.time.now
-        // What most translations touch: one allocation for all.
-        targets.reserveCapacity(8)
+        // Three tables' worth, so that most lists are allocated once.
+        targets.reserveCapacity(6)
         initialiseWildcards()
     }
 

@@ -159,14 +159,13 @@ public final class DatapathBacker: UpcallHandler {
         else { return UpcallVerdict(actions: runtime) }
         let (mask, installed) = megaflow(translation, key)
         let ufid = UFID(key: key, mask: mask)
-        let flow = DpFlow(ufid: ufid, key: key, mask: mask, actions: installed)
         // The datapath may have the flow and not have found it; then its counts go on.
         var credited = DpFlowStats()
         if let old = flows[ufid] {
             if dpif.flowStats(ufid) != nil { credited = old.credited }
             forget(ufid)
         }
-        install(flow, translation, generation: before).credited = credited
+        install(ufid, key, mask, installed, translation, generation: before).credited = credited
         // What the datapath drops with a reason it counts so for this packet, too.
         var now = runtime
         if case .drop? = installed.first { now = installed }
@@ -362,7 +361,7 @@ public final class DatapathBacker: UpcallHandler {
         var idle: [InstalledFlow] = []
         let entries = flows.visit(atMost: limit)
         for (entry, stats) in zip(entries, dpif.flowStats(entries.map(\.ufid))) {
-            guard flows[entry.ufid] === entry else { continue }
+            guard entry.isThere else { continue }
             guard let stats else {
                 forget(entry.ufid)
                 continue
@@ -480,11 +479,14 @@ public final class DatapathBacker: UpcallHandler {
 
     /// Takes over a flow that the datapath had before; its counts until now were an earlier daemon's.
     func take(_ flow: DpFlow, _ translation: Translation) {
-        install(flow, translation, generation: generation).credited = flow.stats
+        install(flow.ufid, flow.key, flow.mask, flow.actions, translation, generation: generation).credited = flow.stats
     }
 
-    private func install(_ flow: borrowing DpFlow, _ translation: Translation, generation: UInt64) -> InstalledFlow {
-        let entry = flows.insert(flow, translation, now: time.now, generation: generation)
+    private func install(
+        _ ufid: UFID, _ key: borrowing FlowKey, _ mask: borrowing FlowMask, _ actions: [DpAction], _ translation: Translation,
+        generation: UInt64
+    ) -> InstalledFlow {
+        let entry = flows.insert(ufid, key, mask, actions, translation, now: translation.now, generation: generation)
         recirculation.retain(entry.recirculationIDs)
         maxFlowCount = max(maxFlowCount, flows.count)
         return entry

@@ -20,17 +20,22 @@ final class InstalledFlow {
     var credited = DpFlowStats()
     /// The state of the bridges when it was last checked.
     private(set) var generation: UInt64
-    /// Where it is in its list.
+    /// Where it is in its list; negative: in none.
     fileprivate var place = -1
+    /// False once the flow was taken out.
+    var isThere: Bool { place >= 0 }
 
     /// - Parameter mask: the flow's, shared with other flows.
-    fileprivate init(_ flow: borrowing DpFlow, _ mask: MiniMask, _ translation: Translation, now: Int64, generation: UInt64) {
-        ufid = flow.ufid
-        miniKey = MiniKey(flow.key)
+    fileprivate init(
+        _ ufid: UFID, _ key: borrowing FlowKey, _ mask: MiniMask, _ actions: [DpAction], _ translation: Translation, now: Int64,
+        generation: UInt64
+    ) {
+        self.ufid = ufid
+        miniKey = MiniKey(key)
         miniMask = mask
-        actions = flow.actions
+        self.actions = actions
         targets = Self.trimmed(translation.targets)
-        recirculationIDs = Self.recirculations(of: flow.key.recircID, translation)
+        recirculationIDs = Self.recirculations(of: key.recircID, translation)
         created = now
         self.generation = generation
     }
@@ -39,9 +44,9 @@ final class InstalledFlow {
         recircID == 0 ? translation.recirculationIDs : translation.recirculationIDs + [recircID]
     }
 
-    /// Without the room that growing left.
+    /// Without the room that growing left, where that is worth a copy.
     private static func trimmed(_ targets: [TranslationTarget]) -> [TranslationTarget] {
-        targets.capacity == targets.count ? targets : targets.map { $0 }
+        targets.capacity <= targets.count + 2 ? targets : targets.map { $0 }
     }
 
     /// Takes over what a newer translation touched.
@@ -75,8 +80,12 @@ struct InstalledFlows {
     subscript(ufid: UFID) -> InstalledFlow? { byUFID[ufid] }
 
     /// Adds a flow whose id no other has.
-    mutating func insert(_ flow: borrowing DpFlow, _ translation: Translation, now: Int64, generation: UInt64) -> InstalledFlow {
-        var mask = recent.flatMap { $0.isSame(as: flow.mask) ? $0 : nil } ?? MiniMask(flow.mask)
+    mutating func insert(
+        _ ufid: UFID, _ key: borrowing FlowKey, _ flowMask: borrowing FlowMask, _ actions: [DpAction], _ translation: Translation,
+        now: Int64, generation: UInt64
+    ) -> InstalledFlow {
+        var mask: MiniMask
+        if let recent, recent.isSame(as: flowMask) { mask = recent } else { mask = MiniMask(flowMask) }
         if let known = masks.index(forKey: mask) {
             mask = masks.keys[known]
             masks.values[known] += 1
@@ -84,8 +93,8 @@ struct InstalledFlows {
             masks[mask] = 1
         }
         recent = mask
-        let entry = InstalledFlow(flow, mask, translation, now: now, generation: generation)
-        byUFID[flow.ufid] = entry
+        let entry = InstalledFlow(ufid, key, mask, actions, translation, now: now, generation: generation)
+        byUFID[ufid] = entry
         entry.place = list.count
         list.append(entry)
         if visited < list.count - 1 { exchange(visited, list.count - 1) }
