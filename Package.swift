@@ -82,7 +82,7 @@ let package = Package(
             ] + nio),
         module("OVSDB", nio + ["Vlog"]),
         module("Unixctl", ["Vlog", "OVSDB"] + nio),
-        module("Bridge", ["Vlog", "Ofproto", "OpenFlowService", "OVSDB", "Netdev", "Unixctl"] + nio),
+        module("Bridge", ["CLinux", "Vlog", "Ofproto", "OpenFlowService", "OVSDB", "Netdev", "Unixctl"] + nio),
         .executableTarget(
             name: "vswitchd",
             dependencies: [
@@ -92,7 +92,7 @@ let package = Package(
             swiftSettings: usesDPDK),
         tests("OVSDB", nio),
         tests("Unixctl", ["Vlog"] + nio),
-        tests("Bridge", ["Ofproto", "OVSDB", "vswitchd"]),
+        tests("Bridge", ["Ofproto", "OVSDB", "vswitchd"] + nio),
         .testTarget(
             name: "SystemTests", dependencies: ["vswitchd"], exclude: ["learning_switch.py", "switch_tester.py", "Export", "Kernel"],
             swiftSettings: checked),

@@ -54,6 +54,8 @@ public final class MainLoop {
     private var lastRun = NIODeadline.now()
     private var isRunning = false
     private var isStopped = false
+    /// Something was noted during a run that is not done by it.
+    private var isUnfinished = false
     /// How often the loop ran.
     public private(set) var count: UInt64 = 0
     private let bell = Bell()
@@ -78,6 +80,7 @@ public final class MainLoop {
     /// Runs no more.
     public func stop() {
         isStopped = true
+        bell.descriptor.store(-1, ordering: .releasing)
         timer?.cancel()
     }
 
@@ -93,9 +96,17 @@ public final class MainLoop {
     /// milliseconds past. On the main thread.
     public func noteActivity() {
         busy = Self.busyRuns
-        guard !isRunning, !isPrompt, timer != nil else { return }
-        isPrompt = true
+        guard !isRunning else {
+            isUnfinished = true
+            return
+        }
+        guard !isPrompt, timer != nil else { return }
         timer?.cancel()
+        scheduleSoon()
+    }
+
+    private func scheduleSoon() {
+        isPrompt = true
         let due = max(lastRun + .milliseconds(Self.smallestGap), .now() + .milliseconds(1))
         timer = eventLoop.assumeIsolated().scheduleTask(deadline: due) { [weak self] in self?.run() }
     }
@@ -104,6 +115,7 @@ public final class MainLoop {
         guard !isRunning, !isStopped else { return }
         isRunning = true
         isPrompt = false
+        isUnfinished = false
         _ = bell.isRung.exchange(false, ordering: .acquiringAndReleasing)
         lastRun = .now()
         count += 1
@@ -114,6 +126,10 @@ public final class MainLoop {
 
     private func schedule() {
         guard !isStopped else { return }
+        if isUnfinished {
+            scheduleSoon()
+            return
+        }
         let interval = busy == 0 ? Self.idleInterval : Self.busyInterval
         if busy > 0 { busy -= 1 }
         timer = eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(interval)) { [weak self] in self?.run() }

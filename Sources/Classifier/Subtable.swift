@@ -242,7 +242,8 @@ struct TrieLookups {
 
     init(_ tries: [(location: FieldLocation, trie: PrefixTrie)]) {
         self.tries = tries
-        results = Array(repeating: nil, count: tries.count)
+        // Made when the first subtable asks: most tables have no prefixes.
+        results = []
     }
 
     /// True when a trie shows that no rule of the subtable matches on the stage's words.
@@ -258,6 +259,7 @@ struct TrieLookups {
                 location.word <= subtable.mask.words[words.upperBound - 1].index
             else { continue }
             let result: PrefixTrie.Result
+            if results.isEmpty { results = Array(repeating: nil, count: tries.count) }
             if let known = results[i] {
                 result = known
             } else {

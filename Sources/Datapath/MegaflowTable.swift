@@ -14,9 +14,11 @@ public final class Megaflow {
     private let miniKey: MiniKey
     public var actions: [DpAction]
     public var stats = DpFlowStats()
+    /// What the accelerator keeps with the flow. Nobody else touches it.
+    public var accelerated: AnyObject?
     fileprivate var nextWithSameHash: Megaflow?
 
-    fileprivate init(_ flow: DpFlow, _ mask: MiniMask) {
+    fileprivate init(_ flow: borrowing DpFlow, _ mask: MiniMask) {
         ufid = flow.ufid
         miniMask = mask
         values = mask.reduce(flow.key)
@@ -77,6 +79,8 @@ public struct MegaflowTable {
     private var subtables: [Subtable] = []
     private var byMask: [MiniMask: Subtable] = [:]
     private var byUFID: [UFID: Megaflow] = [:]
+    /// The subtable of the last flow that was asked for or added: flows of one mask come in runs.
+    private var recent: Subtable?
     /// How many masks a lookup tries. Traffic can make masks, and lookups cost as much as there are; what is beyond the limit is found
     /// through translation, whose cost does not grow. Masks that hit rise.
     public var lookupLimit = Int.max
@@ -102,14 +106,23 @@ public struct MegaflowTable {
     }
 
     /// The flow with exactly this key and mask.
-    public func flow(key: FlowKey, mask: FlowMask) -> Megaflow? { byMask[MiniMask(mask)]?.flow(key) }
+    public mutating func flow(key: borrowing FlowKey, mask: borrowing FlowMask) -> Megaflow? { subtable(mask)?.flow(key) }
 
-    public mutating func insert(_ flow: DpFlow) {
-        let mask = MiniMask(flow.mask)
+    private mutating func subtable(_ mask: borrowing FlowMask) -> Subtable? {
+        if let recent, recent.mask.isSame(as: mask) { return recent }
+        guard let found = byMask[MiniMask(mask)] else { return nil }
+        recent = found
+        return found
+    }
+
+    /// Adds a flow that is not there, and returns it.
+    @discardableResult
+    public mutating func insert(_ flow: borrowing DpFlow) -> Megaflow {
         let subtable: Subtable
-        if let found = byMask[mask] {
+        if let found = self.subtable(flow.mask) {
             subtable = found
         } else {
+            let mask = MiniMask(flow.mask)
             subtable = Subtable(mask)
             byMask[mask] = subtable
             subtables.append(subtable)
@@ -117,6 +130,7 @@ public struct MegaflowTable {
         let entry = Megaflow(flow, subtable.mask)
         subtable.insert(entry)
         byUFID[flow.ufid] = entry
+        return entry
     }
 
     public mutating func remove(_ ufid: UFID) -> Megaflow? {
@@ -126,12 +140,14 @@ public struct MegaflowTable {
         if subtable.count == 0 {
             byMask[flow.miniMask] = nil
             subtables.removeAll { $0 === subtable }
+            if recent === subtable { recent = nil }
         }
         return flow
     }
 
     public mutating func removeAll() {
         subtables = []
+        recent = nil
         byMask = [:]
         byUFID = [:]
     }

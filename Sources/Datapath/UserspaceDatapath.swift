@@ -57,6 +57,14 @@ open class UserspaceDatapath: Dpif {
     private struct Port {
         let info: DpPort
         let device: any PortDevice
+        /// The device, when packets can be sent to it.
+        let packetDevice: (any PacketDevice)?
+
+        init(_ info: DpPort, _ device: any PortDevice) {
+            self.info = info
+            self.device = device
+            packetDevice = device as? any PacketDevice
+        }
     }
     private var portTable: [UInt32: Port] = [:]
     private var portsByName: [String: UInt32] = [:]
@@ -126,12 +134,11 @@ open class UserspaceDatapath: Dpif {
         } else {
             number = choosePortNumber(device)
         }
-        portTable[number] = Port(info: DpPort(number: number, name: device.name, type: device.type), device: device)
+        let port = Port(DpPort(number: number, name: device.name, type: device.type), device)
+        portTable[number] = port
         portsByName[device.name] = number
         portChangeCount += 1
-        if let packetDevice = device as? any PacketDevice {
-            packetDevice.receiver = { [unowned self] packet in self.receive(packet, on: number) }
-        }
+        port.packetDevice?.receiver = { [unowned self] packet in self.receive(packet, on: number) }
         do throws(DpifError) {
             try portAdded(number, device)
         } catch {
@@ -158,7 +165,7 @@ open class UserspaceDatapath: Dpif {
         guard let port = portTable.removeValue(forKey: number) else { throw DpifError(19, "port number \(number)") }
         portsByName[port.info.name] = nil
         portRemoved(number)
-        (port.device as? any PacketDevice)?.receiver = nil
+        port.packetDevice?.receiver = nil
         portChangeCount += 1
     }
 
@@ -173,19 +180,21 @@ open class UserspaceDatapath: Dpif {
 
     // MARK: Flows
 
-    public func putFlow(_ put: DpFlowPut) throws(DpifError) {
-        try check(put.flow)
-        if let existing = table.flow(put.flow.ufid) ?? table.flow(key: put.flow.key, mask: put.flow.mask) {
-            guard put.mode != .create else { throw DpifError(17, "flow \(put.flow.ufid)") }
-            if existing.actions != put.flow.actions {
-                existing.actions = put.flow.actions
+    public func putFlow(_ put: DpFlowPut) throws(DpifError) { _ = try self.put(put.flow, put.mode, zeroStats: put.zeroStats) }
+
+    private func put(_ flow: DpFlow, _ mode: DpFlowPut.Mode, zeroStats: Bool = false) throws(DpifError) -> Megaflow {
+        try check(flow)
+        if let existing = table.flow(flow.ufid) ?? table.flow(key: flow.key, mask: flow.mask) {
+            guard mode != .create else { throw DpifError(17, "flow \(flow.ufid)") }
+            if existing.actions != flow.actions {
+                existing.actions = flow.actions
                 accelerator?.changed(existing)
             }
-            if put.zeroStats { existing.stats = DpFlowStats() }
-            return
+            if zeroStats { existing.stats = DpFlowStats() }
+            return existing
         }
-        guard put.mode != .modify else { throw DpifError(2, "flow \(put.flow.ufid)") }
-        table.insert(put.flow)
+        guard mode != .modify else { throw DpifError(2, "flow \(flow.ufid)") }
+        return table.insert(flow)
     }
 
     /// Throws EINVAL for what the datapath did not advertise. Subclasses that pretend to be less check more.
@@ -200,6 +209,8 @@ open class UserspaceDatapath: Dpif {
 
     /// The flow itself, with the statistics of the engine alone.
     public func megaflow(_ ufid: UFID) -> Megaflow? { table.flow(ufid) }
+    /// All flows, which may change meanwhile, with the statistics of the engine alone.
+    public var megaflows: [Megaflow] { table.all }
     /// What the engine itself did with packets.
     public var engineStats: DpStats { counters }
     open var threads: (any DpifThreads)? { nil }
@@ -241,15 +252,22 @@ open class UserspaceDatapath: Dpif {
     @discardableResult
     public func receive(_ packet: consuming Packet, on port: UInt32) -> Megaflow? {
         var key = FlowKey()
+        return receive(packet, on: port, key: &key)
+    }
+
+    /// The same for those who want to know the packet's key, which `key` becomes; it must be zero.
+    public func receive(_ packet: consuming Packet, on port: UInt32, key: inout FlowKey) -> Megaflow? {
         key.inPort = port
-        return process(packet, metadata: key, depth: 0)
+        return process(packet, key: &key, depth: 0)
     }
 
     /// Looks a packet up and runs what is found.
+    ///
+    /// - Parameter key: the packet's metadata; what is read from the packet is added.
     @discardableResult
-    private func process(_ packet: consuming Packet, metadata: FlowKey, depth: Int) -> Megaflow? {
+    private func process(_ packet: consuming Packet, key: inout FlowKey, depth: Int) -> Megaflow? {
         var packet = packet
-        var key = metadata
+        var metadata = key
         key.extract(from: &packet, vlanLimit: vlanLimit)
         if let flow = table.lookup(key) {
             counters.hit += 1
@@ -259,9 +277,7 @@ open class UserspaceDatapath: Dpif {
             // The real daemon keeps the type of neighbour discovery options in the same place.
             flow.stats.tcpFlags |=
                 key.nwProto == IPProtocol.icmpv6 ? UInt16(truncatingIfNeeded: key[Location.ndOptionsType]) : key.tcpFlags
-            var metadata = metadata
-            let actions = flow.actions
-            run(actions, packet, key: &metadata, parsed: key, depth: depth)
+            run(flow.actions, packet, key: &metadata, parsed: key, depth: depth)
             return flow
         }
         counters.missed += 1
@@ -277,13 +293,11 @@ open class UserspaceDatapath: Dpif {
             drop(.upcallFailed)
             return nil
         }
-        var metadata = metadata
         run(verdict.actions, packet, key: &metadata, parsed: key, depth: depth)
         guard let install = verdict.install else { return nil }
         // After the packet, which would else meet the flow when it comes back from recirculation.
         let flow = DpFlow(ufid: install.ufid, key: key, mask: install.mask, actions: install.actions)
-        try? putFlow(DpFlowPut(.createOrModify, flow))
-        return table.flow(install.ufid)
+        return try? put(flow, .createOrModify)
     }
 
     public func execute(_ packet: consuming Packet, metadata: FlowKey, actions: [DpAction]) throws(DpifError) {
@@ -314,6 +328,12 @@ open class UserspaceDatapath: Dpif {
     private func run(
         _ actions: [DpAction], _ packet: consuming Packet, key: inout FlowKey, parsed: FlowKey, depth: Int
     ) {
+        if actions.count == 1, case .output(let port) = actions[0] {
+            // Nearly all are so, and need no copy.
+            packet.priority = key.skbPriority
+            transmit(packet, to: port)
+            return
+        }
         var packet = packet
         let outer = running
         running = actions
@@ -376,7 +396,7 @@ open class UserspaceDatapath: Dpif {
                 }
                 var next = key
                 next.recircID = id
-                process(packet.clone(), metadata: next, depth: depth + 1)
+                process(packet.clone(), key: &next, depth: depth + 1)
             case .hash(let algorithm, let basis):
                 var current = key.metadataOnly
                 current.extract(from: &packet, vlanLimit: vlanLimit)
@@ -467,7 +487,7 @@ open class UserspaceDatapath: Dpif {
                     drop(.tunnelPop)
                     continue
                 }
-                process(copy, metadata: next, depth: depth + 1)
+                process(copy, key: &next, depth: depth + 1)
             case .lbOutput(let id):
                 var current = key.metadataOnly
                 current.extract(from: &packet, vlanLimit: vlanLimit)
@@ -507,7 +527,7 @@ open class UserspaceDatapath: Dpif {
     }
 
     private func transmit(_ packet: consuming Packet, to port: UInt32) {
-        guard let device = portTable[port]?.device as? any PacketDevice else {
+        guard let device = portTable[port]?.packetDevice else {
             drop(.invalidPort)
             return
         }

@@ -3,8 +3,8 @@
 import Flow
 import Packet
 
-/// Checks keys, masks and actions against a capability set. A value; making it costs a few masks, using it little.
-public struct CapabilityCheck: Sendable {
+/// Checks keys, masks and actions against a capability set. Making it costs a few masks, using it little; it never changes.
+public final class CapabilityCheck: Sendable {
     private let c: DpifCapabilities
     /// Bits that no flow may match, each with what the datapath calls them.
     private let never: [(name: String, bits: FlowMask)]

@@ -24,7 +24,7 @@ public final class NetdevDatapath: UserspaceDatapath {
     }
 
     deinit {
-        pollers?.stopAll()
+        pollers?.endThreads()
         poller.stop()
     }
 

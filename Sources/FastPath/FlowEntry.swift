@@ -15,9 +15,12 @@ public struct FlowEntry {
     var kind = Kind.free
     /// Whether packets may be TCP, and their flags are gathered.
     var countsFlags = false
+    /// How many steps the program has.
+    var stepCount: UInt8 = 0
     /// The port for `.output`, as an index of the thread's transmit queues.
     var output: UInt32 = 0
-    var program: UnsafeMutablePointer<FlowProgram>?
+    /// The compiled program. Heap memory that the flow owns.
+    var steps: UnsafeMutablePointer<FlowStep>?
     /// Counters that the main thread reads, by `FlowCounter`.
     var counters: InlineArray<4, UInt64> = [0, 0, 0, 0]
     /// The next flow of the same subtable and hash; 0 ends the chain, since index 0 is no flow.

@@ -38,7 +38,7 @@ struct FlowStep {
     var port: UInt32 = 0
 }
 
-/// A compiled list of actions. Heap memory with one owner: `FlowEntry.program`.
+/// A compiled list of actions. A flow keeps its steps alone, in memory that it owns: `FlowEntry.steps`.
 public struct FlowProgram {
     static let limit = 48
     var count = 0
@@ -49,6 +49,13 @@ public struct FlowProgram {
         steps[count] = step
         count += 1
         return true
+    }
+
+    /// The steps in memory of their own, which the caller frees.
+    func makeSteps() -> UnsafeMutablePointer<FlowStep> {
+        let memory = UnsafeMutablePointer<FlowStep>.allocate(capacity: max(count, 1))
+        for i in 0..<count { (memory + i).initialize(to: steps[i]) }
+        return memory
     }
 
     /// What actions come to.

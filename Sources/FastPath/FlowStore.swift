@@ -334,7 +334,7 @@ public struct FlowStore: ~Copyable {
     }
 
     /// Takes a flow out. Its counters stay readable until its index is used again. Returns its program, which the caller frees.
-    mutating func remove(_ index: UInt32) -> UnsafeMutablePointer<FlowProgram>? {
+    mutating func remove(_ index: UInt32) -> UnsafeMutablePointer<FlowStep>? {
         guard index > 0, index < Self.capacity, entries[Int(index)].kind != .free else { return nil }
         let e = entries + Int(index)
         if e.pointee.subtable == 0 {
@@ -350,9 +350,9 @@ public struct FlowStore: ~Copyable {
         e.pointee.kind = .free
         // Covers nothing from now on.
         e.pointee.inPort = .max
-        let program = e.pointee.program
-        e.pointee.program = nil
-        return program
+        let steps = e.pointee.steps
+        e.pointee.steps = nil
+        return steps
     }
 
     private func next(of index: UInt32) -> UnsafeMutablePointer<UInt32> {

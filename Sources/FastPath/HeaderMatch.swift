@@ -135,27 +135,38 @@ public struct HeaderMatch {
     }
 
     private mutating func put(_ value: UInt128, _ bits: UInt128, _ place: Place) {
-        for i in 0..<place.size {
-            let shift = UInt128(8 * (place.size - 1 - i))
-            let m = UInt8(truncatingIfNeeded: (bits << UInt128(place.shift)) >> shift)
-            let v = UInt8(truncatingIfNeeded: (value << UInt128(place.shift)) >> shift)
-            let at = place.at + i
-            let lane = at / 8
-            // The lanes are as a little-endian load makes them.
-            mask[lane] |= UInt64(m) << UInt64(8 * (at % 8))
-            bytes[lane] |= UInt64(v & m) << UInt64(8 * (at % 8))
+        let (value, bits) = (value << UInt128(place.shift), bits << UInt128(place.shift))
+        if place.size <= 8 {
+            put(UInt64(truncatingIfNeeded: value), UInt64(truncatingIfNeeded: bits), at: place.at, size: place.size)
+        } else {
+            put(UInt64(truncatingIfNeeded: value >> 64), UInt64(truncatingIfNeeded: bits >> 64), at: place.at, size: place.size - 8)
+            put(UInt64(truncatingIfNeeded: value), UInt64(truncatingIfNeeded: bits), at: place.at + place.size - 8, size: 8)
         }
+    }
+
+    private mutating func put(_ value: UInt64, _ bits: UInt64, at: Int, size: Int) {
+        // The lanes are as a little-endian load makes them, so the first byte is the least significant.
+        let up = UInt64(64 - 8 * size)
+        let m = (bits << up).byteSwapped
+        let v = (value << up).byteSwapped & m
+        let lane = at / 8
+        let within = UInt64(8 * (at % 8))
+        mask[lane] |= m << within
+        bytes[lane] |= v << within
+        guard at % 8 + size > 8 else { return }
+        mask[lane + 1] |= m >> (64 - within)
+        bytes[lane + 1] |= v >> (64 - within)
     }
 
     /// Whether a byte from `n` on matters.
     private func looksBehind(_ n: Int) -> Bool {
-        for at in n..<64 where mask[at / 8] >> UInt64(8 * (at % 8)) & 0xff != 0 { return true }
+        for lane in n / 8..<8 where mask[lane] >> (lane == n / 8 ? UInt64(8 * (n % 8)) : 0) != 0 { return true }
         return false
     }
 
     /// The least length of packets whose bytes can be compared.
     public var minimumLength: Int {
-        for at in (0..<64).reversed() where mask[at / 8] >> UInt64(8 * (at % 8)) & 0xff != 0 { return at + 1 }
+        for lane in (0..<8).reversed() where mask[lane] != 0 { return 8 * lane + 8 - mask[lane].leadingZeroBitCount / 8 }
         return 14
     }
 }

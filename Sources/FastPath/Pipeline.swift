@@ -282,8 +282,8 @@ struct Pipeline: ~Copyable {
                 tally(.drops, UInt64(run))
                 cdpdk_free_all(packets + i, UInt32(run))
             case .program:
-                if let program = e.pointee.program {
-                    for k in i..<j { execute(program, packets[k].unsafelyUnwrapped) }
+                if let steps = e.pointee.steps {
+                    for k in i..<j { execute(steps, Int(e.pointee.stepCount), packets[k].unsafelyUnwrapped) }
                 }
             case .punt, .free:
                 for k in i..<j {
@@ -318,11 +318,11 @@ struct Pipeline: ~Copyable {
     }
 
     /// Runs a program on a packet, which ends with it.
-    private mutating func execute(_ program: UnsafeMutablePointer<FlowProgram>, _ packet: Mbuf) {
+    private mutating func execute(_ steps: UnsafeMutablePointer<FlowStep>, _ count: Int, _ packet: Mbuf) {
         var i = 0
         var p = UnsafeMutableRawPointer(cdpdk_data(packet).unsafelyUnwrapped)
-        while i < program.pointee.count {
-            let step = program.pointee.steps[i]
+        while i < count {
+            let step = steps[i]
             switch step.kind {
             case .write, .writeIPv4, .writeTransport, .writeAddress: step.rewrite(p)
             case .copyTo:

@@ -1,13 +1,14 @@
 // A thread that owns receive queues of DPDK devices and forwards what comes in.
 //
-// It is told what to do through one ring (flows, queues), hands packets that it has no flow for over through another, and counts in
-// memory that others read. It never waits for anybody, and nobody takes a lock that it takes: there is none.
+// It is told what to do through one ring (flows, queues: `Command`), hands packets that it has no flow for over through another, and counts
+// in memory that others read. It never waits for anybody, and nobody takes a lock that it takes: there is none.
 
 import CDPDK
 import Glibc
 import Synchronization
 
-/// What the main thread tells a polling thread. One allocation each, which the polling thread frees.
+/// What the main thread tells a polling thread: a place in a ring that the main thread fills and the polling thread reads. Nothing is
+/// allocated for it, since what one thread allocates and another frees costs both a lock.
 struct Command {
     enum Kind {
         case insert, remove, hint
@@ -31,7 +32,7 @@ struct Command {
 public final class PollModeThread: @unchecked Sendable {
     /// The processor that it runs on.
     public let core: Int
-    private let commands: OpaquePointer
+    private let commands: UnsafeMutablePointer<Command>
     private let upcalls: OpaquePointer
     private let pipeline: UnsafeMutablePointer<Pipeline>
     private let counterMemory: UnsafeMutablePointer<UInt64>
@@ -48,14 +49,22 @@ public final class PollModeThread: @unchecked Sendable {
     /// The flows' memory, of which the main thread reads counters.
     private let entries: UnsafeMutablePointer<FlowEntry>
     private let countersOffset = MemoryLayout<FlowEntry>.offset(of: \.counters) ?? 0
-    /// How many commands were given, and how many are carried out.
+    /// How many commands were given, as the main thread and as others see it, and how many are carried out. Invariant: a command's place is
+    /// its number in the ring; the polling thread reads those from `done` to `published`, and the main thread writes no others.
     private var given: UInt64 = 0
+    private let published: UnsafeMutablePointer<UInt64>
     private let done: UnsafeMutablePointer<UInt64>
+    /// The main thread's: packets that it has taken, and room to put one together that is in pieces.
+    private let taken: UnsafeMutablePointer<UnsafeMutableRawPointer?>
+    private let pieces: UnsafeMutablePointer<UInt8>
     private let stopFlag = Atomic<Bool>(false)
     private let wake: @Sendable () -> Void
     private var thread = pthread_t()
-    private static let commandCapacity: UInt32 = 1 << 16
+    /// A power of two.
+    private static let commandCapacity = 1 << 11
     private static let upcallCapacity: UInt32 = 1 << 11
+    private static let upcallBatch = 64
+    private static let longestPacket = 65_536
     private static let pollsBetweenCommands = 16
     private static let serial = Atomic<Int>(0)
 
@@ -63,28 +72,32 @@ public final class PollModeThread: @unchecked Sendable {
     /// - Returns: nil when memory for it is missing, or the thread cannot be made.
     public init?(core: Int, wake: @escaping @Sendable () -> Void) {
         let number = Self.serial.wrappingAdd(1, ordering: .relaxed).newValue
-        guard let commands = rte_ring_create("commands\(number)", Self.commandCapacity, -1, cdpdk_ring_flags()) else { return nil }
-        guard let upcalls = rte_ring_create("upcalls\(number)", Self.upcallCapacity, -1, cdpdk_ring_flags()) else {
-            rte_ring_free(commands)
-            return nil
-        }
+        guard let upcalls = rte_ring_create("upcalls\(number)", Self.upcallCapacity, -1, cdpdk_ring_flags()) else { return nil }
         self.core = core
-        self.commands = commands
+        commands = .allocate(capacity: Self.commandCapacity)
         self.upcalls = upcalls
         self.wake = wake
         counterMemory = .allocate(capacity: Pipeline.counterCount)
         counterMemory.initialize(repeating: 0, count: Pipeline.counterCount)
+        published = .allocate(capacity: 1)
+        published.initialize(to: 0)
         done = .allocate(capacity: 1)
         done.initialize(to: 0)
         queueCounters = .allocate(capacity: 2 * Pipeline.receiveQueueLimit)
         queueCounters.initialize(repeating: 0, count: 2 * Pipeline.receiveQueueLimit)
+        taken = .allocate(capacity: Self.upcallBatch)
+        taken.initialize(repeating: nil, count: Self.upcallBatch)
+        pieces = .allocate(capacity: Self.longestPacket)
         pipeline = .allocate(capacity: 1)
         guard let made = Pipeline(upcalls: upcalls, counters: counterMemory) else {
             pipeline.deallocate()
             counterMemory.deallocate()
             queueCounters.deallocate()
+            published.deallocate()
             done.deallocate()
-            rte_ring_free(commands)
+            taken.deallocate()
+            pieces.deallocate()
+            commands.deallocate()
             rte_ring_free(upcalls)
             return nil
         }
@@ -115,11 +128,14 @@ public final class PollModeThread: @unchecked Sendable {
         runCommands()
         pipeline.deinitialize(count: 1)
         pipeline.deallocate()
-        rte_ring_free(commands)
+        commands.deallocate()
         rte_ring_free(upcalls)
         counterMemory.deallocate()
         queueCounters.deallocate()
+        published.deallocate()
         done.deallocate()
+        taken.deallocate()
+        pieces.deallocate()
         Unmanaged.passUnretained(self).release()
     }
 
@@ -127,16 +143,15 @@ public final class PollModeThread: @unchecked Sendable {
 
     /// Gives a command. Returns false when the thread is too far behind; nothing happens then.
     private func give(_ command: Command) -> Bool {
-        let memory = UnsafeMutablePointer<Command>.allocate(capacity: 1)
-        memory.initialize(to: command)
-        var object: UnsafeMutableRawPointer? = UnsafeMutableRawPointer(memory)
-        guard cdpdk_ring_put(commands, &object, 1) == 1 else {
-            memory.deallocate()
-            return false
-        }
+        guard given &- cdpdk_observe(done) < UInt64(Self.commandCapacity) else { return false }
+        // Commands are plain data.
+        (commands + Self.place(given)).initialize(to: command)
         given += 1
+        cdpdk_publish(published, given)
         return true
     }
+
+    private static func place(_ number: UInt64) -> Int { Int(truncatingIfNeeded: number) & (commandCapacity - 1) }
 
     /// Waits until the thread has done all that it was told, which takes it microseconds. Gives up after a tenth of a second.
     public func settle() {
@@ -158,15 +173,14 @@ public final class PollModeThread: @unchecked Sendable {
             entry.kind = .program
             // What is rewritten must be there.
             entry.isPrefixOnly = false
-            let memory = UnsafeMutablePointer<FlowProgram>.allocate(capacity: 1)
-            memory.initialize(to: program)
-            entry.program = memory
+            entry.steps = program.makeSteps()
+            entry.stepCount = UInt8(program.count)
         case .unable: entry.kind = .punt
         }
         var command = Command(kind: .insert, index: index)
         command.flow = entry
         guard give(command) else {
-            entry.program?.deallocate()
+            entry.steps?.deallocate()
             return false
         }
         return true
@@ -250,21 +264,18 @@ public final class PollModeThread: @unchecked Sendable {
     /// Takes packets that wait, at most 64. `body` gets the device and the bytes, which stay this function's.
     /// Returns true when more may wait.
     public func takeUpcalls(_ body: (_ device: UInt16, _ bytes: UnsafeRawBufferPointer) -> Void) -> Bool {
-        var objects = [UnsafeMutableRawPointer?](repeating: nil, count: 64)
-        var scratch = [UInt8](repeating: 0, count: 65_536)
-        let n = Int(cdpdk_ring_take(upcalls, &objects, 64))
+        let n = Int(cdpdk_ring_take(upcalls, taken, UInt32(Self.upcallBatch)))
         for i in 0..<n {
-            guard let object = objects[i] else { continue }
+            guard let object = taken[i] else { continue }
             let m = OpaquePointer(object)
             let length = Int(cdpdk_length(m))
-            scratch.withUnsafeMutableBufferPointer { space in
-                // In place when the packet is in one piece.
-                guard length <= space.count, let p = cdpdk_read(m, UInt32(length), space.baseAddress) else { return }
+            // In place when the packet is in one piece.
+            if length <= Self.longestPacket, let p = cdpdk_read(m, UInt32(length), pieces) {
                 body(cdpdk_port(m), UnsafeRawBufferPointer(start: p, count: length))
             }
             cdpdk_free(m)
         }
-        return n == 64
+        return n == Self.upcallBatch
     }
 
     // MARK: The thread
@@ -335,16 +346,12 @@ public final class PollModeThread: @unchecked Sendable {
     }
 
     private func runCommands() {
-        var object: UnsafeMutableRawPointer?
-        var count: UInt64 = 0
-        while count < 256, cdpdk_ring_take(commands, &object, 1) == 1, let memory = object?.assumingMemoryBound(to: Command.self) {
-            run(memory.pointee)
-            memory.deallocate()
-            count += 1
-        }
+        let first = cdpdk_load(done)
+        let count = min(256, cdpdk_observe(published) &- first)
         guard count > 0 else { return }
+        for i in 0..<count { run(commands[Self.place(first &+ i)]) }
         cdpdk_store(counterMemory + ThreadCounter.subtables.rawValue, UInt64(pipeline.pointee.store.subtableCount))
-        cdpdk_publish(done, cdpdk_load(done) + count)
+        cdpdk_publish(done, first &+ count)
     }
 
     private func removeQueues(_ condition: (ReceiveQueue) -> Bool) {

@@ -208,6 +208,15 @@ extension FlowKey {
         return result
     }
 
+    /// True when the two keys agree in all that is read from a packet.
+    @inlinable
+    public func hasSameHeaders(as other: borrowing FlowKey) -> Bool {
+        let (own, other) = (words.span, other.words.span)
+        var difference: UInt64 = 0
+        for i in FlowStage.l2.words.lowerBound..<Self.wordCount { difference |= own[i] ^ other[i] }
+        return difference == 0
+    }
+
     /// True when the two keys agree in every bit of the mask.
     @inlinable
     public func equals(_ other: FlowKey, in mask: FlowMask) -> Bool {

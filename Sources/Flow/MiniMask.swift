@@ -5,6 +5,9 @@
 public final class MiniMask: Hashable, Sendable {
     /// Which word of the key, and which bits of it.
     public let words: [(index: Int, bits: UInt64)]
+    /// A hash of the words. It begins with a random number, so that nobody outside can aim at equal ones.
+    private let digest: UInt64
+    private static let seed = UInt64.random(in: 1 ... .max)
 
     public init(_ mask: borrowing FlowMask) {
         let bits = mask.bits.words.span
@@ -12,19 +15,30 @@ public final class MiniMask: Hashable, Sendable {
         for i in bits.indices where bits[i] != 0 { count += 1 }
         var words: [(index: Int, bits: UInt64)] = []
         words.reserveCapacity(count)
-        for i in bits.indices where bits[i] != 0 { words.append((i, bits[i])) }
+        var digest = Self.seed
+        for i in bits.indices where bits[i] != 0 {
+            words.append((i, bits[i]))
+            digest = Self.mix(Self.mix(digest, UInt64(i)), bits[i])
+        }
         self.words = words
+        self.digest = digest
     }
 
     public static func == (a: MiniMask, b: MiniMask) -> Bool {
-        a === b || a.words.elementsEqual(b.words) { $0.index == $1.index && $0.bits == $1.bits }
+        a === b || a.digest == b.digest && a.words.elementsEqual(b.words) { $0.index == $1.index && $0.bits == $1.bits }
     }
 
-    public func hash(into hasher: inout Hasher) {
-        for w in words {
-            hasher.combine(w.index)
-            hasher.combine(w.bits)
+    public func hash(into hasher: inout Hasher) { hasher.combine(digest) }
+
+    /// Whether this is that mask.
+    public func isSame(as mask: borrowing FlowMask) -> Bool {
+        let bits = mask.bits.words.span
+        var next = 0
+        for i in bits.indices where bits[i] != 0 {
+            guard next < words.count, words[next].index == i, words[next].bits == bits[i] else { return false }
+            next += 1
         }
+        return next == words.count
     }
 
     public var mask: FlowMask {

@@ -41,7 +41,7 @@ public struct Packet: ~Copyable, @unchecked Sendable {
     /// A packet of `count` zero bytes.
     public init(count: Int, headroom: Int = Packet.defaultHeadroom, tailroom: Int = 0) {
         capacity = headroom + count + tailroom
-        block = UnsafeMutableRawPointer.allocate(byteCount: max(capacity, 1), alignment: 64)
+        block = UnsafeMutableRawPointer.allocate(byteCount: max(capacity, 1), alignment: 16)
         memset(block, 0, capacity)
         offset = headroom
         self.count = count
@@ -50,7 +50,7 @@ public struct Packet: ~Copyable, @unchecked Sendable {
     /// A packet with a copy of `bytes`.
     public init(_ bytes: UnsafeRawBufferPointer, headroom: Int = Packet.defaultHeadroom) {
         capacity = headroom + bytes.count
-        block = UnsafeMutableRawPointer.allocate(byteCount: max(capacity, 1), alignment: 64)
+        block = UnsafeMutableRawPointer.allocate(byteCount: max(capacity, 1), alignment: 16)
         offset = headroom
         count = bytes.count
         if let from = bytes.baseAddress { memcpy(block + headroom, from, bytes.count) }

@@ -39,17 +39,32 @@ final class PollModeThreads: FlowAccelerator {
         }
     }
 
-    /// A flow that a thread has.
-    private struct Copy {
+    /// A flow that a thread has. The megaflow keeps it, as `Megaflow.accelerated`, and with it those of other threads and shapes.
+    private final class Copy {
         let worker: Worker
         let index: UInt32
         let shape: HeaderShape
         let isPrefixOnly: Bool
+        /// The thread does not have it any more; its counters are final.
+        var isRemoved = false
         /// What has been added to the flow's statistics.
         var packets: UInt64 = 0
         var bytes: UInt64 = 0
-        /// The thread does not have it any more; its counters are final.
-        var isRemoved = false
+        var next: Copy?
+
+        init(_ worker: Worker, _ index: UInt32, _ shape: HeaderShape, isPrefixOnly: Bool, next: Copy?) {
+            self.worker = worker
+            self.index = index
+            self.shape = shape
+            self.isPrefixOnly = isPrefixOnly
+            self.next = next
+        }
+    }
+
+    /// The first of a flow's copies.
+    private func copies(of flow: Megaflow) -> Copy? {
+        // Nothing else is ever kept there.
+        flow.accelerated.map { unsafeDowncast($0, to: Copy.self) }
     }
 
     struct Port {
@@ -70,7 +85,6 @@ final class PollModeThreads: FlowAccelerator {
     /// What threads that have ended could not send, by transmit index.
     private var dropsBefore: [UInt32: UInt64] = [:]
     private var portOfDevice: [UInt16: UInt32] = [:]
-    private var copies: [UFID: [Copy]] = [:]
     private var freeTransmitIndices: [UInt32] = Array((0..<256).reversed())
     /// By threads that have ended.
     private var countedBefore: (hits: UInt64, lost: UInt64, dropped: UInt64) = (0, 0, 0)
@@ -79,6 +93,8 @@ final class PollModeThreads: FlowAccelerator {
     var lastBalance: Int64 = 0
     /// What the main thread's counters were when statistics were cleared.
     var mainCleared = ThreadReport(core: nil)
+    /// For how many milliseconds packets are taken before others have their turn.
+    private static let slice: UInt64 = 2
     private let cyclesPerMillisecond = max(1, rte_get_tsc_hz() / 1000)
 
     init(_ datapath: UserspaceDatapath, wake: @escaping @Sendable () -> Void) {
@@ -126,9 +142,17 @@ final class PollModeThreads: FlowAccelerator {
 
     /// Ends a thread that polls nothing any more; its flows go back to the engine.
     private func stop(_ worker: Worker) {
-        for (ufid, list) in copies where list.contains(where: { $0.worker === worker }) {
-            if let flow = datapath.megaflow(ufid) { update(flow) }
-            copies[ufid] = copies[ufid]?.filter { $0.worker !== worker }
+        for flow in datapath.megaflows where flow.accelerated != nil {
+            update(flow)
+            var kept: Copy?
+            var copy = copies(of: flow)
+            while let current = copy {
+                copy = current.next
+                guard current.worker !== worker else { continue }
+                current.next = kept
+                kept = current
+            }
+            flow.accelerated = kept
         }
         remember(worker)
         workers.removeAll { $0 === worker }
@@ -140,7 +164,12 @@ final class PollModeThreads: FlowAccelerator {
     }
 
     func stopAll() {
-        flushed()
+        if !workers.isEmpty { flushed() }
+        endThreads()
+    }
+
+    /// Ends all threads of a datapath whose flows nobody will ask after.
+    func endThreads() {
         for worker in workers {
             remember(worker)
             worker.thread.stop()
@@ -286,7 +315,7 @@ final class PollModeThreads: FlowAccelerator {
         }
         measure()
         // The threads in turn, until the time is up: connections and commands have their part of it, too.
-        let end = cdpdk_cycles() &+ cyclesPerMillisecond
+        let end = cdpdk_cycles() &+ Self.slice &* cyclesPerMillisecond
         var waiting = workers
         while !waiting.isEmpty {
             waiting = waiting.filter { worker in
@@ -303,22 +332,20 @@ final class PollModeThreads: FlowAccelerator {
     }
 
     private func process(_ bytes: UnsafeRawBufferPointer, _ port: UInt32, _ worker: Worker) {
-        guard let start = bytes.baseAddress,
-            let flow = datapath.receive(Packet(bytes), on: port)
-        else { return }
+        var key = FlowKey()
+        guard let start = bytes.baseAddress, let flow = datapath.receive(Packet(bytes), on: port, key: &key) else { return }
         let shape = HeaderShape.of(start, readable: bytes.count, length: bytes.count, acceptsTag: vlanLimit > 0)
         guard shape != .slow else { return }
-        let known = copies[flow.ufid] ?? []
-        if let copy = known.first(where: { $0.worker === worker && ($0.shape == shape || $0.isPrefixOnly) }) {
-            // Only the limit on subtables keeps a thread from finding what it has; otherwise the packet came before the flow.
-            guard bytes.count >= 64, worker.thread.counter(.subtables) > UInt64(FlowStore.subtableLimit) else { return }
-            worker.thread.hint(copy.index, start.loadUnaligned(as: HeaderBytes.self))
-            return
+        var known = copies(of: flow)
+        while let copy = known {
+            if copy.worker === worker, copy.shape == shape || copy.isPrefixOnly {
+                // Only the limit on subtables keeps a thread from finding what it has; otherwise the packet came before the flow.
+                guard bytes.count >= 64, worker.thread.counter(.subtables) > UInt64(FlowStore.subtableLimit) else { return }
+                worker.thread.hint(copy.index, start.loadUnaligned(as: HeaderBytes.self))
+                return
+            }
+            known = copy.next
         }
-        var packet = Packet(bytes)
-        var key = FlowKey()
-        key.inPort = port
-        key.extract(from: &packet, vlanLimit: vlanLimit)
         guard let match = HeaderMatch(key: key, mask: flow.mask, shape: shape), let index = worker.takeIndex() else { return }
         let actions = compile(flow.actions, shape)
         guard worker.thread.insert(match, inPort: port, actions: actions, at: index) else {
@@ -327,7 +354,7 @@ final class PollModeThreads: FlowAccelerator {
         }
         var isPrefixOnly = match.isPrefixOnly
         if case .program = actions { isPrefixOnly = false }
-        copies[flow.ufid, default: []].append(Copy(worker: worker, index: index, shape: shape, isPrefixOnly: isPrefixOnly))
+        flow.accelerated = Copy(worker, index, shape, isPrefixOnly: isPrefixOnly, next: copies(of: flow))
     }
 
     private func compile(_ actions: [DpAction], _ shape: HeaderShape) -> FlowProgram.Compiled {
@@ -353,20 +380,20 @@ final class PollModeThreads: FlowAccelerator {
     }
 
     func update(_ flow: Megaflow) {
-        guard var list = copies[flow.ufid] else { return }
-        let now = cdpdk_cycles()
-        for i in list.indices {
-            let c = list[i].worker.thread.counters(of: list[i].index)
-            guard c.packets > list[i].packets else { continue }
-            flow.stats.packets &+= c.packets &- list[i].packets
-            flow.stats.bytes &+= c.bytes &- list[i].bytes
+        var copy = copies(of: flow)
+        while let current = copy {
+            copy = current.next
+            let c = current.worker.thread.counters(of: current.index)
+            guard c.packets > current.packets else { continue }
+            flow.stats.packets &+= c.packets &- current.packets
+            flow.stats.bytes &+= c.bytes &- current.bytes
             flow.stats.tcpFlags |= c.tcpFlags
+            let now = cdpdk_cycles()
             let age = Int64((now > c.used ? now - c.used : 0) / cyclesPerMillisecond)
             flow.stats.used = max(flow.stats.used ?? 0, datapath.time.now - age)
-            list[i].packets = c.packets
-            list[i].bytes = c.bytes
+            current.packets = c.packets
+            current.bytes = c.bytes
         }
-        copies[flow.ufid] = list
     }
 
     func changed(_ flow: Megaflow) {
@@ -376,32 +403,44 @@ final class PollModeThreads: FlowAccelerator {
 
     func removed(_ flow: Megaflow) {
         willRemove([flow])
-        guard let list = copies.removeValue(forKey: flow.ufid) else { return }
-        for copy in list { copy.worker.freeIndices.append(copy.index) }
+        free(flow)
+    }
+
+    /// The indices of a flow's copies, which no thread has any more, may be used again.
+    private func free(_ flow: Megaflow) {
+        var copy = copies(of: flow)
+        while let current = copy {
+            current.worker.freeIndices.append(current.index)
+            copy = current.next
+        }
+        flow.accelerated = nil
     }
 
     func willRemove(_ flows: [Megaflow]) {
         var isWaiting = false
-        for flow in flows {
-            for (i, copy) in (copies[flow.ufid] ?? []).enumerated() where !copy.isRemoved {
-                while !copy.worker.thread.remove(copy.index) { copy.worker.thread.settle() }
-                copies[flow.ufid]?[i].isRemoved = true
-                isWaiting = true
-            }
-        }
+        for flow in flows where takeOut(flow) { isWaiting = true }
         guard isWaiting else { return }
         for worker in workers { worker.thread.settle() }
         for flow in flows { update(flow) }
     }
 
-    func flushed() {
-        for list in copies.values {
-            for copy in list where !copy.isRemoved {
-                while !copy.worker.thread.remove(copy.index) { copy.worker.thread.settle() }
-                copy.worker.freeIndices.append(copy.index)
-            }
+    /// Tells the threads that have a flow to let go of it. True when there is one; it has, once it settles.
+    private func takeOut(_ flow: Megaflow) -> Bool {
+        var isWaiting = false
+        var copy = copies(of: flow)
+        while let current = copy {
+            copy = current.next
+            guard !current.isRemoved else { continue }
+            while !current.worker.thread.remove(current.index) { current.worker.thread.settle() }
+            current.isRemoved = true
+            isWaiting = true
         }
-        for worker in workers { worker.thread.settle() }
-        copies = [:]
+        return isWaiting
+    }
+
+    func flushed() {
+        let flows = datapath.megaflows.filter { $0.accelerated != nil }
+        willRemove(flows)
+        for flow in flows { free(flow) }
     }
 }

@@ -73,6 +73,9 @@ extension FlowKey {
 extension Translation {
     /// Emits the actions that make the datapath's packet what `flow` says. Fields that change are matched exactly.
     func commit() {
+        // Mostly there is nothing to do.
+        let word = Location.skbPriority.word
+        if pendingEncapsulation == nil, flow.words[word] == base.words[word], flow.hasSameHeaders(as: base) { return }
         commitEncapsulation()
         commitSet(.eth, [Location.ethSrc, Location.ethDst])
         var mplsDone = false

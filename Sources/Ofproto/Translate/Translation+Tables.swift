@@ -54,7 +54,7 @@ extension Translation {
         self.rule = rule
         ruleCookie = rule.cookie
         targets.append(.rule(rule))
-        if let packet { rule.credit(packets: 1, bytes: UInt64(packet.bytes), used: owner.time.now) }
+        if let packet { rule.credit(packets: 1, bytes: UInt64(packet.bytes), used: now) }
         if let trace { self.trace = trace.add(.table, firstOwner.describe(rule, table: table)) }
     }
 

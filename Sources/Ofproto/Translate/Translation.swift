@@ -9,7 +9,8 @@ import Dpif
 import Flow
 import OpenFlow
 
-/// What one packet's translation touched, for statistics of the packets that follow.
+/// What one packet's translation touched, for statistics of the packets that follow. Every megaflow keeps a list of these, so the cases that
+/// hold much are `indirect`: an entry is two words.
 enum TranslationTarget {
     case rule(Rule)
     case table(FlowTable, matched: Bool)
@@ -20,20 +21,20 @@ enum TranslationTarget {
     /// A packet went into a tunnel, or came out of one.
     case tunnel(SwitchPort, sent: Bool)
     /// A neighbour of a bridge was heard: it said so itself, or (not `isAnswer`) sent packets through a tunnel.
-    case neighbor(OpenFlowSwitch, IPAddress, mac: UInt64, isAnswer: Bool)
+    indirect case neighbor(OpenFlowSwitch, IPAddress, mac: UInt64, isAnswer: Bool)
     /// It could not go into a tunnel, for want of a neighbour.
-    case missingNeighbor(OpenFlowSwitch, IPAddress, source: IPAddress)
+    indirect case missingNeighbor(OpenFlowSwitch, IPAddress, source: IPAddress)
     /// NORMAL saw this source.
-    case normal(OpenFlowSwitch, bundle: PortBundle, source: UInt64, vlan: UInt16, gratuitousARP: Bool)
+    indirect case normal(OpenFlowSwitch, bundle: PortBundle, source: UInt64, vlan: UInt16, gratuitousARP: Bool)
     /// fin_timeout of a rule.
     case finTimeout(Rule, idle: UInt16, hard: UInt16)
     case mirror(Mirror)
     /// NetFlow counts it, by the packet as it came in.
-    case netFlow(NetFlow, FlowKey, output: UInt16)
+    indirect case netFlow(NetFlow, FlowKey, output: UInt16)
     /// A bond sent it by a bucket.
     case bond(Bond, bucket: Int)
     /// A group took it; `bucket` nil: all its buckets did.
-    case group(Group, bucket: Int?)
+    indirect case group(Group, bucket: Int?)
 }
 
 /// Why a translation failed; the packet is dropped then.
@@ -189,6 +190,9 @@ final class Translation {
     /// What a mirror limits the next output to.
     var truncation: UInt32?
 
+    /// When it began, by the switch's clock.
+    let now: Int64
+
     // What it is for.
     /// Learning and packet-ins take place.
     let sideEffects: Bool
@@ -220,6 +224,9 @@ final class Translation {
         self.packet = packet
         packetLength = packet?.bytes
         self.trace = trace
+        now = owner.time.now
+        // Three tables' worth, so that most lists are allocated once.
+        targets.reserveCapacity(6)
         initialiseWildcards()
     }
 

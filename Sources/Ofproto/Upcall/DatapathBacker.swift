@@ -10,49 +10,6 @@ import OpenFlow
 import Packet
 import Vlog
 
-/// What the switch knows of a flow that it installed.
-final class InstalledFlow {
-    let ufid: UFID
-    private let miniKey: MiniKey
-    private let miniMask: MiniMask
-    var key: FlowKey { miniKey.key }
-    var mask: FlowMask { miniMask.mask }
-    var actions: [DpAction]
-    var targets: [TranslationTarget]
-    /// Those that its actions name, and the one that its packets come with.
-    private(set) var recirculationIDs: [UInt32]
-    let created: Int64
-    /// Statistics that have been credited.
-    var credited = DpFlowStats()
-    /// The state of the bridges when it was last checked.
-    var generation: UInt64
-
-    init(_ flow: DpFlow, _ translation: Translation, now: Int64, generation: UInt64) {
-        ufid = flow.ufid
-        miniKey = MiniKey(flow.key)
-        miniMask = MiniMask(flow.mask)
-        actions = flow.actions
-        targets = translation.targets
-        recirculationIDs = Self.recirculations(of: flow.key, translation)
-        created = now
-        self.generation = generation
-    }
-
-    private static func recirculations(of key: FlowKey, _ translation: Translation) -> [UInt32] {
-        key.recircID == 0 ? translation.recirculationIDs : translation.recirculationIDs + [key.recircID]
-    }
-
-    /// Takes over what a newer translation touched.
-    func take(_ translation: Translation, in table: RecirculationTable, generation: UInt64) {
-        let ids = Self.recirculations(of: key, translation)
-        table.retain(ids)
-        table.release(recirculationIDs)
-        recirculationIDs = ids
-        targets = translation.targets
-        self.generation = generation
-    }
-}
-
 /// Settings of flow caching (Open_vSwitch.other_config).
 public struct CacheSettings: Hashable, Sendable {
     /// The most flows in the datapath.
@@ -91,7 +48,7 @@ public final class DatapathBacker: UpcallHandler {
     var tunnelListeners: (table: FlowTable, list: [TunnelListener])?
     private var patchPorts: [String: SwitchPort] = [:]
 
-    private var flows: [UFID: InstalledFlow] = [:]
+    private var flows = InstalledFlows()
     /// The datapath goes on with what an earlier daemon told it, until `adopt`.
     public private(set) var isHolding: Bool
     /// Rises with every change that may change a translation.
@@ -202,14 +159,13 @@ public final class DatapathBacker: UpcallHandler {
         else { return UpcallVerdict(actions: runtime) }
         let (mask, installed) = megaflow(translation, key)
         let ufid = UFID(key: key, mask: mask)
-        let flow = DpFlow(ufid: ufid, key: key, mask: mask, actions: installed)
-        let entry = InstalledFlow(flow, translation, now: time.now, generation: before)
         // The datapath may have the flow and not have found it; then its counts go on.
-        if let old = flows[ufid], dpif.flowStats(ufid) != nil { entry.credited = old.credited }
-        forget(ufid)
-        recirculation.retain(entry.recirculationIDs)
-        flows[ufid] = entry
-        maxFlowCount = max(maxFlowCount, flows.count)
+        var credited = DpFlowStats()
+        if let old = flows[ufid] {
+            if dpif.flowStats(ufid) != nil { credited = old.credited }
+            forget(ufid)
+        }
+        install(ufid, key, mask, installed, translation, generation: before).credited = credited
         // What the datapath drops with a reason it counts so for this packet, too.
         var now = runtime
         if case .drop? = installed.first { now = installed }
@@ -351,7 +307,7 @@ public final class DatapathBacker: UpcallHandler {
     }
 
     func forget(_ ufid: UFID) {
-        guard let old = flows.removeValue(forKey: ufid) else { return }
+        guard let old = flows.remove(ufid) else { return }
         for case .netFlow(let netFlow, let flow, _) in old.targets { netFlow.end(flow) }
         recirculation.release(old.recirculationIDs)
     }
@@ -379,16 +335,14 @@ public final class DatapathBacker: UpcallHandler {
         lastRevalidation + (generation != revalidatedGeneration ? 20 : settings.maxRevalidator)
     }
 
-    /// A revalidation under way: so many flows at a time, that the main thread is never kept for long.
+    /// A revalidation under way: so many flows at a time, that the main thread is never kept for long. `flows` knows which are left.
     private struct Pass {
-        let entries: [InstalledFlow]
-        var next = 0
         let started: Int64
         let idleLimit: Int64
     }
     private var pass: Pass?
     /// For how long flows are looked at before others have their turn, and how many between looks at the clock.
-    private static let slice = Duration.milliseconds(2)
+    private static let slice = Duration.milliseconds(1)
     private static let batch = 100
     /// Up to how many flows statistics are brought up to date for each request.
     private static let synchronousLimit = 10_000
@@ -397,21 +351,17 @@ public final class DatapathBacker: UpcallHandler {
         let now = time.now
         lastRevalidation = now
         revalidatedGeneration = generation
-        pass = Pass(
-            entries: Array(flows.values), started: now,
-            idleLimit: flows.count > settings.flowLimit ? 100 : settings.maxIdle)
+        flows.beginPass()
+        pass = Pass(started: now, idleLimit: flows.count > settings.flowLimit ? 100 : settings.maxIdle)
     }
 
     private func continuePass(limit: Int) {
-        guard var current = pass else { return }
+        guard let current = pass else { return }
         pass = nil
         var idle: [InstalledFlow] = []
-        let left = current.entries.count - current.next
-        let end = current.next + min(left, limit)
-        let entries = current.entries[current.next..<end]
-        current.next = end
+        let entries = flows.visit(atMost: limit)
         for (entry, stats) in zip(entries, dpif.flowStats(entries.map(\.ufid))) {
-            guard flows[entry.ufid] === entry else { continue }
+            guard entry.isThere else { continue }
             guard let stats else {
                 forget(entry.ufid)
                 continue
@@ -424,7 +374,7 @@ public final class DatapathBacker: UpcallHandler {
             }
         }
         delete(idle)
-        guard end < current.entries.count else {
+        guard !flows.isPassComplete else {
             averageFlowCount = (averageFlowCount + flows.count) / 2
             dumpDuration = max(1, time.now - current.started)
             return
@@ -529,23 +479,29 @@ public final class DatapathBacker: UpcallHandler {
 
     /// Takes over a flow that the datapath had before; its counts until now were an earlier daemon's.
     func take(_ flow: DpFlow, _ translation: Translation) {
-        let entry = InstalledFlow(flow, translation, now: time.now, generation: generation)
-        entry.credited = flow.stats
+        install(flow.ufid, flow.key, flow.mask, flow.actions, translation, generation: generation).credited = flow.stats
+    }
+
+    private func install(
+        _ ufid: UFID, _ key: borrowing FlowKey, _ mask: borrowing FlowMask, _ actions: [DpAction], _ translation: Translation,
+        generation: UInt64
+    ) -> InstalledFlow {
+        let entry = flows.insert(ufid, key, mask, actions, translation, now: translation.now, generation: generation)
         recirculation.retain(entry.recirculationIDs)
-        flows[flow.ufid] = entry
         maxFlowCount = max(maxFlowCount, flows.count)
+        return entry
     }
 
     func endHolding() { isHolding = false }
 
     /// Removes all flows from the datapath, after crediting them.
     public func purge() {
-        for entry in flows.values.map({ $0 }) { delete(entry) }
+        for entry in flows.all { delete(entry) }
     }
 
     /// Forgets flows that somebody else removed from the datapath.
     public func flowsFlushed() {
-        for ufid in flows.keys.map({ $0 }) { forget(ufid) }
+        for ufid in flows.ids { forget(ufid) }
     }
 }
 
