@@ -120,7 +120,7 @@ import Testing
         try pair.cut(2)
         pair.run(1)
         #expect(other.ports.map(\.role) == [.disabled, .root])
-        #expect(other.ports.map(\.stateName) == ["Disabled", "Forwarding"])
+        #expect(other.ports.map(\.stateName) == ["Discarding", "Forwarding"])
     }
 
     @Test func rstpFallsBackToSTP() throws {
