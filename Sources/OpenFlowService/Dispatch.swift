@@ -7,7 +7,8 @@ import Ofproto
 extension OpenFlowConnection {
     var owner: OpenFlowSwitch { service.owner }
     var spoken: OFVersion { version ?? .v10 }
-    var tunnelOptions: TunnelOptionMap? { service.tlv.map }
+    /// Without mappings no tunnel option can be named.
+    var tunnelOptions: TunnelOptionMap? { service.tlv.map ?? TunnelOptionMap() }
 
     /// Handles one whole message and answers it, or says what is wrong with it.
     func dispatch(_ bytes: [UInt8]) {

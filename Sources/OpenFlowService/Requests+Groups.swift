@@ -157,9 +157,11 @@ extension OpenFlowConnection {
         case .add, .modify:
             let isVirtual = id == MeterMod.controller || id == MeterMod.slowPath
             guard isVirtual || id > 0 && id <= MeterStore.maxID else { throw .mmfcInvalidMeter }
-            guard !mod.meter.bands.isEmpty, mod.meter.bands.count <= Int(MeterStore.maxBands) else { throw .mmfcOutOfBands }
+            guard mod.meter.bands.count <= Int(MeterStore.maxBands) else { throw .mmfcOutOfBands }
             if mod.command == .add, old != nil { throw .mmfcMeterExists }
             if mod.command == .modify, old == nil { throw .mmfcUnknownMeter }
+            if let problem = mod.problem { throw problem }
+            guard !mod.meter.bands.isEmpty else { throw .mmfcOutOfBands }
             var config = mod.meter
             // Without a size of bursts, userspace allows what the rate lets pass in a second, and says so.
             if owner.backer.dpif.type != "system" {

@@ -52,8 +52,9 @@ extension OpenFlowConnection {
     func tlvTableMod(_ m: OFMessage) throws(OFError) {
         var r = m.body
         let command = try r.u16()
-        guard command <= 2 else { throw .nxttmfcBadCommand }
         try r.skip(6)
+        guard r.remaining % 8 == 0 else { throw .brcBadLen }
+        guard command <= 2 else { throw .nxttmfcBadCommand }
         var mappings: [TLVState.Mapping] = []
         while !r.isEmpty {
             let optionClass = try r.u16()

@@ -131,6 +131,7 @@ extension ControlCommands {
             add(name, usage, low, high) { [unowned self] args throws(DpctlFailure) in
                 try conntrackCommand(name, args)
             }
+            if name == "flush-conntrack" { registerCacheSizes(add) }
         }
         add("list-commands", "", 0, 0) { [unowned self] _ throws(DpctlFailure) in
             "The available commands are:\n"

@@ -55,6 +55,9 @@ extension ControlCommands {
             let dpif = try findDatapath(args[0])
             return try forEach(args.dropFirst()) { [unowned self] word throws(DpctlFailure) in try change(InterfaceWords(word), of: dpif) }
         }
+    }
+
+    func registerCacheSizes(_ add: DpctlRegistration) {
         add("cache-get-size", "[dp]", 0, 1) { [unowned self] args throws(DpctlFailure) in
             let words = try DpctlArguments(args).words
             guard let word = words.first else { return orderedDatapaths.map { sizes(of: $0) }.joined() }

@@ -133,6 +133,7 @@ public struct ActionChecker {
             }
         case .resubmit(let a):
             if a.withCT { guard FieldID.ctNwProto.prerequisitesHold(match), isIP else { throw .bacMatchInconsistent } }
+        case .finTimeout: require(isIP && match.key.nwProto == 6)
         case .learn(let a): try checkLearn(a)
         case .checkPacketLarger(_, let s): try readable(s)
         case .clone(var inner):
@@ -143,6 +144,9 @@ public struct ActionChecker {
         case .ct(var a):
             guard isIP else { throw .bacMatchInconsistent }
             if let s = a.zoneSource { try readable(s) }
+            // FTP is TCP's, TFTP is UDP's.
+            if a.alg == 21 { require(match.key.nwProto == 6) }
+            if a.alg == 69 { require(match.key.nwProto == 17) }
             var inner = a.actions
             try checkAll(&inner)
             a.actions = inner

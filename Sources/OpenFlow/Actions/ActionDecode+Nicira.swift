@@ -31,6 +31,12 @@ extension ActionCodec {
     ) throws(OFError) -> OFAction {
         // Encapsulation came with OpenFlow 1.3.
         if (46...48).contains(subtype), c.version < .v13 { throw .bacBadVendorType }
+        // Later versions have their own.
+        switch subtype {
+        case 4, 18, 23...26, 30, 31, 40: guard c.version == .v10 else { throw .bacBadVendorType }
+        case 6, 7, 33: guard c.version < .v15 else { throw .bacBadVendorType }
+        default: break
+        }
         if let size = sizes[subtype] { try fixed(r, size, read: 10) }
         switch subtype {
         case 1:
@@ -57,7 +63,7 @@ extension ActionCodec {
         case 14, 44:
             let port = OFPort(UInt32(try r.u16()))
             let table = try r.u8()
-            guard r.isZero() else { throw .nxbrcMustBeZero }
+            guard r.isZero() else { throw .bacBadArgument }
             return .resubmit(
                 ResubmitAction(inPort: port, table: table, form: subtype == 14 ? .resubmitTable : .resubmitTableCT))
         case 15, 32: return try outputRegister(&r, c, extended: subtype == 32)
@@ -81,7 +87,6 @@ extension ActionCodec {
             for _ in 0..<n { ids.append(try r.u16()) }
             return .decTTL(DecTTLAction(controllers: ids, hasIDs: true))
         case 22:
-            guard c.version == .v10 else { throw .bacBadVendorType }
             guard r.isZero(6) else { throw .nxbrcMustBeZero }
             try r.skip(6)
             let value = try r.u64()
@@ -92,9 +97,9 @@ extension ActionCodec {
         case 26: return .decMPLSTTL
         case 27, 28:
             let low = Int(try r.u16())
-            let field = try r.oxmFieldHeader(c.tunnelOptions).field
+            let field = try r.oxmFieldHeader(c.tunnelOptions, unknown: .bmcBadField).field
             let s = Subfield(field, low: low, count: Int(try r.u16()))
-            guard r.isZero() else { throw .nxbacMustBeZero }
+            guard r.isZero() else { throw .nxbrcMustBeZero }
             if subtype == 27 {
                 try checkSource(s)
                 return .stackPush(s)
@@ -130,7 +135,6 @@ extension ActionCodec {
             try r.skip(2)
             return .group(try r.u32())
         case 42:
-            guard r.isZero(6) else { throw .nxbrcMustBeZero }
             try r.skip(6)
             return .clone(try decodeActions(&r, try c.nested()))
         case 43: return .ctClear
@@ -143,11 +147,12 @@ extension ActionCodec {
             let size = try r.u16()
             let low = Int(try r.u16())
             let s = Subfield(try r.oxmFieldHeader(c.tunnelOptions).field, low: low, count: 1)
+            guard r.isZero() else { throw .nxbrcMustBeZero }
             try checkDestination(s)
             return .checkPacketLarger(size, to: s)
         case 50:
             let field = try r.oxmFieldHeader(c.tunnelOptions).field
-            guard field.isTunnelOption else { throw .bacBadSetType }
+            guard field.isTunnelOption else { throw .bacBadArgument }
             return .deleteField(field)
         case 254: return .debugSlow
         case 255: return .debugRecirc
@@ -287,7 +292,6 @@ extension ActionCodec {
                 guard let direction = SampleAction.Direction(rawValue: try r.u8()) else { throw .bacBadArgument }
                 a.direction = direction
             }
-            guard r.isZero() else { throw .nxbrcMustBeZero }
         }
         return .sample(a)
     }

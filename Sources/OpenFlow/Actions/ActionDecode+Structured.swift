@@ -24,7 +24,7 @@ extension LearnAction {
             let low = Int(try r.u16())
             guard try r.u16() == 0 else { throw .bacBadArgument }
             if a.flags.contains(.writeResult) {
-                let s = Subfield(try r.oxmFieldHeader(c.tunnelOptions).field, low: low, count: 1)
+                let s = Subfield(try r.oxmFieldHeader(c.tunnelOptions, unknown: .bmcBadField).field, low: low, count: 1)
                 try ActionCodec.checkDestination(s)
                 a.result = s
             } else if low != 0 {
@@ -90,8 +90,9 @@ extension CTAction {
         if source != 0 {
             guard
                 let field = FieldRow.find(
-                    oxmClass: UInt16(source >> 16), experimenter: 0, number: UInt8(source >> 9 & 0x7f))
-            else { throw .bmcBadField }
+                    oxmClass: UInt16(source >> 16), experimenter: 0, number: UInt8(source >> 9 & 0x7f)),
+                Int(source & 0x1ff) == field.row.bytes
+            else { throw .bacBadSetType }
             let s = Subfield(field, low: Int(range >> 6), count: Int(range & 63) + 1)
             try ActionCodec.checkSource(s)
             guard s.count == 16 else { throw .bacBadSetLen }

@@ -31,11 +31,10 @@ public enum ActionCodec {
     static func decodeActions(_ reader: inout WireReader, _ context: ActionContext) throws(OFError) -> [OFAction] {
         var actions: [OFAction] = []
         while !reader.isEmpty {
-            guard let type = reader.peek16(), let length = reader.peek16(2).map(Int.init), length >= 8,
-                length % 8 == 0, length <= reader.remaining
-            else {
-                // An action that is too short for its type is also of a bad length.
-                throw .bacBadLen
+            guard let type = reader.peek16(), let length = reader.peek16(2).map(Int.init), reader.remaining >= 8 else { throw .bacBadLen }
+            guard length >= 8, length % 8 == 0, length <= reader.remaining else {
+                // What is of no known type is that first.
+                throw isStandard(type, context.version) || type == 0xffff ? .bacBadLen : .bacBadType
             }
             var body = try reader.part(length, error: .bacBadLen)
             try body.skip(4)
@@ -46,6 +45,14 @@ public enum ActionCodec {
             }
         }
         return actions
+    }
+
+    /// Whether there is an action of a type. Those that set fields in OpenFlow 1.1 are taken in later versions, too.
+    private static func isStandard(_ type: UInt16, _ version: OFVersion) -> Bool {
+        switch (version, type) {
+        case (.v10, 0...11), (.v11..., 0...10), (.v11..., 13...24), (.v12..., 25), (.v15, 28...29): true
+        default: false
+        }
     }
 
     private static func decodeStandard(
@@ -63,12 +70,12 @@ public enum ActionCodec {
             try r.skip(6)
             guard port < .max || port == .inPort || port == .local else { throw .bacBadOutPort }
             actions.append(.enqueue(port, queue: try r.u32()))
-        case (.v10, 1), (.v11, 1):
+        case (.v10, 1), (.v11..., 1):
             try fixed(r, 8)
             let vid = try r.u16()
             guard vid & ~0xfff == 0 else { throw .bacBadArgument }
             actions.append(.setVLANVID(vid, VLANContext(pushIfNeeded: c.version == .v10, flowHasVLAN: false)))
-        case (.v10, 2), (.v11, 2):
+        case (.v10, 2), (.v11..., 2):
             try fixed(r, 8)
             let pcp = try r.u8()
             guard pcp & ~7 == 0 else { throw .bacBadArgument }
@@ -76,27 +83,27 @@ public enum ActionCodec {
         case (.v10, 3):
             try fixed(r, 8)
             actions.append(.stripVLAN(isPop: false))
-        case (.v10, 4), (.v11, 3):
+        case (.v10, 4), (.v11..., 3):
             try fixed(r, 16)
             actions.append(.setEthSrc(try r.mac()))
-        case (.v10, 5), (.v11, 4):
+        case (.v10, 5), (.v11..., 4):
             try fixed(r, 16)
             actions.append(.setEthDst(try r.mac()))
-        case (.v10, 6), (.v11, 5):
+        case (.v10, 6), (.v11..., 5):
             try fixed(r, 8)
             actions.append(.setIPv4Src(try r.u32()))
-        case (.v10, 7), (.v11, 6):
+        case (.v10, 7), (.v11..., 6):
             try fixed(r, 8)
             actions.append(.setIPv4Dst(try r.u32()))
-        case (.v10, 8), (.v11, 7):
+        case (.v10, 8), (.v11..., 7):
             try fixed(r, 8)
             let tos = try r.u8()
             guard tos & 3 == 0 else { throw .bacBadArgument }
             actions.append(.setIPDSCP(tos))
-        case (.v10, 9), (.v11, 9):
+        case (.v10, 9), (.v11..., 9):
             try fixed(r, 8)
             actions.append(.setL4SrcPort(try r.u16(), ipProto: 0))
-        case (.v10, 10), (.v11, 10):
+        case (.v10, 10), (.v11..., 10):
             try fixed(r, 8)
             actions.append(.setL4DstPort(try r.u16(), ipProto: 0))
         case (.v10, _):
@@ -106,17 +113,17 @@ public enum ActionCodec {
             guard let port = OFPort(wire32: try r.u32()) else { throw .bacBadOutPort }
             try checkOutput(port)
             actions.append(.output(port, maxLength: try r.u16()))
-        case (.v11, 8):
+        case (_, 8):
             try fixed(r, 8)
             let ecn = try r.u8()
             guard ecn & ~3 == 0 else { throw .bacBadArgument }
             actions.append(.setIPECN(ecn))
-        case (.v11, 13):
+        case (_, 13):
             try fixed(r, 8)
             let label = try r.u32()
             guard label & ~0xfffff == 0 else { throw .bacBadArgument }
             actions.append(.setMPLSLabel(label))
-        case (.v11, 14):
+        case (_, 14):
             try fixed(r, 8)
             let tc = try r.u8()
             guard tc & ~7 == 0 else { throw .bacBadArgument }
@@ -189,7 +196,11 @@ public enum ActionCodec {
     static func setField(
         _ r: inout WireReader, _ c: ActionContext, mayMask: Bool, padded: Bool
     ) throws(OFError) -> OFAction {
-        var entry = try r.oxmFieldHeader(c.tunnelOptions)
+        // Whose class is unknown, its length is said to be wrong.
+        let isOfClass = [0, 1, 0x8000, 0x8001, 0xffff].contains(r.peek16())
+        guard case .field(var entry) = try r.oxmHeader() else { throw isOfClass ? .bacBadSetType : .bacBadSetLen }
+        guard entry.field.isTunnelOption || entry.size == entry.field.row.bytes else { throw .bacBadSetLen }
+        if let index = entry.field.tunnelOptionIndex, let map = c.tunnelOptions, map.entries[index] == nil { throw .nxfmfcInvalidTlvField }
         guard mayMask || !entry.hasMask else { throw .bacBadSetMask }
         try r.oxmPayload(&entry)
         let field = entry.field
@@ -218,14 +229,14 @@ public enum ActionCodec {
         let to = Int(try r.u16())
         guard r.isZero(padding) else { throw .nxbacMustBeZero }
         try r.skip(padding)
-        return try move(&r, c, bits: bits, from: from, to: to)
+        return try move(&r, c, bits: bits, from: from, to: to, unknown: .bmcBadField)
     }
 
     static func move(
-        _ r: inout WireReader, _ c: ActionContext, bits: Int, from: Int, to: Int
+        _ r: inout WireReader, _ c: ActionContext, bits: Int, from: Int, to: Int, unknown: OFError = .bacBadSetType
     ) throws(OFError) -> OFAction {
-        let source = Subfield(try r.oxmFieldHeader(c.tunnelOptions).field, low: from, count: bits)
-        let destination = Subfield(try r.oxmFieldHeader(c.tunnelOptions).field, low: to, count: bits)
+        let source = Subfield(try r.oxmFieldHeader(c.tunnelOptions, unknown: unknown).field, low: from, count: bits)
+        let destination = Subfield(try r.oxmFieldHeader(c.tunnelOptions, unknown: unknown).field, low: to, count: bits)
         guard r.isZero() else { throw .nxbrcMustBeZero }
         try checkSource(source)
         try checkDestination(destination)

@@ -18,7 +18,7 @@ extension ActionCodec {
     public static func decodeActionList(
         _ reader: inout WireReader, length: Int, _ context: ActionContext
     ) throws(OFError) -> [OFAction] {
-        var part = try reader.part(length, error: .bacBadLen)
+        var part = try reader.part(length, error: .brcBadLen)
         return try decodeActions(&part, context)
     }
 

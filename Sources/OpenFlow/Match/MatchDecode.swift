@@ -20,7 +20,9 @@ public enum MatchCodec {
         while !reader.isEmpty {
             var entry: OXMEntry
             switch try reader.oxmHeader() {
-            case .field(let e): entry = e
+            case .field(let e):
+                try reader.checkPayload(e.size, hasMask: e.hasMask)
+                entry = e
             case .cookie(let hasMask, _):
                 guard allowCookie else { throw .bmcBadField }
                 let value = try reader.u64()
@@ -30,7 +32,8 @@ public enum MatchCodec {
                 result.cookie = value
                 result.cookieMask = mask
                 continue
-            case .unknown(let size):
+            case .unknown(let hasMask, let size):
+                if !loose { try reader.checkPayload(hasMask ? size / 2 : size, hasMask: hasMask) }
                 guard loose else { throw .bmcBadField }
                 guard reader.remaining >= size else { throw .bmcBadLen }
                 try reader.skip(size)

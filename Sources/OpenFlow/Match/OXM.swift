@@ -24,7 +24,7 @@ enum OXMHeader {
     case field(OXMEntry)
     case cookie(hasMask: Bool, size: Int)
     /// Unknown; the payload's size.
-    case unknown(size: Int)
+    case unknown(hasMask: Bool, size: Int)
 }
 
 extension WireReader {
@@ -47,16 +47,28 @@ extension WireReader {
             return .cookie(hasMask: hasMask, size: 8)
         }
         guard let field = FieldRow.find(oxmClass: oxmClass, experimenter: experimenter, number: number) else {
-            return .unknown(size: payload)
+            return .unknown(hasMask: hasMask, size: payload)
         }
         return .field(OXMEntry(field: field, hasMask: hasMask, size: hasMask ? payload / 2 : payload))
     }
 
     /// Reads the field named by a header that stands alone, without value, as actions have them.
-    mutating func oxmFieldHeader(_ map: TunnelOptionMap?) throws(OFError) -> OXMEntry {
-        guard case .field(let entry) = try oxmHeader() else { throw .bmcBadField }
+    /// - Parameter unknown: what a header is that stands for no field, or not for its size.
+    mutating func oxmFieldHeader(_ map: TunnelOptionMap?, unknown: OFError = .bacBadSetType) throws(OFError) -> OXMEntry {
+        guard case .field(let entry) = try oxmHeader(), entry.field.isTunnelOption || entry.size == entry.field.row.bytes else {
+            throw unknown
+        }
         if let index = entry.field.tunnelOptionIndex, let map, map.entries[index] == nil { throw .nxfmfcInvalidTlvField }
         return entry
+    }
+
+    /// Looks at what follows the header of a match's entry, whatever the field: it is all there, and no bit is set outside a mask.
+    func checkPayload(_ size: Int, hasMask: Bool) throws(OFError) {
+        guard remaining >= size * (hasMask ? 2 : 1) else { throw .bmcBadLen }
+        guard hasMask else { return }
+        var (value, mask) = (self, self)
+        try mask.skip(size)
+        for _ in 0..<size where try value.u8() & ~mask.u8() != 0 { throw .bmcBadWildcards }
     }
 
     /// Reads the value and mask that follow a header.

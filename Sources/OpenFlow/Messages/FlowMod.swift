@@ -64,11 +64,9 @@ public struct FlowMod: Sendable {
             f.importance = try r.u16()
             if v < .v14 { f.importance = 0 }
             f.match = try MatchCodec.decode11(&r, tunnelOptions: tunnelOptions).match
-            f.actions = try ActionCodec.decodeFlowActions(
-                &r, ActionContext(version: v, tunnelOptions: tunnelOptions))
             let isDelete = command == 3 || command == 4
+            guard let port = OFPort(wire32: outPort) else { throw .bacBadOutPort }
             if isDelete {
-                guard let port = OFPort(wire32: outPort) else { throw .bacBadOutPort }
                 f.outPort = port
                 f.outGroup = outGroup
             }
@@ -86,6 +84,8 @@ public struct FlowMod: Sendable {
             }
             f.modifyCookie = v == .v11 && f.cookieMask == 0 && (command == 1 || command == 2) && f.cookie != .max
             guard f.table != 255 || isDelete else { throw .fmfcBadTableId }
+            guard command <= 4 else { throw .fmfcBadCommand }
+            f.actions = try ActionCodec.decodeFlowActions(&r, ActionContext(version: v, tunnelOptions: tunnelOptions))
             let known: UInt16 = v == .v11 ? 3 : v == .v12 ? 7 : 31
             guard rawFlags & ~known == 0 else { throw .fmfcBadFlags }
             // OpenFlow 1.1 always resets the counts of a flow that is replaced.
@@ -120,18 +120,17 @@ public struct FlowMod: Sendable {
                 f.cookieMask = decoded.cookieMask
                 if command & 0xff == 0, f.cookieMask != 0 { throw .nxbrcNxmInvalid }
             }
-            f.actions = try ActionCodec.decodeFlowActions(
-                &r, ActionContext(version: v == .v10 ? .v10 : v, tunnelOptions: tunnelOptions))
             f.modifyCookie = f.newCookie != .max
-            guard rawFlags & ~7 == 0 else { throw .fmfcBadFlags }
-            // OFPFF_EMERG, which nobody supports.
-            if rawFlags & 4 != 0 { throw .fmfcBadFlags }
             if tableID {
                 f.table = UInt8(command >> 8)
                 command &= 0xff
             } else {
                 guard command <= 0xff else { throw .fmfcBadCommand }
             }
+            guard Command(rawValue: UInt8(truncatingIfNeeded: command)) != nil else { throw .fmfcBadCommand }
+            f.actions = try ActionCodec.decodeFlowActions(&r, ActionContext(version: v, tunnelOptions: tunnelOptions))
+            // 4 is OFPFF_EMERG, which nobody supports.
+            guard rawFlags & ~3 == 0 else { throw .fmfcBadFlags }
             rawFlags |= command == 0 ? 4 : 0
         }
         guard let known = Command(rawValue: UInt8(truncatingIfNeeded: command)), command < 256 else {

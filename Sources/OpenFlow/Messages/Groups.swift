@@ -68,15 +68,15 @@ public struct GroupMod: Hashable, Sendable {
         g.type = try r.u8()
         try r.skip(1)
         g.id = try r.u32()
-        guard let known = Command(rawValue: command),
-            isNew || command <= 2 || command == 0x8000
-        else { throw .gmfcBadCommand }
-        g.command = known
+        let known = Command(rawValue: command).flatMap { isNew || command <= 2 || command == 0x8000 ? $0 : nil }
+        g.command = known ?? .add
         let context = ActionContext(version: v, tunnelOptions: tunnelOptions)
         if isNew {
             let length = Int(try r.u16())
             try r.skip(2)
             g.bucketID = try r.u32()
+            var part = try r.part(length, error: .brcBadLen)
+            while !part.isEmpty { g.buckets.append(try bucket15(&part, context)) }
             if known == .insertBucket || known == .removeBucket {
                 let isNamed = g.bucketID == bucketFirst || g.bucketID == bucketLast
                 let isAll = g.bucketID == bucketAll
@@ -84,8 +84,6 @@ public struct GroupMod: Hashable, Sendable {
             } else if g.bucketID != bucketAll {
                 throw .gmfcBadBucket
             }
-            var part = try r.part(length, error: .brcBadLen)
-            while !part.isEmpty { g.buckets.append(try bucket15(&part, context)) }
             try g.decodeProperties(&r)
         } else {
             while !r.isEmpty {
@@ -94,6 +92,7 @@ public struct GroupMod: Hashable, Sendable {
                 g.buckets.append(bucket)
             }
         }
+        guard known != nil else { throw .gmfcBadCommand }
         try g.check()
         return g
     }

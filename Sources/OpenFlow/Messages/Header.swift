@@ -107,11 +107,27 @@ public struct OFMessage: Sendable {
         case 29 where version >= .v13: kind = .meterMod
         case 33 where version >= .v14: kind = .bundleControl
         case 34 where version >= .v14: kind = .bundleAdd
-        default: throw .brcBadType
+        default: throw Self.isOfAnswerSize(header.type, bytes.count, version) ? .brcBadType : .brcBadLen
         }
         hasMore = more
         bodyOffset = r.position
         if !(isContinuation && bodyOffset == bytes.count) { try checkLength() }
+    }
+
+    /// Whether a message that only switches send has a length that it can have.
+    private static func isOfAnswerSize(_ type: UInt8, _ size: Int, _ version: OFVersion) -> Bool {
+        switch type {
+        case 6: version >= .v13 ? size == 32 : size >= 32 && (size - 32) % (version == .v10 ? 48 : 64) == 0
+        case 8: size == 12
+        case 10 where version == .v10: size >= 18
+        case 11 where version == .v10: size == 88
+        case 12: version >= .v14 ? size >= 16 : size == (version == .v10 ? 64 : 80)
+        case 19 where version == .v10, 21 where version > .v10: size == 8
+        // Of no kind that a switch asks for.
+        case 17 where version == .v10, 19 where version > .v10: false
+        case 25 where version >= .v12: size == 24
+        default: true
+        }
     }
 
     private static func experimenter(_ vendor: UInt32, _ subtype: UInt32, _ v: OFVersion) throws(OFError) -> OFKind {
@@ -196,6 +212,10 @@ public struct OFMessage: Sendable {
         case .portStats: size = 8
         case .groupStats, .meterStats, .meterConfig, .queueStats: size = kind == .queueStats && version == .v10 ? 8 : 8
         case .roleRequest: size = 16
+        case .queueGetConfigRequest: size = version == .v10 ? 4 : 8
+        case .meterMod, .bundleControl:
+            guard n >= 8, n % 8 == 0 else { throw .brcBadLen }
+            return
         case .nxRoleRequest, .nxSetFlowFormat, .nxSetPacketInFormat, .nxFlowMonitorCancel: size = 4
         case .nxFlowModTableID, .nxSetControllerID, .nxCTFlushZone: size = 8
         case .nxSetAsync: size = 24

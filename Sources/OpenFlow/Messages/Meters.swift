@@ -36,6 +36,8 @@ public struct MeterMod: Hashable, Sendable {
 
     public var command: Command
     public var meter: MeterConfig
+    /// What is wrong with its flags or bands, where something is: told when nothing else is wrong.
+    public var problem: OFError?
 
     public static func decode(_ message: OFMessage) throws(OFError) -> MeterMod {
         var r = message.body
@@ -45,12 +47,15 @@ public struct MeterMod: Hashable, Sendable {
         var mod = MeterMod(command: command, meter: MeterConfig(id: id, flags: flags, bands: []))
         guard command != .delete else { return mod }
         // Either unit, not both; kbit/s when none is given.
-        guard flags & 3 != 3, flags & ~15 == 0 else { throw .mmfcBadFlags }
+        if flags & 3 == 3 || flags & ~15 != 0 { mod.problem = .mmfcBadFlags }
         while !r.isEmpty {
             guard let type = r.peek16(), let length = r.peek16(2).map(Int.init), length >= 12, length <= r.remaining
             else { throw .brcBadLen }
             var p = try r.part(length)
-            guard type == 1 else { throw .mmfcBadBand }
+            guard type == 1 else {
+                mod.problem = mod.problem ?? .mmfcBadBand
+                continue
+            }
             guard length == 16 else { throw .brcBadLen }
             try p.skip(4)
             let rate = try p.u32()

@@ -28,7 +28,7 @@ public struct PacketOut: Sendable {
             guard !p.match.mask.isWild(Location.inPort) else { throw .brcBadPort }
             p.inPort = OFPort(p.match.key.inPort)
         default:
-            guard let port = OFPort(wire32: try r.u32()) else { throw .brcBadPort }
+            guard let port = OFPort(wire32: try r.u32()) else { throw .bacBadOutPort }
             p.inPort = port
             length = Int(try r.u16())
             try r.skip(6)

@@ -178,17 +178,18 @@ public struct PortMod: Hashable, Sendable {
         var r = message.body
         let v = message.version
         if v == .v10 {
+            guard r.remaining == 24 else { throw .brcBadLen }
             let port = OFPort(UInt32(try r.u16()))
             let address = try r.mac()
             let config = try r.u32()
             let mask = try r.u32()
             let advertise = try r.u32()
-            guard r.remaining == 4 else { throw .brcBadLen }
             return PortMod(
                 port: port, address: address, config: .init(rawValue: config & 0x7f),
                 mask: .init(rawValue: mask & 0x7f), advertise: advertise)
         }
-        guard let port = OFPort(wire32: try r.u32()) else { throw .brcBadPort }
+        guard v >= .v14 ? r.remaining >= 24 : r.remaining == 32 else { throw .brcBadLen }
+        guard let port = OFPort(wire32: try r.u32()) else { throw .bacBadOutPort }
         try r.skip(4)
         let address = try r.mac()
         try r.skip(2)
@@ -198,7 +199,6 @@ public struct PortMod: Hashable, Sendable {
             port: port, address: address, config: .init(rawValue: config & 0x65), mask: .init(rawValue: mask & 0x65))
         if v < .v14 {
             m.advertise = try r.u32()
-            guard r.remaining == 4 else { throw .brcBadLen }
             return m
         }
         while r.remaining >= 4 {
@@ -295,7 +295,7 @@ public struct PortStats: Sendable {
         var r = message.body
         if message.kind == .portDesc, message.version < .v15 { return .none }
         if message.version == .v10 { return OFPort(UInt32(try r.u16())) }
-        guard let port = OFPort(wire32: try r.u32()) else { throw .brcBadPort }
+        guard let port = OFPort(wire32: try r.u32()) else { throw .bacBadOutPort }
         return port
     }
 }
@@ -347,7 +347,7 @@ public struct QueueStats: Sendable {
             // OFPP_ALL is what 1.0 calls any port.
             return (port == .all ? .none : port, try r.u32())
         }
-        guard let port = OFPort(wire32: try r.u32()) else { throw .qofcBadPort }
+        guard let port = OFPort(wire32: try r.u32()) else { throw .bacBadOutPort }
         return (port, try r.u32())
     }
 }
@@ -406,7 +406,7 @@ public struct QueueDescription: Sendable {
             guard r.remaining == 2 else { throw .brcBadLen }
             return (port == .all ? .none : port, .max)
         }
-        guard let port = OFPort(wire32: try r.u32()) else { throw .qofcBadPort }
+        guard let port = OFPort(wire32: try r.u32()) else { throw .bacBadOutPort }
         let queue = try r.u32()
         guard r.isEmpty else { throw .brcBadLen }
         return (port, message.version >= .v14 ? queue : .max)
