@@ -52,6 +52,8 @@ public struct MeterMod: Hashable, Sendable {
             guard let type = r.peek16(), let length = r.peek16(2).map(Int.init), length >= 12, length <= r.remaining
             else { throw .brcBadLen }
             var p = try r.part(length)
+            guard type == 1 || type == 2 else { throw .mmfcBadBand }
+            // Remarking is known, and nowhere done.
             guard type == 1 else {
                 mod.problem = mod.problem ?? .mmfcBadBand
                 continue
