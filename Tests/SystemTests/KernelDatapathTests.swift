@@ -132,6 +132,7 @@ struct KernelDatapathTests {
     @Test func portsComeAndGo() throws { try passed() }
     @Test func cleanUp() throws { try passed() }
     @Test func manyPorts() throws { try passed() }
+    @Test func masksCache() throws { try passed() }
     @Test func noModule() throws { try passed() }
     @Test func conformance() throws { try passed() }
 
