@@ -19,6 +19,7 @@ public struct TableFeatures: Sendable {
     private static let actions: [UInt16] = [0, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25]
 
     public func encode(version v: OFVersion, to w: inout WireWriter) {
+        let fields = Self.fields[v] ?? FieldHeaders(v)
         let start = w.count
         w.u16(0)
         w.u8(table)
@@ -46,11 +47,11 @@ public struct TableFeatures: Sendable {
                         w.u16(4)
                     }
                 }
-                property(kind + 8 + miss, &w) { Self.fields(v, &$0) { $0.writable } }
+                property(kind + 8 + miss, &w) { $0.array(fields.writable) }
             }
         }
-        property(8, &w) { w in Self.fields(v, &w, masks: true) { _ in true } }
-        property(10, &w) { w in Self.fields(v, &w) { _ in true } }
+        property(8, &w) { $0.array(fields.masked) }
+        property(10, &w) { $0.array(fields.all) }
         w.patch16(w.count - start, at: start)
     }
 
@@ -63,13 +64,28 @@ public struct TableFeatures: Sendable {
         w.pad8(from: start)
     }
 
-    /// The headers of fields, with the mask bit where `masks` asks for it and the field can have one.
-    private static func fields(
-        _ v: OFVersion, _ w: inout WireWriter, masks: Bool = false, _ select: (FieldRow) -> Bool
-    ) {
-        for field in FieldID.allCases where select(field.row) {
-            w.oxmHeader(field, version: v.rawValue, hasMask: masks && field.row.maskable)
+    /// Tools ask for the features of all tables before they do anything else, and all tables have the same fields.
+    private static let fields: [OFVersion: FieldHeaders] = [.v13: FieldHeaders(.v13), .v14: FieldHeaders(.v14), .v15: FieldHeaders(.v15)]
+}
+
+/// The headers of fields, as one version has them.
+private struct FieldHeaders: Sendable {
+    var writable: [UInt8] = []
+    var all: [UInt8] = []
+    /// All, with the mask bit where the field can have one.
+    var masked: [UInt8] = []
+
+    init(_ v: OFVersion) {
+        func headers(masks: Bool = false, _ select: (FieldRow) -> Bool) -> [UInt8] {
+            var w = WireWriter(capacity: 1024)
+            for field in FieldID.allCases where select(field.row) {
+                w.oxmHeader(field, version: v.rawValue, hasMask: masks && field.row.maskable)
+            }
+            return w.bytes
         }
+        writable = headers { $0.writable }
+        all = headers { _ in true }
+        masked = headers(masks: true) { _ in true }
     }
 }
 
