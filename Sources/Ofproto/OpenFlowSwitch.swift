@@ -320,6 +320,14 @@ public final class OpenFlowSwitch {
         flowsChanged()
     }
 
+    public func removeAllGroups() {
+        if transaction != nil { for (id, group) in groups { transaction?.willSet(group, id: id) } }
+        let gone = groups
+        groups = [:]
+        flowsChanged()
+        Reclaimer.release(gone)
+    }
+
     // MARK: Lookup
 
     /// The first lookup of a packet.
@@ -383,9 +391,7 @@ public final class OpenFlowSwitch {
 
     /// Removes all flows of a table without a look at them.
     func empty(_ table: FlowTable) {
-        var flows: [SelectedFlows] = []
-        var emptied = [table.removeAll()]
-        Reclaimer.release(&flows, &emptied)
+        Reclaimer.release(table.removeAll())
         backer.changed()
     }
 
@@ -407,7 +413,10 @@ public final class OpenFlowSwitch {
         }
         if count > 0 { flowsChanged() }
         removeLearned(orphaned)
-        if count >= Reclaimer.threshold { Reclaimer.release(&flows, &emptied) }
+        if count >= Reclaimer.threshold {
+            Reclaimer.release((flows, emptied))
+            (flows, emptied) = ([], [])
+        }
         flows = []
     }
 

@@ -40,11 +40,16 @@ extension OpenFlowService {
             d.selection = mod.selection
             store(d, created: old?.created ?? owner.time.now)
         case .delete:
-            let gone = mod.id == GroupMod.all ? Array(groups.entries.keys) : old == nil ? [] : [mod.id]
-            for id in gone {
-                groups.entries[id] = nil
-                owner.removeFlows(toGroup: id)
-                owner.setGroup(nil, id: id)
+            if mod.id == GroupMod.all {
+                let gone = groups
+                groups = GroupStore()
+                for id in gone.entries.keys { owner.removeFlows(toGroup: id) }
+                owner.removeAllGroups()
+                Reclaimer.release(gone)
+            } else if old != nil {
+                groups.entries[mod.id] = nil
+                owner.removeFlows(toGroup: mod.id)
+                owner.setGroup(nil, id: mod.id)
             }
         case .insertBucket:
             guard var entry = old else { throw .gmfcUnknownGroup }

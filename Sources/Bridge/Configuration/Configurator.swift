@@ -102,7 +102,7 @@ public final class BridgeConfigurator {
     private var pass: ConfigurationPass?
     var isReconfiguring: Bool { pass != nil }
     /// For how long a pass goes on before others get their turn.
-    private static let slice = Duration.milliseconds(5)
+    private static let slice = Duration.milliseconds(10)
     /// How many bridges of this pass sample for sFlow.
     var sampledBridges: UInt32 = 0
     private var wasContended = false

@@ -1,25 +1,22 @@
-// Gives back the memory of many flows on a thread of its own, so that emptying a large table does not hold up the main
-// thread: freeing takes longer than taking the flows out.
+// Gives back the memory of very many flows or groups on a thread of its own, so that emptying a large table does not hold up the main
+// thread: freeing takes longer than taking them out.
 
 import Dispatch
 
-enum Reclaimer {
-    /// From how many flows on another thread is worth it.
+public enum Reclaimer {
+    /// From how many on another thread is worth it.
     static let threshold = 1000
     private static let queue = DispatchQueue(label: "reclaimer", qos: .utility)
 
-    /// What is given up. Unchecked: whoever hands it over keeps no way to the tables' insides, and of the rules only references that count
+    /// What is given up. Unchecked: whoever hands it over keeps no way to the tables' insides, and of objects only references that count
     /// atomically; nothing here is read, only released.
-    private struct Load: @unchecked Sendable {
-        var flows: [SelectedFlows]
-        var tables: [Emptied]
+    private struct Load<Value>: @unchecked Sendable {
+        let value: Value
     }
 
-    /// Drops the last references to rules that have left their tables, and what the tables held them with.
-    static func release(_ flows: inout [SelectedFlows], _ tables: inout [Emptied]) {
-        let load = Load(flows: flows, tables: tables)
-        flows = []
-        tables = []
+    /// Drops what has left its tables, and what the tables held it with. The caller keeps no copy of it.
+    public static func release<Value>(_ value: consuming Value) {
+        let load = Load(value: value)
         queue.async { _ = load }
     }
 }
