@@ -49,6 +49,10 @@ public struct FlowMod: Sendable {
         let v = message.version
         var rawFlags: UInt16
         var command: UInt16
+        func known(_ command: UInt16) throws(OFError) -> Command {
+            guard let known = UInt8(exactly: command).flatMap({ Command(rawValue: $0) }) else { throw .fmfcBadCommand }
+            return known
+        }
         if v >= .v11, message.kind == .flowMod {
             f.cookie = try r.u64()
             f.cookieMask = try r.u64()
@@ -84,10 +88,10 @@ public struct FlowMod: Sendable {
             }
             f.modifyCookie = v == .v11 && f.cookieMask == 0 && (command == 1 || command == 2) && f.cookie != .max
             guard f.table != 255 || isDelete else { throw .fmfcBadTableId }
-            guard command <= 4 else { throw .fmfcBadCommand }
+            f.command = try known(command)
             f.actions = try ActionCodec.decodeFlowActions(&r, ActionContext(version: v, tunnelOptions: tunnelOptions))
-            let known: UInt16 = v == .v11 ? 3 : v == .v12 ? 7 : 31
-            guard rawFlags & ~known == 0 else { throw .fmfcBadFlags }
+            let knownFlags: UInt16 = v == .v11 ? 3 : v == .v12 ? 7 : 31
+            guard rawFlags & ~knownFlags == 0 else { throw .fmfcBadFlags }
             // OpenFlow 1.1 always resets the counts of a flow that is replaced.
             if v == .v11, command == 0 { rawFlags |= 4 }
         } else {
@@ -124,19 +128,13 @@ public struct FlowMod: Sendable {
             if tableID {
                 f.table = UInt8(command >> 8)
                 command &= 0xff
-            } else {
-                guard command <= 0xff else { throw .fmfcBadCommand }
             }
-            guard Command(rawValue: UInt8(truncatingIfNeeded: command)) != nil else { throw .fmfcBadCommand }
+            f.command = try known(command)
             f.actions = try ActionCodec.decodeFlowActions(&r, ActionContext(version: v, tunnelOptions: tunnelOptions))
             // 4 is OFPFF_EMERG, which nobody supports.
             guard rawFlags & ~3 == 0 else { throw .fmfcBadFlags }
             rawFlags |= command == 0 ? 4 : 0
         }
-        guard let known = Command(rawValue: UInt8(truncatingIfNeeded: command)), command < 256 else {
-            throw .fmfcBadCommand
-        }
-        f.command = known
         f.flags = Flags(rawValue: rawFlags)
         var checker = ActionChecker(version: v, match: f.match, table: f.table, tableCount: tableCount)
         try checker.check(&f.actions)

@@ -210,7 +210,7 @@ public struct OFMessage: Sendable {
         case .groupDesc: size = version >= .v15 || version == .v10 ? 8 : 0
         case .portDesc: size = version >= .v15 ? 8 : 0
         case .portStats: size = 8
-        case .groupStats, .meterStats, .meterConfig, .queueStats: size = kind == .queueStats && version == .v10 ? 8 : 8
+        case .groupStats, .meterStats, .meterConfig, .queueStats: size = 8
         case .roleRequest: size = 16
         case .queueGetConfigRequest: size = version == .v10 ? 4 : 8
         case .meterMod, .bundleControl:
