@@ -22,7 +22,8 @@ class Daemon:
     def __init__(self, name, command):
         self.name = name
         self.command = command
-        self.directory = tempfile.mkdtemp(prefix=f"bench-{name}-")
+        # In memory, as /run is: a disk's file system takes longer for a socket the more were deleted just before.
+        self.directory = tempfile.mkdtemp(prefix=f"bench-{name}-", dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
         d = self.directory
         self.environment = dict(os.environ, OVS_RUNDIR=d, OVS_LOGDIR=d, OVS_DBDIR=d, OVS_SYSCONFDIR=d)
         self.processes = []

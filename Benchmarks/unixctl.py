@@ -1,6 +1,10 @@
-"""Control commands of a daemon over its socket, without the start of a process."""
+"""Control commands of a daemon over its socket, without the start of a process. As a program (unixctl.py SOCKET) it asks for the version
+again and again until its standard input ends, and prints the longest time in ms that an answer took."""
 import json
+import select
 import socket
+import sys
+import time
 
 
 class Refused(Exception):
@@ -26,3 +30,16 @@ def ask(path, *words):
     if reply.get("error"):
         raise Refused(f"{words[0]}: {str(reply['error'])[:300]}")
     return reply["result"]
+
+
+def main():
+    longest = 0.0
+    while not select.select([sys.stdin], [], [], 0.005)[0]:
+        start = time.monotonic()
+        ask(sys.argv[1], "version")
+        longest = max(longest, time.monotonic() - start)
+    print(longest * 1000)
+
+
+if __name__ == "__main__":
+    main()

@@ -23,10 +23,17 @@ public struct OVSDBDatum: Sendable, Hashable {
 
     /// A map; of pairs with equal keys the last stays.
     public init(pairs: some Sequence<(OVSDBAtom, OVSDBAtom)>) {
-        var unique: [OVSDBAtom: OVSDBAtom] = [:]
-        for (key, value) in pairs { unique[key] = value }
-        keys = unique.keys.sorted()
-        values = keys.compactMap { unique[$0] }
+        keys = []
+        values = []
+        // The sort is stable, so that the last of equal keys comes last.
+        for (key, value) in pairs.sorted(by: { $0.0 < $1.0 }) {
+            if keys.last == key {
+                values[values.count - 1] = value
+            } else {
+                keys.append(key)
+                values.append(value)
+            }
+        }
     }
 
     private init(sortedKeys: [OVSDBAtom], values: [OVSDBAtom]) {
@@ -188,16 +195,14 @@ public struct OVSDBDatum: Sendable, Hashable {
             guard let array = json.arrayValue, array.count == 2, array[0] == .string("map"), let pairs = array[1].arrayValue
             else { throw .syntax(json, "expected [\"map\", <array>]") }
             try OVSDBDatum.check(pairs.count, type, anySize, json)
-            var seen: [OVSDBAtom: OVSDBAtom] = [:]
+            var atoms: [(OVSDBAtom, OVSDBAtom)] = []
+            atoms.reserveCapacity(pairs.count)
             for pair in pairs {
                 guard let pair = pair.arrayValue, pair.count == 2 else { throw .syntax(pair, "expected 2-element array") }
-                let key = try type.key.atom(pair[0], named)
-                let value = try valueType.atom(pair[1], named)
-                guard seen.updateValue(value, forKey: key) == nil else {
-                    throw OVSDBError("ovsdb error", "map contains duplicate key")
-                }
+                atoms.append((try type.key.atom(pair[0], named), try valueType.atom(pair[1], named)))
             }
-            self.init(pairs: seen.map { ($0.key, $0.value) })
+            self.init(pairs: atoms)
+            guard keys.count == atoms.count else { throw OVSDBError("ovsdb error", "map contains duplicate key") }
             return
         }
         guard let array = json.arrayValue, array.first == .string("set") else {

@@ -158,7 +158,7 @@ public final class OpenFlowConnection {
         lastReceived = service.owner.time.now
         input.append(contentsOf: buffer.readableBytesView)
         handleInput()
-        service.alertness.extend()
+        service.stayAwake()
     }
 
     /// Handles what messages are complete.

@@ -38,7 +38,8 @@ public final class OpenFlowService {
     var requester: (connection: OpenFlowConnection, xid: UInt32)?
 
     let tls: TLSIdentity
-    let alertness: Alertness
+    /// Made with the first request: most bridges never have one.
+    private var alertness: Alertness?
 
     /// - Parameter switch: gets its receivers of packets and events set.
     /// - Parameter tls: what `ssl:` and `pssl:` connections show and trust.
@@ -46,11 +47,17 @@ public final class OpenFlowService {
         self.tls = tls
         self.owner = owner
         self.eventLoop = eventLoop
-        alertness = Alertness(on: eventLoop)
         configuration = ServiceConfiguration(managementSocket: "", snoopSocket: "")
         owner.packetInReceiver = { [weak self] in self?.packetIn($0) }
         owner.eventReceiver = { [weak self] in self?.event($0) }
         owner.watchesFlows = { [weak self] in self?.connections.contains { !$0.monitors.byID.isEmpty } ?? false }
+    }
+
+    /// A request came, and another may follow at once.
+    func stayAwake() {
+        let alertness = alertness ?? Alertness(on: eventLoop)
+        self.alertness = alertness
+        alertness.extend()
     }
 
     /// Takes settings; connects, disconnects and listens as they ask.
@@ -98,7 +105,7 @@ public final class OpenFlowService {
         owner.eventReceiver = nil
         management?.close()
         snoopListener?.close()
-        alertness.close()
+        alertness?.close()
         for controller in controllers { controller.stop() }
         for connection in connections + snoopers { connection.close("closing") }
         controllers = []

@@ -119,7 +119,7 @@ public enum Vlog {
     }
 
     struct Output {
-        var patterns = VlogDestination.allCases.map(\.defaultPattern)
+        var patterns = VlogDestination.allCases.map { VlogPattern($0.defaultPattern) }
         var program = Vlog.defaultProgramName()
         /// nil: the default, which is "daemon" for the local syslog.
         var facility: Int32?
@@ -171,13 +171,13 @@ public enum Vlog {
         record.program = output.program
         record.facility = output.facility ?? 3
         if record.level <= module.level(.console) {
-            writeLine(VlogPattern.expand(output.patterns[VlogDestination.console.rawValue], record), to: 2)
+            writeLine(output.patterns[VlogDestination.console.rawValue].expand(record), to: 2)
         }
         if record.level <= module.level(.file), output.descriptor >= 0 {
-            writeLine(VlogPattern.expand(output.patterns[VlogDestination.file.rawValue], record), to: output.descriptor)
+            writeLine(output.patterns[VlogDestination.file.rawValue].expand(record), to: output.descriptor)
         }
         if record.level <= module.level(.syslog) {
-            let text = VlogPattern.expand(output.patterns[VlogDestination.syslog.rawValue], record)
+            let text = output.patterns[VlogDestination.syslog.rawValue].expand(record)
             for line in text.split(separator: "\n") {
                 String(line).withCString { pointer in
                     withVaList([pointer]) { vsyslog(record.facility << 3 | record.level.syslogSeverity, "%s", $0) }

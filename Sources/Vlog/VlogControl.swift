@@ -72,9 +72,9 @@ extension Vlog {
         guard !word.isEmpty else { return "missing destination" }
         let pattern = String(rest.dropFirst(word.count).dropFirst())
         if word.uppercased() == "ANY" {
-            output.withLockedValue { for index in $0.patterns.indices { $0.patterns[index] = pattern } }
+            output.withLockedValue { for index in $0.patterns.indices { $0.patterns[index] = VlogPattern(pattern) } }
         } else if let destination = VlogDestination(name: word) {
-            output.withLockedValue { $0.patterns[destination.rawValue] = pattern }
+            output.withLockedValue { $0.patterns[destination.rawValue] = VlogPattern(pattern) }
         } else {
             return "unknown destination \"\(word)\""
         }
@@ -102,7 +102,7 @@ extension Vlog {
     /// What `vlog/list-pattern` prints.
     public static func listPatterns() -> String {
         var text = "         prefix                            format\n         ------                            ------\n"
-        let patterns = output.withLockedValue { $0.patterns }
+        let patterns = output.withLockedValue { $0.patterns.map(\.text) }
         for destination in VlogDestination.allCases {
             let prefix = destination == .syslog ? "<%B> %D{%h %e %T} %E %A: " : "none"
             let padding = String(repeating: " ", count: 34 - prefix.utf8.count)

@@ -1,5 +1,6 @@
 // Expands log patterns: the `%` specifiers of ovs-appctl(8), "vlog/set PATTERN".
 import Glibc
+import Synchronization
 
 /// Everything that a pattern can print about one message.
 struct VlogRecord {
@@ -17,48 +18,90 @@ struct VlogRecord {
     var facility: Int32
 }
 
-enum VlogPattern {
-    /// Expands `pattern` for `record`. An unknown specifier prints its own letter.
-    static func expand(_ pattern: String, _ record: VlogRecord) -> String {
-        var output = ""
-        var rest = Substring(pattern)
+/// A pattern, taken apart once.
+struct VlogPattern: Sendable {
+    private enum Part {
+        case text(String)
+        case field(Specifier)
+    }
+
+    private struct Specifier {
+        var letter: Character
+        /// What stands in braces behind it.
+        var argument: String?
+        var leftAligned = false
+        var zeroPadded = false
+        var width = 0
+    }
+
+    let text: String
+    private let parts: [Part]
+
+    /// An unknown specifier prints its own letter.
+    init(_ text: String) {
+        self.text = text
+        var parts: [Part] = []
+        var plain = ""
+        var rest = Substring(text)
         while let character = rest.popFirst() {
             guard character == "%" else {
-                output.append(character)
+                plain.append(character)
                 continue
             }
-            var leftAligned = false
-            var zeroPadded = false
-            var width = 0
-            while let flag = rest.first, flag == "-" || flag == "0" {
-                if flag == "-" { leftAligned = true } else { zeroPadded = true }
-                rest.removeFirst()
-            }
-            while let digit = rest.first?.wholeNumberValue, rest.first?.isASCII == true {
-                width = min(width * 10 + digit, 1000)
-                rest.removeFirst()
-            }
-            guard let specifier = rest.popFirst() else { break }
-            let field = text(of: specifier, &rest, record)
-            let padding = width - field.utf8.count
-            if padding <= 0 {
-                output += field
-            } else if leftAligned {
-                output += field + String(repeating: " ", count: padding)
-            } else {
-                output += String(repeating: zeroPadded ? "0" : " ", count: padding) + field
+            guard let specifier = Self.specifier(&rest) else { break }
+            if !plain.isEmpty { parts.append(.text(plain)) }
+            plain = ""
+            parts.append(.field(specifier))
+        }
+        if !plain.isEmpty { parts.append(.text(plain)) }
+        self.parts = parts
+    }
+
+    /// What follows a `%`; nil: nothing does.
+    private static func specifier(_ rest: inout Substring) -> Specifier? {
+        var result = Specifier(letter: "%")
+        while let flag = rest.first, flag == "-" || flag == "0" {
+            if flag == "-" { result.leftAligned = true } else { result.zeroPadded = true }
+            rest.removeFirst()
+        }
+        while let digit = rest.first?.wholeNumberValue, rest.first?.isASCII == true {
+            result.width = min(result.width * 10 + digit, 1000)
+            rest.removeFirst()
+        }
+        guard let letter = rest.popFirst() else { return nil }
+        result.letter = letter
+        if letter == "d" || letter == "D" { result.argument = argument(&rest) }
+        return result
+    }
+
+    /// What the pattern comes to for `record`.
+    func expand(_ record: VlogRecord) -> String {
+        var output = ""
+        for part in parts {
+            switch part {
+            case .text(let text): output += text
+            case .field(let specifier):
+                let field = Self.text(of: specifier, record)
+                let padding = specifier.width == 0 ? 0 : specifier.width - field.utf8.count
+                if padding <= 0 {
+                    output += field
+                } else if specifier.leftAligned {
+                    output += field + String(repeating: " ", count: padding)
+                } else {
+                    output += String(repeating: specifier.zeroPadded ? "0" : " ", count: padding) + field
+                }
             }
         }
         return output
     }
 
-    private static func text(of specifier: Character, _ rest: inout Substring, _ record: VlogRecord) -> String {
-        switch specifier {
+    private static func text(of specifier: Specifier, _ record: VlogRecord) -> String {
+        switch specifier.letter {
         case "A": return record.program
         case "B": return String(record.facility * 8 + record.level.syslogSeverity)
         case "c": return record.module
-        case "d": return time(argument(&rest), local: true, record)
-        case "D": return time(argument(&rest), local: false, record)
+        case "d": return time(specifier.argument, local: true, record)
+        case "D": return time(specifier.argument, local: false, record)
         case "E": return hostName()
         case "m": return record.message
         case "N": return String(record.serial)
@@ -68,7 +111,7 @@ enum VlogPattern {
         case "r": return String(record.elapsed)
         case "t": return subprogramName() ?? "main"
         case "T": return subprogramName().map { "(\($0))" } ?? ""
-        default: return String(specifier)
+        default: return String(specifier.letter)
         }
     }
 
@@ -90,21 +133,20 @@ enum VlogPattern {
         if local { localtime_r(&moment, &parts) } else { gmtime_r(&moment, &parts) }
         let template = format ?? "%Y-%m-%d %H:%M:%S.###"
         guard !template.isEmpty else { return "" }
-        var buffer = [CChar](repeating: 0, count: 512)
-        let length = strftime(&buffer, buffer.count, template, &parts)
-        let expanded = String(decoding: buffer.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
         // `#` characters stand for the decimal digits of the second, most significant first.
         var fraction = record.milliseconds
         var divisor = 100
-        return String(
-            expanded.map { character -> Character in
-                guard character == "#" else { return character }
-                guard divisor > 0 else { return "0" }
-                let digit = fraction / divisor
-                fraction %= divisor
+        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: 512) { buffer in
+            guard let start = buffer.baseAddress else { return "" }
+            let length = strftime(start, buffer.count, template, &parts)
+            for i in 0..<length where buffer[i] == CChar(UInt8(ascii: "#")) {
+                let digit = divisor > 0 ? fraction / divisor : 0
+                if divisor > 0 { fraction %= divisor }
                 divisor /= 10
-                return Character(String(digit))
-            })
+                buffer[i] = CChar(UInt8(ascii: "0")) + CChar(digit)
+            }
+            return String(decoding: UnsafeRawBufferPointer(rebasing: UnsafeRawBufferPointer(buffer)[..<length]), as: UTF8.self)
+        }
     }
 
     private static func hostName() -> String {
@@ -113,15 +155,22 @@ enum VlogPattern {
         return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
+    /// The main thread, once it is known.
+    private static let mainThread = Atomic<UInt>(0)
+
     /// The calling thread's name; nil in the main thread. The kernel's /proc is asked because glibc's
     /// own calls for it are not visible without its GNU extensions.
     private static func subprogramName() -> String? {
+        guard mainThread.load(ordering: .relaxed) != pthread_self() else { return nil }
         var link = [CChar](repeating: 0, count: 64)
         let length = readlink("/proc/thread-self", &link, link.count)
         guard length > 0 else { return nil }
         let target = String(decoding: link.prefix(length).map { UInt8(bitPattern: $0) }, as: UTF8.self)
         let parts = target.split(separator: "/")
-        guard let process = parts.first, let thread = parts.last, process != thread else { return nil }
+        guard let process = parts.first, let thread = parts.last, process != thread else {
+            mainThread.store(pthread_self(), ordering: .relaxed)
+            return nil
+        }
         let descriptor = open("/proc/thread-self/comm", O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else { return nil }
         defer { close(descriptor) }

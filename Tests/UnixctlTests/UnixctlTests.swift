@@ -96,7 +96,7 @@ import Unixctl
             module: "m", level: .warn, message: "text", serial: 7, seconds: 0, milliseconds: 42,
             elapsed: 5, program: "prog", facility: 16)
         #expect(
-            VlogPattern.expand("%D{%Y-%m-%dT%H:%M:%S.###Z}|%05N|%c|%p|%m|%5p|%-6p|%A|%B|%r|%q|%%", record)
+            VlogPattern("%D{%Y-%m-%dT%H:%M:%S.###Z}|%05N|%c|%p|%m|%5p|%-6p|%A|%B|%r|%q|%%").expand(record)
                 == "1970-01-01T00:00:00.042Z|00007|m|WARN|text| WARN|WARN  |prog|132|5|q|%")
     }
 

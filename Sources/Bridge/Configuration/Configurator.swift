@@ -152,8 +152,7 @@ public final class BridgeConfigurator {
             requestReconfiguration()
         }
         client.onChange = { [unowned self] _ in
-            isStale = true
-            run()
+            requestReconfiguration()
         }
         client.onStateChange = { [unowned self] in
             noteLock()
@@ -204,6 +203,7 @@ public final class BridgeConfigurator {
             seenLinks = KernelLinks.changeCount
             if outcomes.values.contains(where: \.isMissing) { isStale = true }
         }
+        let start = ContinuousClock.now
         if pass == nil, client.hasLock, client.isConnected, isStale {
             guard let root = client.singleton("Open_vSwitch") else {
                 if settings.ownsDatabase { initialiseDatabase() }
@@ -213,17 +213,10 @@ public final class BridgeConfigurator {
             begin(root)
         }
         if pass != nil {
-            let start = ContinuousClock.now
-            var isBrief = true
-            while let pass, isBrief {
-                advance(pass)
-                isBrief = ContinuousClock.now - start < Self.slice
-            }
+            while let pass, ContinuousClock.now - start < Self.slice { advance(pass) }
             // Others get their turn before the rest, and before the report.
-            guard isBrief else {
-                onWake?()
-                return
-            }
+            onWake?()
+            return
         }
         guard isConfigured else { return }
         writer.run()

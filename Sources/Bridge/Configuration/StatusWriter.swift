@@ -1,5 +1,7 @@
 // Writes back what became of the configuration: numbers, states, errors and counters of interfaces, identities of
 // bridges, and cur_cfg. One transaction is under way at a time; what changes meanwhile goes with the next.
+//
+// ovs-vsctl waits for cur_cfg, so that it goes first, with the numbers that ports and bridges got; all else follows at once.
 
 import Dpif
 import Flow
@@ -14,6 +16,9 @@ final class StatusWriter {
     /// Open_vSwitch.next_cfg of the configuration in force.
     private var configuration: Int64?
     private var isWriting = false
+    /// The configuration in force is not yet announced; or it is, and the database has not answered.
+    private var announcement: Announcement?
+    private enum Announcement { case due, sent }
     private var wantsStatus = false
     private var wantsStatistics = false
     /// The state of the devices when it was last reported.
@@ -31,6 +36,7 @@ final class StatusWriter {
     /// The configuration is in force: all is to be reported.
     func configured(_ root: OVSDBRow) {
         configuration = root.integer("next_cfg")
+        announcement = .due
         wantsStatus = true
         wantsStatistics = true
     }
@@ -48,7 +54,39 @@ final class StatusWriter {
         if now >= lastStatistics + statisticsInterval || now < lastStatistics { wantsStatistics = true }
         guard wantsStatus || wantsStatistics, !isWriting, !configurator.isReconfiguring, client.isConnected, client.hasLock, now >= retryAt
         else { return }
-        write(now)
+        if announcement == .due {
+            announce()
+            configurator.onWake?()
+        } else {
+            write(now)
+        }
+    }
+
+    /// Says that the configuration is in force.
+    private func announce() {
+        guard let root = client.singleton("Open_vSwitch"), let configuration else { return }
+        let transaction = client.transaction()
+        for (id, row) in client.rows("Interface") {
+            switch configurator.outcomes[id] {
+            case .open(let port)?: transaction.set(row, Self.identity(of: port))
+            case .failed(let text)?: transaction.set(row, ["ofport": .integer(-1), "error": .optional(text)])
+            case nil: break
+            }
+        }
+        setBridges(transaction)
+        transaction.set(root, ["cur_cfg": .integer(configuration)])
+        announcement = .sent
+        transaction.commit { [weak self] status in
+            guard let self else { return }
+            if announcement == .sent { announcement = nil }
+            switch status {
+            case .success, .unchanged: break
+            case .tryAgain, .notLocked:
+                wantsStatus = true
+                retryAt = fabric.time.now + 100
+            case .error(let error): BridgeConfigurator.log.warn("could not write the configuration's number: \(error)")
+            }
+        }
     }
 
     /// Milliseconds, at least 5000.
@@ -64,14 +102,9 @@ final class StatusWriter {
         (wantsStatus, wantsStatistics, isWriting) = (false, false, true)
         if counts { lastStatistics = now }
         for (id, row) in client.rows("Interface") { transaction.set(row, columns(of: configurator.outcomes[id], counts)) }
+        if announcement == nil { setBridges(transaction) }
         for (_, bridge) in configurator.bridges {
             guard let row = client.row("Bridge", bridge.id) else { continue }
-            transaction.set(
-                row,
-                [
-                    "datapath_id": .string(hex16(bridge.target.datapathID)),
-                    "datapath_version": .string(bridge.target.backer.dpif.type == "system" ? "<unknown>" : "<built-in>"),
-                ])
             transaction.set(row, SpanningTreeStatus.columns(of: bridge.target))
             setControllers(bridge, transaction)
             setPorts(bridge, row, transaction, counts)
@@ -103,6 +136,19 @@ final class StatusWriter {
             case .error(let error): BridgeConfigurator.log.warn("could not write status: \(error)")
             }
             run()
+        }
+    }
+
+    /// Which bridges there are, and what they are called outside.
+    private func setBridges(_ transaction: OVSDBTransaction) {
+        for (_, bridge) in configurator.bridges {
+            guard let row = client.row("Bridge", bridge.id) else { continue }
+            transaction.set(
+                row,
+                [
+                    "datapath_id": .string(hex16(bridge.target.datapathID)),
+                    "datapath_version": .string(bridge.target.backer.dpif.type == "system" ? "<unknown>" : "<built-in>"),
+                ])
         }
     }
 
@@ -170,7 +216,7 @@ final class StatusWriter {
             "dpdk_initialized": .bool(fabric.registry.status.dpdkInitialized),
             "dpdk_version": .optional(fabric.registry.status.dpdkVersion),
         ]
-        if let configuration { columns["cur_cfg"] = .integer(configuration) }
+        if announcement == nil, let configuration { columns["cur_cfg"] = .integer(configuration) }
         if counts {
             let wanted = root.map("other_config").bool("enable-statistics")
             columns["statistics"] = .map(wanted ? system.read() : [:])
@@ -193,7 +239,7 @@ final class StatusWriter {
         // What no bridge wants, or none that there is, stays as it was.
         case nil: return [:]
         case .failed(let text)?:
-            var columns: [String: OVSDBDatum] = ["ofport": .integer(-1), "error": .optional(text)]
+            var columns: [String: OVSDBDatum] = announcement == nil ? ["ofport": .integer(-1), "error": .optional(text)] : [:]
             for name in [
                 "mac_in_use", "admin_state", "link_state", "link_speed", "duplex", "mtu", "ifindex", "link_resets", "status", "statistics",
             ] { columns[name] = OVSDBDatum() }
@@ -203,8 +249,6 @@ final class StatusWriter {
         let device = port.device
         let speed = device.features.current.fastest
         var columns: [String: OVSDBDatum] = [
-            "ofport": .integer(port.number.rawValue),
-            "error": .optional(problem(port)),
             "mac_in_use": .optional(AddressText.mac(device.macAddress)),
             "admin_state": .optional(device.isAdminUp ? "up" : "down"),
             "link_state": .optional(device.isLinkUp ? "up" : "down"),
@@ -217,6 +261,7 @@ final class StatusWriter {
             "bfd_status": .map(Self.status(port.bfd)),
             "lacp_current": .optional(port.bundle?.lacp?.member(port).map { $0.status != .defaulted }),
         ]
+        if announcement == nil { columns.merge(Self.identity(of: port)) { $1 } }
         columns["cfm_fault"] = .optional(port.cfm?.isFaulty)
         columns["cfm_fault_status"] = .strings(port.cfm?.faults.names ?? [])
         columns["cfm_flap_count"] = .optional(port.cfm.map { Int64(clamping: $0.flapCount) })
@@ -242,7 +287,12 @@ final class StatusWriter {
         ]
     }
 
-    private func problem(_ port: SwitchPort) -> String? {
+    /// What is announced of a port.
+    private static func identity(of port: SwitchPort) -> [String: OVSDBDatum] {
+        ["ofport": .integer(port.number.rawValue), "error": .optional(problem(port))]
+    }
+
+    private static func problem(_ port: SwitchPort) -> String? {
         guard port.isPatch, port.peer == nil else { return nil }
         return "No usable peer '\(port.peerName ?? "")' exists in '\(port.owner.backer.dpif.type)' datapath."
     }

@@ -25,52 +25,72 @@ struct OVSDBReplica {
             for (key, update) in rows {
                 guard let uuid = UUID(key) else { throw .syntax(nil, "<table-update> for table \"\(table)\" contains bad UUID \"\(key)\"") }
                 guard let update = update.objectValue else { throw .syntax(update, "<row-update> is not an object") }
-                let previous = self.tables[table]?[uuid]
-                let next =
+                let change =
                     try format == .update
-                    ? replaced(table, uuid, previous, update, columns)
-                    : modified(table, uuid, previous, update, columns)
-                self.tables[table, default: [:]][uuid] = next
-                if let change = OVSDBReplica.change(previous, next) { changes.record(table, uuid, change) }
+                    ? replace(table, uuid, update, columns)
+                    : modify(table, uuid, update, columns)
+                if let change { changes.record(table, uuid, change) }
             }
         }
         return changes
     }
 
-    private func replaced(
-        _ table: String, _ uuid: UUID, _ previous: OVSDBRow?, _ update: JSONObject,
-        _ types: [String: OVSDBColumnType]
-    ) throws(OVSDBError) -> OVSDBRow? {
-        guard let new = update["new"] else { return nil }
-        var row = previous ?? OVSDBRow(table: table, uuid: uuid, columns: types.mapValues(\.defaultDatum))
-        for (column, datum) in try data(new, types, anySize: false) { row.columns[column] = datum }
-        return row
+    private mutating func replace(
+        _ table: String, _ uuid: UUID, _ update: JSONObject, _ types: [String: OVSDBColumnType]
+    ) throws(OVSDBError) -> OVSDBRowChange? {
+        guard let new = update["new"] else { return remove(table, uuid) }
+        let data = try data(new, types, anySize: false)
+        guard tables[table]?[uuid] == nil else { return assign(table, uuid, data) }
+        insert(table, uuid, data, types)
+        return .inserted
     }
 
-    private func modified(
-        _ table: String, _ uuid: UUID, _ previous: OVSDBRow?, _ update: JSONObject,
-        _ types: [String: OVSDBColumnType]
-    ) throws(OVSDBError) -> OVSDBRow? {
+    private mutating func modify(
+        _ table: String, _ uuid: UUID, _ update: JSONObject, _ types: [String: OVSDBColumnType]
+    ) throws(OVSDBError) -> OVSDBRowChange? {
         guard let operation = update.keys.first, let content = update[operation] else {
             throw .syntax(.object(update), "<row-update2> is empty")
         }
         switch operation {
         case "initial", "insert":
             // Columns with their default value are left out.
-            var row = OVSDBRow(table: table, uuid: uuid, columns: types.mapValues(\.defaultDatum))
-            for (column, datum) in try data(content, types, anySize: false) { row.columns[column] = datum }
-            return row
+            let previous = tables[table]?[uuid]
+            insert(table, uuid, try data(content, types, anySize: false), types)
+            return OVSDBReplica.change(previous, tables[table]?[uuid])
         case "modify":
-            guard var row = previous else { throw .syntax(nil, "cannot modify missing row \(uuid) in table \(table)") }
-            for (column, datum) in try data(content, types, anySize: true) {
-                guard let type = types[column] else { continue }
-                // Sets and maps that may hold more than one element arrive as differences.
-                row.columns[column] = type.max > 1 ? (row.columns[column] ?? OVSDBDatum()).applying(difference: datum) : datum
+            guard let previous = tables[table]?[uuid]?.columns else {
+                throw .syntax(nil, "cannot modify missing row \(uuid) in table \(table)")
             }
-            return row
-        case "delete": return nil
+            var data = try data(content, types, anySize: true)
+            // Sets and maps that may hold more than one element arrive as differences.
+            for i in data.indices where types[data[i].0].map({ $0.max > 1 }) ?? false {
+                data[i].1 = (previous[data[i].0] ?? OVSDBDatum()).applying(difference: data[i].1)
+            }
+            return assign(table, uuid, data)
+        case "delete": return remove(table, uuid)
         default: throw .syntax(.object(update), "<row-update2> has unexpected member \"\(operation)\"")
         }
+    }
+
+    private mutating func insert(_ table: String, _ uuid: UUID, _ data: [(String, OVSDBDatum)], _ types: [String: OVSDBColumnType]) {
+        var row = OVSDBRow(table: table, uuid: uuid, columns: types.mapValues(\.defaultDatum))
+        for (column, datum) in data { row.columns[column] = datum }
+        tables[table, default: [:]][uuid] = row
+    }
+
+    private mutating func remove(_ table: String, _ uuid: UUID) -> OVSDBRowChange? {
+        tables[table]?.removeValue(forKey: uuid) == nil ? nil : .deleted
+    }
+
+    /// Sets columns of a row, where it is; nil: they were so already.
+    private mutating func assign(_ table: String, _ uuid: UUID, _ data: [(String, OVSDBDatum)]) -> OVSDBRowChange? {
+        guard let position = tables.index(forKey: table), let row = tables.values[position].index(forKey: uuid) else { return nil }
+        var changed: Set<String> = []
+        for (column, datum) in data where tables.values[position].values[row].columns[column] != datum {
+            tables.values[position].values[row].columns[column] = datum
+            changed.insert(column)
+        }
+        return changed.isEmpty ? nil : .modified(columns: changed)
     }
 
     private func data(

@@ -37,7 +37,9 @@ public final class OVSDBTransaction {
 
     /// Sets the columns of a row that then differ from the replica.
     public func set(_ row: OVSDBRow, _ columns: [String: OVSDBDatum]) {
-        updates[row.table, default: [:]][row.uuid, default: [:]].merge(columns) { _, new in new }
+        guard !columns.isEmpty else { return }
+        let before = updates[row.table, default: [:]].updateValue(columns, forKey: row.uuid)
+        if let before { updates[row.table]?[row.uuid] = before.merging(columns) { _, new in new } }
     }
 
     /// Inserts a row. The identifier returned stands for the new row within this transaction.
@@ -46,7 +48,7 @@ public final class OVSDBTransaction {
         let uuid = UUID.random()
         let name = "row" + uuid.description.split(separator: "-").joined(separator: "_")
         names[uuid] = name
-        operations.append(["op": "insert", "table": .string(table), "uuid-name": .string(name), "row": encode(table, columns)])
+        operations.append(["op": "insert", "table": .string(table), "uuid-name": .string(name), "row": encode(table, Array(columns))])
         return uuid
     }
 
@@ -90,10 +92,11 @@ public final class OVSDBTransaction {
 
     private func `where`(_ uuid: UUID) -> JSON { [["_uuid", "==", ["uuid", .string(uuid.description)]]] }
 
-    private func encode(_ table: String, _ columns: [String: OVSDBDatum]) -> JSON {
+    private func encode(_ table: String, _ columns: [(key: String, value: OVSDBDatum)]) -> JSON {
         var row = JSONObject()
+        guard let known = client.schema?.tables[table]?.columns else { return .object(row) }
         for (column, datum) in columns.sorted(by: { $0.key < $1.key }) {
-            guard let type = client.columnType(table, column) else { continue }
+            guard let type = known[column]?.type else { continue }
             row[column] = datum.json(type)
         }
         return .object(row)
@@ -103,12 +106,11 @@ public final class OVSDBTransaction {
     private func updateOperations() -> [JSON] {
         var operations: [JSON] = []
         for (table, rows) in updates.sorted(by: { $0.key < $1.key }) {
+            guard let known = client.schema?.tables[table]?.columns else { continue }
             for (uuid, columns) in rows.sorted(by: { $0.key < $1.key }) {
                 let row = client.row(table, uuid)
                 guard row != nil || names[uuid] != nil else { continue }
-                let changed = columns.filter { column, datum in
-                    client.columnType(table, column) != nil && row?[column] != datum
-                }
+                let changed = Array(columns.lazy.filter { row?[$0.key] != $0.value && known[$0.key] != nil })
                 guard !changed.isEmpty else { continue }
                 operations.append(["op": "update", "table": .string(table), "where": self.where(uuid), "row": encode(table, changed)])
             }

@@ -199,6 +199,11 @@ private struct JSONParser {
             if next == UInt8(ascii: "+") || next == UInt8(ascii: "-") { position += 1 }
             guard digits() > 0 else { throw error("exponent must contain at least one digit") }
         }
+        if isInteger, position - start <= 18 {
+            // So few digits fit.
+            let magnitude = bytes[start..<position].reduce(0) { $1 == UInt8(ascii: "-") ? $0 : $0 * 10 + Int64($1 - UInt8(ascii: "0")) }
+            return .integer(bytes[start] == UInt8(ascii: "-") ? -magnitude : magnitude)
+        }
         let text = String(decoding: bytes[start..<position], as: UTF8.self)
         if isInteger, let integer = Int64(text) { return .integer(integer) }
         guard let real = Double(text), real.isFinite else { throw error("number outside valid range") }
