@@ -104,6 +104,7 @@ struct KernelDatapathTests {
     @Test func greOverIPv6() throws { try passed() }
     @Test func erspan() throws { try passed() }
     @Test func erspanOverIPv6() throws { try passed() }
+    @Test func tunnelsBetweenSwitches() throws { try passed() }
     @Test func flowBasedTunnel() throws { try passed() }
     @Test func vxlanGroupPolicy() throws { try passed() }
     @Test func vxlanGenericProtocol() throws { try passed() }

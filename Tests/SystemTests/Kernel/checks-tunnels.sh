@@ -1,4 +1,4 @@
-# Tunnels: the switch at one end, the kernel's own interface in a host at the other.
+# Tunnels: the switch at one end, and the kernel's own interface in a host at the other, or another switch.
 
 # tunnel TYPE INTERFACE-ARGUMENTS OPTIONS...: a bridge with the host a and a tunnel port to the host r, in which the kernel ends the tunnel.
 tunnel() {
@@ -45,6 +45,50 @@ check_erspan() {
 check_erspanOverIPv6() {
     tunnel ip6erspan 'type ip6erspan seq key 5 remote fd31::1 local fd31::2 erspan_ver 1 erspan 3' \
         options:remote_ip=\"fd31::2\" options:key=5 options:erspan_ver=1 options:erspan_idx=3
+}
+
+# The second switch has a daemon, a datapath and a namespace (s) of its own.
+second=/tmp/second
+of_second() { OVS_RUNDIR=$second "$@"; }
+between() {
+    local type=$1 here=$2 there=$3
+    vsctl add-port br0 t -- set interface t type=$type options:remote_ip=\"$there\" options:key=42
+    of_second ovs-vsctl --timeout=20 add-port br0 t -- set interface t type=$type options:remote_ip=\"$here\" options:key=42
+    until_ok "the tunnel of $type" ip netns exec a ping -c1 -W1 10.2.1.2
+    expect_pings a 10.2.1.2 5
+    expect_pings a 10.2.1.2 2 -s 3000
+    dp_flows '^recirc_id\(0\),tunnel\('
+    in_host s ovs-dpctl dump-flows | grep '^recirc_id(0),tunnel(' || fail "$type: no flow of the second switch has a tunnel"
+    vsctl del-port t
+    of_second ovs-vsctl --timeout=20 del-port t
+    expect_no_pings a 10.2.1.2 1
+}
+check_tunnelsBetweenSwitches() {
+    vsctl add-br br0
+    host a 10.2.1.1/24 br0
+    ip -n a link set eth0 mtu 1400
+    host s 172.31.1.2/24 -
+    ip addr add 172.31.1.1/24 dev s
+    ip addr add fd31::1/64 dev s nodad
+    ip -n s addr add fd31::2/64 dev eth0 nodad
+    mkdir -p $second
+    OVS_RUNDIR=$second OVS_LOGDIR=$second OVS_DBDIR=$second SWIFT_BACKTRACE=enable=no \
+        in_host s "$daemon" --datapath netlink --no-chdir --pidfile --log-file -vconsole:off > $second/output 2>&1 &
+    until_ok "the second daemon" of_second ovs-vsctl --timeout=20 get Open_vSwitch . cur_cfg
+    of_second ovs-vsctl --timeout=20 add-br br0
+    ip netns add b
+    ip -n s link add name b type veth peer name eth0 netns b
+    ip -n s link set dev b up
+    ip -n b link set eth0 up mtu 1400
+    ip -n b addr add 10.2.1.2/24 dev eth0
+    of_second ovs-vsctl --timeout=20 add-port br0 b
+    between vxlan 172.31.1.1 172.31.1.2
+    between vxlan fd31::1 fd31::2
+    between geneve 172.31.1.1 172.31.1.2
+    between geneve fd31::1 fd31::2
+    between gre 172.31.1.1 172.31.1.2
+    between ip6gre fd31::1 fd31::2
+    of_second ovs-appctl exit --cleanup
 }
 check_flowBasedTunnel() {
     vsctl add-br br0
