@@ -88,9 +88,8 @@ def revalidate(switch, count, result):
     for i in range(3):
         switch.ofctl("add-flow", f"table=9,priority={i + 1},actions=drop")
         switch.appctl("revalidator/wait")
-    flows = switch.datapath()[1]
-    if flows < count:
-        raise SystemExit(f"{switch.name}: {flows} flows are left of {count}")
+    # The real daemon lowers its limit of flows when looking through them takes long, and drops what is beyond.
+    result["left"] = switch.datapath()[1]
     result["revalidate"] = (switch.cpu() - used) / 3 / count * 1e6
 
 
@@ -126,12 +125,16 @@ def change_by_hand(switch, count, result):
 
 def flood_routes(switch, count, result):
     """Routes appear in the host's table; the daemon follows them."""
-    path = f"{switch.directory}/routes.txt"
-    with open(path, "w") as f:
-        for i in range(count):
-            f.write(f"route add {20 + (i >> 16)}.{i >> 8 & 255}.{i & 255}.1/32 dev h2\n")
+    # Not all in one file: what ip takes of memory grows with its length, and user-mode-linux maps each page of it by itself.
+    paths = []
+    for first in range(0, count, 10_000):
+        paths.append(f"{switch.directory}/routes{first}.txt")
+        with open(paths[-1], "w") as f:
+            for i in range(first, min(first + 10_000, count)):
+                f.write(f"route add {20 + (i >> 16)}.{i >> 8 & 255}.{i & 255}.1/32 dev h2\n")
     start, used = time.monotonic(), switch.cpu()
-    ip("-batch", path)
+    for path in paths:
+        ip("-batch", path)
     time.sleep(1)
     result["routes"] = (switch.cpu() - used) / (time.monotonic() - start) * 100
     ip("route", "flush", "dev", "h2")
@@ -159,6 +162,7 @@ ROWS = [
     ("setups", "flows set up through upcalls, per second (more is better)", "{:.0f}"),
     ("setup_cpu", "— processor time of the daemon for each, µs", "{:.0f}"),
     ("revalidate", "revalidation of {flows} flows: processor time for each, µs", "{:.2f}"),
+    ("left", "— flows that are left", "{:.0f}"),
     ("put", "flows put by hand, per second (more is better)", "{:.0f}"),
     ("dump", "flows dumped, per second (more is better)", "{:.0f}"),
     ("del", "flows deleted by hand, per second (more is better)", "{:.0f}"),
@@ -171,9 +175,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vswitchd", required=True)
     parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--flows", type=int, default=20000, help="set up through upcalls and revalidated")
-    parser.add_argument("--puts", type=int, default=100000, help="put by hand")
-    parser.add_argument("--ports", type=int, default=1000)
+    parser.add_argument("--flows", type=int, default=5000, help="set up through upcalls and revalidated")
+    parser.add_argument("--puts", type=int, default=20000, help="put by hand")
+    parser.add_argument("--ports", type=int, default=300)
     parser.add_argument("--routes", type=int, default=100000)
     parser.add_argument("--output")
     arguments = parser.parse_args()

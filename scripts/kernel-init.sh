@@ -46,7 +46,7 @@ exec chroot /mnt/root /bin/bash -c '
     ip link set lo up
     load ipv6 veth tun
     if [ "$modules" != none ]; then
-        load openvswitch vport-vxlan vport-geneve vport-gre ip_gre ip6_gre bareudp psample nf_conntrack_netlink nfnetlink_cttimeout \
+        load openvswitch vport-vxlan vport-geneve vport-gre ip_gre ip6_gre bareudp psample nf_conntrack_netlink nf_conntrack_ftp nfnetlink_cttimeout \
             sch_htb sch_hfsc sch_sfq sch_codel sch_fq_codel sch_netem sch_ingress 8021q act_police cls_matchall cls_basic cls_u32 $modules
     fi
     bash "$work/command" > "$work/result.out" 2>&1 < /dev/null

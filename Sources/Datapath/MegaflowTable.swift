@@ -17,8 +17,12 @@ public final class Megaflow {
     /// What the accelerator keeps with the flow. Nobody else touches it.
     public var accelerated: AnyObject?
     fileprivate var nextWithSameHash: Megaflow?
+    fileprivate let inPort: UInt32
+    fileprivate let looksAtMore: Bool
 
-    fileprivate init(_ flow: borrowing DpFlow, _ mask: MiniMask) {
+    fileprivate init(_ flow: borrowing DpFlow, _ mask: MiniMask, looksAtMore: Bool) {
+        inPort = flow.key.inPort
+        self.looksAtMore = looksAtMore
         ufid = flow.ufid
         miniMask = mask
         values = mask.reduce(flow.key)
@@ -37,10 +41,14 @@ public final class Megaflow {
 public struct MegaflowTable {
     private final class Subtable {
         let mask: MiniMask
+        let look: Look
         private(set) var byHash: [UInt64: Megaflow] = [:]
         private(set) var count = 0
 
-        init(_ mask: MiniMask) { self.mask = mask }
+        init(_ mask: MiniMask) {
+            self.mask = mask
+            look = Look(mask.mask)
+        }
 
         private var all: Range<Int> { 0..<mask.words.count }
 
@@ -76,11 +84,42 @@ public struct MegaflowTable {
         }
     }
 
+    /// How much flows look at.
+    fileprivate enum Look {
+        /// Port, Ethernet type, VLAN and kind of fragment; of untagged packets alone where the mask has other bits of the tag.
+        case little, littleOfUntagged
+        case more
+
+        private static let allowed: FlowMask = {
+            var mask = FlowMask()
+            for l in [
+                Location.packetType, Location.inPort, Location.recircID, Location.ethType, Location.nwFrag, Location.vlanTPID,
+                Location.vlanTCI,
+            ] {
+                mask.setExact(l)
+            }
+            return mask
+        }()
+
+        func isMore(_ key: borrowing FlowKey) -> Bool {
+            let isTagged = key.vlanTCI & 0x1000 != 0
+            guard key.recircID == 0, key.packetType == 0 else { return true }
+            return self == .more || self == .littleOfUntagged && isTagged
+        }
+
+        init(_ mask: FlowMask) {
+            self = !Self.allowed.isSuperset(of: mask) ? .more : mask.bits.vlanTCI == 0x1fff ? .little : .littleOfUntagged
+        }
+    }
+
     private var subtables: [Subtable] = []
     private var byMask: [MiniMask: Subtable] = [:]
     private var byUFID: [UFID: Megaflow] = [:]
     /// The subtable of the last flow that was asked for or added: flows of one mask come in runs.
     private var recent: Subtable?
+    /// How many flows of a port look at more than a little; those of the port of the last such flow are counted by themselves.
+    private var lookingFlows: [UInt32: Int] = [:]
+    private var recentPort: (number: UInt32, flows: Int) = (.max, 0)
     /// How many masks a lookup tries. Traffic can make masks, and lookups cost as much as there are; what is beyond the limit is found
     /// through translation, whose cost does not grow. Masks that hit rise.
     public var lookupLimit = Int.max
@@ -105,6 +144,20 @@ public struct MegaflowTable {
         return nil
     }
 
+    /// Whether the real daemon finds the flow by what its shortest look at a packet says: the flow and all others of its port look at little.
+    func isFoundAtAGlance(_ flow: Megaflow) -> Bool {
+        !flow.looksAtMore && (flow.inPort == recentPort.number ? recentPort.flows : lookingFlows[flow.inPort] ?? 0) == 0
+    }
+
+    private mutating func count(_ flow: Megaflow, _ change: Int) {
+        guard flow.looksAtMore else { return }
+        if flow.inPort != recentPort.number {
+            lookingFlows[recentPort.number] = recentPort.flows
+            recentPort = (flow.inPort, lookingFlows[flow.inPort] ?? 0)
+        }
+        recentPort.flows += change
+    }
+
     /// The flow with exactly this key and mask.
     public mutating func flow(key: borrowing FlowKey, mask: borrowing FlowMask) -> Megaflow? { subtable(mask)?.flow(key) }
 
@@ -127,14 +180,16 @@ public struct MegaflowTable {
             byMask[mask] = subtable
             subtables.append(subtable)
         }
-        let entry = Megaflow(flow, subtable.mask)
+        let entry = Megaflow(flow, subtable.mask, looksAtMore: subtable.look.isMore(flow.key))
         subtable.insert(entry)
+        count(entry, 1)
         byUFID[flow.ufid] = entry
         return entry
     }
 
     public mutating func remove(_ ufid: UFID) -> Megaflow? {
         guard let flow = byUFID.removeValue(forKey: ufid) else { return nil }
+        count(flow, -1)
         guard let subtable = byMask[flow.miniMask] else { return flow }
         subtable.remove(flow)
         if subtable.count == 0 {
@@ -150,5 +205,7 @@ public struct MegaflowTable {
         recent = nil
         byMask = [:]
         byUFID = [:]
+        lookingFlows = [:]
+        recentPort = (.max, 0)
     }
 }

@@ -274,9 +274,12 @@ open class UserspaceDatapath: Dpif {
             flow.stats.packets += 1
             flow.stats.bytes += UInt64(packet.count)
             flow.stats.used = time.now
-            // The real daemon keeps the type of neighbour discovery options in the same place.
-            flow.stats.tcpFlags |=
-                key.nwProto == IPProtocol.icmpv6 ? UInt16(truncatingIfNeeded: key[Location.ndOptionsType]) : key.tcpFlags
+            if key.nwProto != IPProtocol.icmpv6 {
+                flow.stats.tcpFlags |= key.tcpFlags
+            } else if !table.isFoundAtAGlance(flow) {
+                // The real daemon keeps the type of neighbour discovery options in the same place.
+                flow.stats.tcpFlags |= UInt16(truncatingIfNeeded: key[Location.ndOptionsType])
+            }
             run(flow.actions, packet, key: &metadata, parsed: key, depth: depth)
             return flow
         }

@@ -103,7 +103,7 @@ public enum FeatureMatrix {
         .init(
             "Conntrack NAT6", "4.6/2.6/2.8/3.0",
             all("DatapathTests.ConntrackTests/addressesOfIPv6AreTranslated", kernel: "addressesOfIPv6AreTranslated")),
-        .init("Conntrack Helper Persist.", "YES/–/3.3/–", lacks: [.netlink: "no test with a helper in the kernel yet"]),
+        .init("Conntrack Helper Persist.", "YES/–/3.3/–", kernel("helpersPersist")),
         .init("Tunnel - LISP", "NO/2.11/NO/NO"),
         .init("Tunnel - STT", "NO/2.4/NO/YES"),
         .init("Tunnel - GRE", "3.11/1.0/2.4/YES", tunnel("gre")),

@@ -62,13 +62,16 @@ public final class NetlinkDatapath: Dpif {
 
     /// Opens a datapath, and makes it when it is not there. Throws ENOENT without the module, EPERM without the right to.
     /// - Parameter wake: called on the reading thread when something waits; it must make the main thread call `run`.
-    init(type: String, name: String, time: TimeSource, kernel: KernelConnection, wake: @escaping @Sendable () -> Void) throws(DpifError) {
+    init(
+        type: String, name: String, time: TimeSource, kernel: KernelConnection, without absent: Set<KernelFeature>,
+        wake: @escaping @Sendable () -> Void
+    ) throws(DpifError) {
         self.type = type
         self.name = name
         self.time = time
         transport = kernel.generic
         families = kernel.families
-        links = LinkRequests(transport: kernel.route)
+        links = LinkRequests(transport: kernel.route, makesTunnels: !absent.contains(.tunnelInterfaces))
         datapathRequests = DatapathRequests(transport: transport, family: families.datapath)
         let base = UInt32(OVS_DP_F_UNALIGNED) | UInt32(OVS_DP_F_VPORT_PIDS)
         let known: KernelDatapath
@@ -88,6 +91,7 @@ public final class NetlinkDatapath: Dpif {
         // Dispatch per processor since Linux 5.15; without it each port has all sockets.
         let perProcessor = UInt32(OVS_DP_F_UNALIGNED) | UInt32(OVS_DP_F_DISPATCH_UPCALL_PER_CPU)
         do throws(DpifError) {
+            guard !absent.contains(.processorDispatch) else { throw DpifError(EOPNOTSUPP, "dispatch per processor") }
             try datapathRequests.set(index, features: perProcessor, processorPorts: thread.portIDs)
             portSockets = []
         } catch {
@@ -155,7 +159,14 @@ public final class NetlinkDatapath: Dpif {
             portChangeCount += 1
             return number
         }
-        let port = try plan.create(portRequests, links, number: requested, upcallPorts: portSockets)
+        let port: KernelPort
+        do throws(DpifError) {
+            port = try plan.create(portRequests, links, number: requested, upcallPorts: portSockets)
+        } catch {
+            // What is missing is told here; above only that something is.
+            if error.errno == EOPNOTSUPP { Self.log.warn("\(name): \(error)") }
+            throw error
+        }
         remember(port, device)
         (device as? InterfaceDevice)?.attach()
         return port.number

@@ -22,16 +22,27 @@ struct KernelConnection {
     }
 }
 
+/// What kernels have had for a while, and what there is a way around where they lack it.
+public enum KernelFeature: String, CaseIterable, Sendable {
+    /// Upcalls that are dispatched by processors (Linux 5.15). Without it each port names the sockets.
+    case processorDispatch = "processor-dispatch"
+    /// Tunnel interfaces that take their addresses from flows (Linux 4.3). Without them the module makes tunnel ports itself.
+    case tunnelInterfaces = "tunnel-interfaces"
+}
+
 /// Opens kernel datapaths. Main thread.
 public final class NetlinkProvider: DpifProvider {
     public let type = "system"
     private let time: TimeSource
     private let wake: @Sendable () -> Void
+    private let absent: Set<KernelFeature>
     private var connection: KernelConnection?
 
+    /// - Parameter absent: features that are not to be used though the kernel may have them, so that the ways around them can be tested.
     /// - Parameter wake: called on any thread when the main thread has something to do.
-    public init(time: TimeSource, wake: @escaping @Sendable () -> Void) {
+    public init(time: TimeSource, without absent: Set<KernelFeature> = [], wake: @escaping @Sendable () -> Void) {
         self.time = time
+        self.absent = absent
         self.wake = wake
     }
 
@@ -44,7 +55,7 @@ public final class NetlinkProvider: DpifProvider {
 
     public func open(name: String) throws(DpifError) -> any Dpif {
         do throws(DpifError) {
-            return try NetlinkDatapath(type: type, name: name, time: time, kernel: try connect(), wake: wake)
+            return try NetlinkDatapath(type: type, name: name, time: time, kernel: try connect(), without: absent, wake: wake)
         } catch {
             var problem = error
             if error.errno == EPERM {

@@ -67,6 +67,8 @@ struct TunnelLink: Equatable {
 /// Makes and removes interfaces. Confined to the main thread.
 struct LinkRequests {
     let transport: NetlinkTransport
+    /// False: as on a kernel that has no such interfaces.
+    let makesTunnels: Bool
 
     private func link(_ type: Int, flags: Int32, up: Bool) -> NetlinkMessageWriter {
         var w = NetlinkMessageWriter(type: UInt16(type), flags: UInt16(flags))
@@ -81,6 +83,7 @@ struct LinkRequests {
 
     /// Makes an interface that is up. Throws EEXIST when there is one of the name, EOPNOTSUPP when the kernel has no such kind.
     func create(_ tunnel: TunnelLink) throws(DpifError) {
+        guard makesTunnels else { throw DpifError(EOPNOTSUPP, "interface \(tunnel.name) of kind \(tunnel.kind.rawValue)") }
         var w = link(RTM_NEWLINK, flags: NLM_F_CREATE | NLM_F_EXCL, up: true)
         w.attribute(Int(IFLA_IFNAME), string: tunnel.name)
         w.flaggedNest(Int(IFLA_LINKINFO)) {

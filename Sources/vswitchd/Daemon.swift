@@ -113,7 +113,7 @@ final class Daemon {
             }
         }
         registry.register(netdev)
-        if !options.disableSystem { registry.register(NetlinkProvider(time: time) { waker.wake() }) }
+        if !options.disableSystem { registry.register(NetlinkProvider(time: time, without: Set(options.kernelWithout)) { waker.wake() }) }
         if let mode = Options.value(options.enableDummy) {
             guard ["", "override", "system"].contains(mode) else { die("--enable-dummy=\(mode): unknown mode") }
             factory.registerDummies(also: mode == "" ? [] : ["system"])

@@ -2,6 +2,7 @@
 
 import ArgumentParser
 import Bridge
+import DpifNetlink
 import Glibc
 
 /// Directories, by the environment variables that Open vSwitch's programs read.
@@ -55,6 +56,8 @@ struct Options: ParsableCommand {
     @Option(help: "Accepted for compatibility.") var syslogMethod: String?
     @Option(help: "Accepted for compatibility.") var syslogTarget: String?
 
+    @Option(help: .hidden) var kernelWithout: [KernelFeature] = []
+
     // Connections.
     @Option(help: "The control socket's path; none for no socket.") var unixctl: String?
     @Option(name: [.customShort("p"), .long], help: "The private key for TLS, a PEM file.") var privateKey: String?
@@ -101,3 +104,5 @@ struct Options: ParsableCommand {
         return out
     }
 }
+
+extension KernelFeature: ExpressibleByArgument {}

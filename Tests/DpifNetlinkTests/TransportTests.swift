@@ -16,18 +16,32 @@ private final class ScriptedChannel: NetlinkChannel {
     let portID: UInt32 = 42
     var sent: [[NetlinkMessage]] = []
     var sendFailure: Int32?
+    /// How many calls a signal interrupts before the next succeeds.
+    var interruptions = 0
+    var interruptionsLeft = 0
     private var events: [Event] = []
     /// What one call gives, made from the requests in it.
     var respond: ([NetlinkMessage]) -> [Event] = { _ in [] }
 
     func send(_ bytes: [UInt8]) throws(DpifError) {
         if let sendFailure { throw DpifError(sendFailure, "test") }
+        try interrupt()
         let messages = try NetlinkMessage.split(bytes[...])
         sent.append(messages)
         events += respond(messages)
     }
 
+    private func interrupt() throws(DpifError) {
+        guard interruptionsLeft > 0 else {
+            interruptionsLeft = interruptions
+            return
+        }
+        interruptionsLeft -= 1
+        throw DpifError(EINTR, "test")
+    }
+
     func receive() throws(DpifError) -> [UInt8]? {
+        try interrupt()
         guard !events.isEmpty else { return nil }
         switch events.removeFirst() {
         case .datagram(let bytes): return bytes
@@ -86,6 +100,22 @@ struct TransportTests {
         #expect(throws: Never.self) { try answers[0].get() }
         #expect(throws: Never.self) { try answers[2].get() }
         #expect { try answers[1].get() } throws: { ($0 as? DpifError)?.errno == error }
+    }
+
+    @Test func signalsInterruptNothing() throws {
+        let (transport, channel) = transport { $0.map { .datagram(acknowledgement($0.sequence)) } }
+        channel.interruptions = 3
+        channel.interruptionsLeft = 3
+        for answer in transport.batch([request, request]) { #expect(throws: Never.self) { try answer.get() } }
+        #expect(channel.sent.count == 1)
+        channel.respond = { requests in [.datagram(data(requests[0].sequence, 1)), .datagram(end(requests[0].sequence))] }
+        var bytes: [UInt8] = []
+        try transport.dump(request, "dump") { bytes.append($0.payload.first ?? 0) }
+        #expect(bytes == [1])
+        // One that never gets through is told.
+        channel.interruptions = 1000
+        channel.interruptionsLeft = 1000
+        #expect { try transport.transact(request, "request") } throws: { ($0 as? DpifError)?.errno == EINTR }
     }
 
     @Test func lostAnswersAreErrors() throws {

@@ -105,6 +105,7 @@ struct KernelDatapathTests {
     @Test func erspan() throws { try passed() }
     @Test func erspanOverIPv6() throws { try passed() }
     @Test func tunnelsBetweenSwitches() throws { try passed() }
+    @Test func tunnelPortsOfTheModule() throws { try passed() }
     @Test func flowBasedTunnel() throws { try passed() }
     @Test func vxlanGroupPolicy() throws { try passed() }
     @Test func vxlanGenericProtocol() throws { try passed() }
@@ -113,6 +114,7 @@ struct KernelDatapathTests {
     // Connections.
     @Test func connections() throws { try passed() }
     @Test func connectionsOverIPv6() throws { try passed() }
+    @Test func helpersPersist() throws { try passed() }
     @Test func fragmentsAreReassembled() throws { try passed() }
     @Test func fragmentsOfIPv6AreReassembled() throws { try passed() }
     @Test func timeoutPolicies() throws { try passed() }
@@ -130,6 +132,7 @@ struct KernelDatapathTests {
     @Test func capabilitiesAreProbed() throws { try passed() }
     @Test func flowsOfTheKernelsTools() throws { try passed() }
     @Test func restartLosesNothing() throws { try passed() }
+    @Test func dispatchPerPort() throws { try passed() }
     @Test func portsComeAndGo() throws { try passed() }
     @Test func cleanUp() throws { try passed() }
     @Test func manyPorts() throws { try passed() }

@@ -9,9 +9,9 @@ import Glibc
 protocol NetlinkChannel: AnyObject {
     /// The socket's address (nlmsg_pid), where the kernel sends to.
     var portID: UInt32 { get }
-    /// Sends messages in one call. Throws the errno.
+    /// Sends messages in one call. Throws the errno; EINTR when a signal came first.
     func send(_ bytes: [UInt8]) throws(DpifError)
-    /// What waits, one datagram; nil when nothing does. Throws ENOBUFS when the kernel had to drop messages, EMSGSIZE when one was longer
+    /// What waits, one datagram; nil when nothing does. Throws EINTR when a signal came first, ENOBUFS when the kernel had to drop messages, EMSGSIZE when one was longer
     /// than any may be.
     func receive() throws(DpifError) -> [UInt8]?
 }
@@ -58,24 +58,18 @@ final class MnlChannel: NetlinkChannel {
     }
 
     func send(_ bytes: [UInt8]) throws(DpifError) {
-        while true {
-            let sent = bytes.withUnsafeBytes { mnl_socket_sendto(socket, $0.baseAddress, $0.count) }
-            if sent == bytes.count { return }
-            guard sent < 0, errno == EINTR else { throw DpifError(sent < 0 ? errno : EMSGSIZE, protocolName) }
-        }
+        let sent = bytes.withUnsafeBytes { mnl_socket_sendto(socket, $0.baseAddress, $0.count) }
+        guard sent == bytes.count else { throw DpifError(sent < 0 ? errno : EMSGSIZE, protocolName) }
     }
 
     func receive() throws(DpifError) -> [UInt8]? {
-        while true {
-            let count = buffer.withUnsafeMutableBytes { mnl_socket_recvfrom(socket, $0.baseAddress, $0.count) }
-            if count >= 0 { return [UInt8](buffer[0..<count]) }
-            switch errno {
-            case EINTR: continue
-            case EAGAIN: return nil
-            // libmnl's word for a datagram that was cut.
-            case ENOSPC: throw DpifError(EMSGSIZE, protocolName)
-            case let error: throw DpifError(error, protocolName)
-            }
+        let count = buffer.withUnsafeMutableBytes { mnl_socket_recvfrom(socket, $0.baseAddress, $0.count) }
+        if count >= 0 { return [UInt8](buffer[0..<count]) }
+        switch errno {
+        case EAGAIN: return nil
+        // libmnl's word for a datagram that was cut.
+        case ENOSPC: throw DpifError(EMSGSIZE, protocolName)
+        case let error: throw DpifError(error, protocolName)
         }
     }
 }

@@ -36,6 +36,26 @@ final class NetlinkTransport {
         return sequence
     }
 
+    /// Does what a signal may interrupt, again and again if need be.
+    private func persistently<T>(_ action: () throws(DpifError) -> T) throws(DpifError) -> T {
+        for _ in 1..<Self.attempts {
+            do throws(DpifError) {
+                return try action()
+            } catch {
+                guard error.errno == EINTR else { throw error }
+            }
+        }
+        return try action()
+    }
+
+    private func send(_ bytes: [UInt8]) throws(DpifError) {
+        try persistently { () throws(DpifError) in try channel.send(bytes) }
+    }
+
+    private func receive() throws(DpifError) -> [UInt8]? {
+        try persistently { () throws(DpifError) in try channel.receive() }
+    }
+
     /// Sends a request and returns what answered. Throws the kernel's errno.
     @discardableResult
     func transact(_ request: NetlinkMessageWriter, _ what: @autoclosure () -> String) throws(DpifError) -> [NetlinkMessage] {
@@ -78,11 +98,11 @@ final class NetlinkTransport {
             for i in answers.indices where answers[i] == nil { answers[i] = .failure(error) }
         }
         do throws(DpifError) {
-            if waiting > 0 { try channel.send(bytes) }
+            if waiting > 0 { try send(bytes) }
             while waiting > 0 {
                 let datagram: [UInt8]?
                 do throws(DpifError) {
-                    datagram = try channel.receive()
+                    datagram = try receive()
                 } catch {
                     guard error.errno == ENOBUFS else { throw error }
                     // Some answers are gone. The rest are read, and those that miss one fail.
@@ -135,12 +155,12 @@ final class NetlinkTransport {
     private func dumpOnce(_ bytes: [UInt8], _ number: UInt32, _ what: String, _ messages: inout [NetlinkMessage]) throws(DpifError)
         -> DumpEnd
     {
-        try channel.send(bytes)
+        try send(bytes)
         var isInterrupted = false
         while true {
             let datagram: [UInt8]?
             do throws(DpifError) {
-                datagram = try channel.receive()
+                datagram = try receive()
             } catch {
                 guard error.errno == ENOBUFS else { throw error }
                 overflows += 1

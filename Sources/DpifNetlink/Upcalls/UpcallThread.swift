@@ -107,7 +107,11 @@ final class UpcallThread: @unchecked Sendable {
                     if inbox.packets.append(upcall.inPort, upcall) { mustWake = true }
                 }
             } catch {
-                if error.errno == ENOBUFS { inbox.noteOverflow() } else { inbox.noteMalformed() }
+                switch error.errno {
+                case EINTR: continue
+                case ENOBUFS: inbox.noteOverflow()
+                default: inbox.noteMalformed()
+                }
             }
         }
         if mustWake { wake() }
@@ -120,6 +124,7 @@ final class UpcallThread: @unchecked Sendable {
                 guard let datagram = try news.receive() else { break }
                 if inbox.append(portNews: datagram) { mustWake = true }
             } catch {
+                if error.errno == EINTR { continue }
                 inbox.notePortNewsLost()
                 mustWake = true
             }

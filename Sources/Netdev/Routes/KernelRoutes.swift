@@ -13,10 +13,12 @@ public final class KernelRoutes: HostRoutes {
         var network: IPAddress
         var length: Int
     }
-    /// How many notifications one run takes, and the least time between two readings of everything, in seconds: what the kernel does
-    /// to its routes must not keep the daemon from its work.
-    private static let batch = 1_000
-    private static let readingGap = 5
+    /// What the kernel does to its routes must not keep the daemon from its work: following it takes so small a share of the time, as far as
+    /// it takes longer than a moment. More than that leads to the loss of notifications, and then everything is read again, but not soon.
+    private static let share = 16
+    private static let moment = Duration.microseconds(200)
+    private static let longest = Duration.milliseconds(10)
+    private static let readingGap = Duration.seconds(5)
     private static let socketBuffer: Int32 = 8 << 20
 
     private var socket: OpaquePointer?
@@ -28,9 +30,9 @@ public final class KernelRoutes: HostRoutes {
     private var interfaces: [Int32: Int] = [:]
     private var names: [Int32: String] = [:]
     private var linkChanges: UInt64 = 0
-    /// Notifications were lost: everything has to be read again.
-    private var isStale = false
-    private var lastReading: ContinuousClock.Instant?
+    /// Notifications were lost: the socket is closed, and everything has to be read again at some time.
+    private var nextReading: ContinuousClock.Instant?
+    private var lastPoll = ContinuousClock.now
     private var buffer = [UInt8](repeating: 0, count: 32_768)
 
     public init() {}
@@ -39,31 +41,51 @@ public final class KernelRoutes: HostRoutes {
 
     // MARK: Following
 
-    /// Takes what the kernel told since the last time. Does not block.
+    /// Takes what the kernel told since the last time, or some of it. Does not block.
     /// - Returns: whether anything about routes or addresses changed.
     public func poll() -> Bool {
+        let start = ContinuousClock.now
+        if let nextReading {
+            guard start >= nextReading else { return false }
+            follow()
+            return true
+        }
         guard let socket else { return false }
+        let end = start + min(Self.longest, max(Self.moment, (start - lastPoll) / Self.share))
+        lastPoll = start
         var changed = false
-        for _ in 0..<Self.batch {
-            let count = buffer.withUnsafeMutableBytes { mnl_socket_recvfrom(socket, $0.baseAddress, $0.count) }
-            if count < 0, errno == EINTR { continue }
-            if count < 0, errno == ENOBUFS || errno == ENOSPC {
-                isStale = true
-                continue
+        repeat {
+            for _ in 0..<16 {
+                let count = buffer.withUnsafeMutableBytes { mnl_socket_recvfrom(socket, $0.baseAddress, $0.count) }
+                if count < 0, errno == EINTR { continue }
+                if count < 0, errno == ENOBUFS || errno == ENOSPC {
+                    // What else waits is of no use.
+                    mnl_socket_close(socket)
+                    self.socket = nil
+                    nextReading = start + readingGap
+                    return changed
+                }
+                guard count > 0 else { return changed }
+                changed = buffer.withUnsafeBytes { read(UnsafeRawBufferPointer(rebasing: $0[..<count])) } || changed
             }
-            guard count > 0 else { break }
-            changed = buffer.withUnsafeBytes { read(UnsafeRawBufferPointer(rebasing: $0[..<count])) } || changed
-        }
-        if isStale, lastReading.map({ ContinuousClock.now - $0 > .seconds(Self.readingGap) }) ?? true {
-            readAll()
-            changed = true
-        }
+        } while ContinuousClock.now < end
         return changed
     }
+
+    /// Until everything may be read again: the longer that took, the longer.
+    private var readingGap = KernelRoutes.readingGap
 
     private func open() {
         guard !isOpen else { return }
         isOpen = true
+        follow()
+    }
+
+    /// Has the kernel tell what it does from now on, and reads what there is.
+    private func follow() {
+        nextReading = nil
+        if let socket { mnl_socket_close(socket) }
+        socket = nil
         if let opened = mnl_socket_open2(NETLINK_ROUTE, Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)) {
             let groups = RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
             var size = Self.socketBuffer
@@ -71,18 +93,21 @@ public final class KernelRoutes: HostRoutes {
             setsockopt(mnl_socket_get_fd(opened), SOL_SOCKET, SO_RCVBUFFORCE, &size, socklen_t(MemoryLayout<Int32>.size))
             if mnl_socket_bind(opened, UInt32(groups), 0) == 0 { socket = opened } else { mnl_socket_close(opened) }
         }
-        readAll()
+        let start = ContinuousClock.now
+        let isWhole = readAll()
+        lastPoll = .now
+        readingGap = max(Self.readingGap, (lastPoll - start) * Self.share)
+        if !isWhole { nextReading = lastPoll + readingGap }
     }
 
-    private func readAll() {
-        lastReading = .now
-        // What cannot be read stays as it was.
-        guard let routes = RouteQuestions.routes() else { return }
-        isStale = false
+    /// False: it could not be read, and stays as it was.
+    private func readAll() -> Bool {
+        guard let routes = RouteQuestions.routes() else { return false }
         table = [:]
         interfaces = [:]
         lengths = ([Int](repeating: 0, count: 33), [Int](repeating: 0, count: 129))
         for route in routes { insert(route, replaces: false) }
+        return true
     }
 
     private func read(_ bytes: UnsafeRawBufferPointer) -> Bool {

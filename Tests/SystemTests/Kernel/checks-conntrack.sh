@@ -53,6 +53,34 @@ check_connectionsOverIPv6() {
     ovs-appctl dpctl/dump-conntrack | grep -E 'tcp,orig=\(src=fd00::1,dst=fd00::2'
 }
 
+# The helper of a connection stays with it, though later packets commit it again without naming one: what FTP announces is related.
+check_helpersPersist() {
+    two_tracked_hosts
+    net b ftp 21 &
+    transfer() {
+        ovs-ofctl del-flows br0
+        ovs-ofctl add-flows br0 - << EOF
+priority=100,arp,actions=normal
+priority=50,ip,ct_state=-trk,actions=ct(table=1)
+table=1,priority=50,tcp,in_port=1,tcp_dst=21,ct_state=+trk+new,actions=ct(commit$1),output:2
+table=1,priority=50,tcp,in_port=1,tcp_dst=21,ct_state=+trk+est,actions=ct(commit),output:2
+table=1,priority=40,tcp,in_port=1,ct_state=+trk+new+rel,actions=ct(commit),output:2
+table=1,priority=40,ip,in_port=1,ct_state=+trk+est,actions=output:2
+table=1,priority=40,ip,in_port=2,ct_state=+trk+est,actions=output:1
+EOF
+        conntrack -F 2> /dev/null || true
+    }
+    transfer ,alg=ftp
+    until_ok "a transfer" net a fetch 10.1.1.2 21
+    [ "$(net a fetch 10.1.1.2 21)" = fetched ]
+    dp_flows 'ct\(commit,helper=ftp\)'
+    dp_flows 'ct_state\([^)]*\+rel'
+    ovs-appctl dpctl/dump-conntrack
+    ovs-appctl dpctl/dump-conntrack | grep 'dport=21).*helper=ftp'
+    transfer
+    expect "a transfer without a helper" eval '! net a fetch 10.1.1.2 21'
+}
+
 check_fragmentsAreReassembled() {
     two_tracked_hosts
     one_way

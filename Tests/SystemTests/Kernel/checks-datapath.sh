@@ -63,6 +63,30 @@ check_restartLosesNothing() {
     expect_pings a 10.1.1.2 3
 }
 
+# On kernels that cannot dispatch upcalls by processors, each port names sockets.
+check_dispatchPerPort() {
+    stop_daemon --cleanup
+    start_daemon --kernel-without processor-dispatch
+    vsctl add-br br0
+    grep 'ovs-system: upcalls are dispatched per port' $work/ovs-vswitchd.log
+    host a 10.1.1.1/24 br0
+    host b 10.1.1.2/24 br0
+    expect_pings a 10.1.1.2 5
+    ovs-ofctl del-flows br0
+    ovs-ofctl add-flow br0 'priority=10,icmp,actions=controller(max_len=128),normal'
+    ovs-ofctl add-flow br0 'priority=1,actions=normal'
+    expect_pings a 10.1.1.2 3
+    ovs-dpctl show | grep -E 'lookups: hit:[0-9]+ missed:[1-9][0-9]* lost:0'
+    # A daemon that knows better takes the datapath over, and the other way around.
+    stop_daemon
+    start_daemon
+    expect_pings a 10.1.1.2 3
+    stop_daemon
+    start_daemon --kernel-without processor-dispatch
+    expect_pings a 10.1.1.2 3
+    stop_daemon --cleanup
+}
+
 check_portsComeAndGo() {
     vsctl add-br br0
     host a 10.1.1.1/24 br0

@@ -47,6 +47,30 @@ check_erspanOverIPv6() {
         options:remote_ip=\"fd31::2\" options:key=5 options:erspan_ver=1 options:erspan_idx=3
 }
 
+# Kernels that have no tunnel interfaces for flows: the module makes the ports.
+check_tunnelPortsOfTheModule() {
+    stop_daemon --cleanup
+    start_daemon --kernel-without tunnel-interfaces
+    tunnel vxlan 'type vxlan id 100 remote 172.31.1.1 local 172.31.1.2 dstport 4789 dev eth0' options:remote_ip=172.31.1.2 options:key=100
+    again() {
+        ip -n r link del t0
+        ip -n r link add name t0 $2
+        ip -n r link set t0 up mtu 1400
+        ip -n r addr add 10.2.1.2/24 dev t0
+        ip -n a neigh flush dev eth0
+        vsctl add-port br0 t -- set interface t type=$1 options:remote_ip=172.31.1.2 options:key=$3
+        until_ok "the tunnel of $1" ip netns exec a ping -c1 -W1 10.2.1.2
+        expect_pings a 10.2.1.2 5
+        vsctl del-port t
+    }
+    again geneve 'type geneve id 77 remote 172.31.1.1' 77
+    again gre 'type gretap remote 172.31.1.1 local 172.31.1.2 key 9' 9
+    # There never was one for this kind.
+    vsctl add-port br0 t -- set interface t type=ip6gre options:remote_ip=fd31::2 || true
+    grep 'tunnel port ip6gre_sys.*modprobe ip6_gre' $work/ovs-vswitchd.log
+    stop_daemon --cleanup
+}
+
 # The second switch has a daemon, a datapath and a namespace (s) of its own.
 second=/tmp/second
 of_second() { OVS_RUNDIR=$second "$@"; }

@@ -9,6 +9,8 @@ flood ADDRESS PORT KBPS SECONDS
                           UDP of 1000 bytes at a rate
 sctp ADDRESS FROM TO      send one packet with an SCTP header
 sniff DEVICE PORT COUNT   print the first eight bytes of so many UDP packets for a port as they leave or come
+ftp PORT                  serve the little of FTP that a passive transfer needs, for ever
+fetch ADDRESS PORT        print what such a server has
 count PORT SECONDS        print the bytes of UDP that arrive within the time after the first packet
 """
 import socket
@@ -105,6 +107,44 @@ def sctp(address, source, destination):
     s = socket.socket(socket.AF_INET, socket.SOCK_RAW, 132)
     header = int(source).to_bytes(2, "big") + int(destination).to_bytes(2, "big")
     s.sendto(header + bytes(28), (address, 0))
+
+
+def ftp(port):
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(("0.0.0.0", int(port)))
+    s.listen(8)
+    while True:
+        control, _ = s.accept()
+        with control, socket.socket() as data:
+            control.sendall(b"220 ready\r\n")
+            if not control.recv(1024).startswith(b"NOOP"):
+                continue
+            control.sendall(b"200 well\r\n")
+            if not control.recv(1024).startswith(b"PASV"):
+                continue
+            data.bind((control.getsockname()[0], 0))
+            data.listen(1)
+            data.settimeout(2)
+            address, number = data.getsockname()
+            place = ",".join([*address.split("."), str(number >> 8), str(number & 255)])
+            control.sendall(f"227 Entering Passive Mode ({place}).\r\n".encode())
+            try:
+                with data.accept()[0] as c:
+                    c.sendall(b"fetched\n")
+            except OSError:
+                pass
+
+
+def fetch(address, port):
+    with socket.create_connection((address, int(port)), 3) as control:
+        control.recv(1024)
+        control.sendall(b"NOOP\r\n")
+        control.recv(1024)
+        control.sendall(b"PASV\r\n")
+        *host, high, low = control.recv(1024).decode().split("(")[1].split(")")[0].split(",")
+        with socket.create_connection((".".join(host), int(high) << 8 | int(low)), 2) as data:
+            print(data.recv(1024).decode().strip())
 
 
 def count(port, seconds):
