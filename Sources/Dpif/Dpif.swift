@@ -208,6 +208,12 @@ public struct DpMeterStats: Hashable, Sendable {
     public func hash(into hasher: inout Hasher) { hasher.combine(packets) }
 }
 
+/// The statistics of a datapath's flows, some at a time and in an order of the datapath's. Confined to the main thread.
+public protocol FlowStatsWalk: AnyObject {
+    /// The next ones, about so many; none are left when it gives nil. A flow that comes or goes meanwhile may be there or not.
+    func next(about count: Int) -> [(ufid: UFID, stats: DpFlowStats)]?
+}
+
 /// An open datapath.
 public protocol Dpif: AnyObject {
     /// The datapath type, e.g. `netdev`.
@@ -253,6 +259,8 @@ public protocol Dpif: AnyObject {
     func flowStats(_ ufid: UFID) -> DpFlowStats?
     /// The same for many flows, which is cheaper where each question costs.
     func flowStats(_ ufids: [UFID]) -> [DpFlowStats?]
+    /// Begins to go through the statistics of all flows, where that costs less than to ask for each; else nil.
+    func walkFlowStats() -> (any FlowStatsWalk)?
     /// Finds a flow by its key and mask, for those who do not know its id.
     func flow(key: FlowKey, mask: FlowMask) -> DpFlow?
     func flushFlows()
@@ -316,6 +324,7 @@ extension Dpif {
     public func flowStats(_ ufid: UFID) -> DpFlowStats? { flow(ufid)?.stats }
 
     public func flowStats(_ ufids: [UFID]) -> [DpFlowStats?] { ufids.map { flowStats($0) } }
+    public func walkFlowStats() -> (any FlowStatsWalk)? { nil }
 
     public func operate(_ operations: [DpifOperation]) -> [DpifResult] { operations.map(perform) }
 

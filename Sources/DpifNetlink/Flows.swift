@@ -84,7 +84,12 @@ struct FlowRequests {
         return w
     }
 
-    func dump() -> NetlinkMessageWriter { request(OVS_FLOW_CMD_GET) }
+    /// - Parameter statisticsOnly: leave out key, mask and actions, of flows that have an identifier.
+    func dump(statisticsOnly: Bool = false) -> NetlinkMessageWriter {
+        var w = request(OVS_FLOW_CMD_GET)
+        if statisticsOnly { w.attribute(Int(OVS_FLOW_ATTR_UFID_FLAGS.rawValue), host: UInt32(7)) }
+        return w
+    }
     /// Removes all flows.
     func flush() -> NetlinkMessageWriter { request(OVS_FLOW_CMD_DEL) }
 

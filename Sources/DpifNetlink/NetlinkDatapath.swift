@@ -288,6 +288,11 @@ public final class NetlinkDatapath: Dpif {
         }
     }
 
+    public func walkFlowStats() -> (any FlowStatsWalk)? {
+        guard let channel = try? MnlChannel(NETLINK_GENERIC) else { return nil }
+        return try? FlowWalk(flowRequests.dump(statisticsOnly: true), on: channel) { [time] in time.now }
+    }
+
     public func flow(key: FlowKey, mask: FlowMask) -> DpFlow? { flow(UFID(key: key, mask: mask)) }
 
     public func flushFlows() {

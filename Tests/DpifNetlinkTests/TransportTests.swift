@@ -191,4 +191,39 @@ struct TransportTests {
         // One that never comes to rest is given up.
         #expect { try dump { n, _ in [.datagram(end(n, flags: NLM_F_DUMP_INTR))] } } throws: { ($0 as? DpifError)?.errno == EINTR }
     }
+
+    @Test func statisticsComeInPieces() throws {
+        func flow(_ id: UInt128?, packets: UInt64, sequence: UInt32 = 1) -> [UInt8] {
+            var w = NetlinkMessageWriter(family: 30, command: 1, version: 1, flags: 0, datapath: 5)
+            if let id { w.attribute(Int(OVS_FLOW_ATTR_UFID.rawValue), network: id) }
+            w.attribute(Int(OVS_FLOW_ATTR_STATS.rawValue)) {
+                $0.host(packets)
+                $0.host(packets * 100)
+            }
+            try? w.finish(sequence: sequence, port: 42)
+            return w.bytes
+        }
+        let channel = ScriptedChannel()
+        channel.interruptions = 1
+        channel.respond = { _ in
+            [
+                .datagram(flow(1, packets: 10) + flow(2, packets: 20)), .datagram(flow(nil, packets: 1) + flow(9, packets: 9, sequence: 7)),
+                .datagram(flow(3, packets: 30)), .datagram(end(1)),
+            ]
+        }
+        let walk = try FlowWalk(request, on: channel) { 0 }
+        #expect(channel.sent.first?.first?.flags == UInt16(NLM_F_REQUEST) | UInt16(NLM_F_DUMP))
+        let first = try #require(walk.next(about: 1))
+        #expect(first.map(\.ufid) == [UFID(1), UFID(2)] && first.map(\.stats.packets) == [10, 20])
+        let second = try #require(walk.next(about: 100))
+        #expect(second.map(\.ufid) == [UFID(3)] && second.map(\.stats.bytes) == [3000])
+        #expect(walk.next(about: 1) == nil)
+        // Cut off, and refused: what came before is given.
+        channel.respond = { _ in [.datagram(flow(1, packets: 10)), .failure(ENOBUFS)] }
+        let lost = try FlowWalk(request, on: channel) { 0 }
+        #expect(lost.next(about: 10)?.count == 1)
+        #expect(lost.next(about: 10) == nil)
+        channel.respond = { _ in [.datagram(acknowledgement(1, EBUSY))] }
+        #expect(try FlowWalk(request, on: channel) { 0 }.next(about: 10) == nil)
+    }
 }

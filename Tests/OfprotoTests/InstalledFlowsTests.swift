@@ -36,6 +36,13 @@ import Testing
             var due = there
             var seen: Set<UFID> = []
             while !flows.isPassComplete {
+                // The datapath tells of some, old and new, seen before or not.
+                for _ in 0..<Int.random(in: 0..<10, using: &g) {
+                    guard let told = there.randomElement(using: &g) else { break }
+                    let entry = flows.visit(told)
+                    #expect(entry == nil ? seen.contains(told) || !due.contains(told) : entry?.ufid == told && seen.insert(told).inserted)
+                }
+                #expect(flows.visit(UFID(UInt128(next))) == nil)
                 for entry in flows.visit(atMost: Int.random(in: 1...20, using: &g)) {
                     #expect(seen.insert(entry.ufid).inserted)
                     #expect(flows[entry.ufid] === entry)

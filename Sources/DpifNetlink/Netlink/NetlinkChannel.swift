@@ -16,6 +16,20 @@ protocol NetlinkChannel: AnyObject {
     func receive() throws(DpifError) -> [UInt8]?
 }
 
+extension NetlinkChannel {
+    /// Does what a signal may interrupt, a few times if need be.
+    func persistently<T>(_ action: () throws(DpifError) -> T) throws(DpifError) -> T {
+        for _ in 1..<16 {
+            do throws(DpifError) {
+                return try action()
+            } catch {
+                guard error.errno == EINTR else { throw error }
+            }
+        }
+        return try action()
+    }
+}
+
 /// A socket of libmnl's. Its owner may pass it to another thread, which then is the only one to use it.
 final class MnlChannel: NetlinkChannel {
     let socket: OpaquePointer

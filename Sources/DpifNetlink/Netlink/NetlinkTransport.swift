@@ -36,26 +36,6 @@ final class NetlinkTransport {
         return sequence
     }
 
-    /// Does what a signal may interrupt, again and again if need be.
-    private func persistently<T>(_ action: () throws(DpifError) -> T) throws(DpifError) -> T {
-        for _ in 1..<Self.attempts {
-            do throws(DpifError) {
-                return try action()
-            } catch {
-                guard error.errno == EINTR else { throw error }
-            }
-        }
-        return try action()
-    }
-
-    private func send(_ bytes: [UInt8]) throws(DpifError) {
-        try persistently { () throws(DpifError) in try channel.send(bytes) }
-    }
-
-    private func receive() throws(DpifError) -> [UInt8]? {
-        try persistently { () throws(DpifError) in try channel.receive() }
-    }
-
     /// Sends a request and returns what answered. Throws the kernel's errno.
     @discardableResult
     func transact(_ request: NetlinkMessageWriter, _ what: @autoclosure () -> String) throws(DpifError) -> [NetlinkMessage] {
@@ -98,11 +78,11 @@ final class NetlinkTransport {
             for i in answers.indices where answers[i] == nil { answers[i] = .failure(error) }
         }
         do throws(DpifError) {
-            if waiting > 0 { try send(bytes) }
+            if waiting > 0 { try channel.persistently { () throws(DpifError) in try channel.send(bytes) } }
             while waiting > 0 {
                 let datagram: [UInt8]?
                 do throws(DpifError) {
-                    datagram = try receive()
+                    datagram = try channel.persistently { () throws(DpifError) in try channel.receive() }
                 } catch {
                     guard error.errno == ENOBUFS else { throw error }
                     // Some answers are gone. The rest are read, and those that miss one fail.
@@ -155,12 +135,12 @@ final class NetlinkTransport {
     private func dumpOnce(_ bytes: [UInt8], _ number: UInt32, _ what: String, _ messages: inout [NetlinkMessage]) throws(DpifError)
         -> DumpEnd
     {
-        try send(bytes)
+        try channel.persistently { () throws(DpifError) in try channel.send(bytes) }
         var isInterrupted = false
         while true {
             let datagram: [UInt8]?
             do throws(DpifError) {
-                datagram = try receive()
+                datagram = try channel.persistently { () throws(DpifError) in try channel.receive() }
             } catch {
                 guard error.errno == ENOBUFS else { throw error }
                 overflows += 1

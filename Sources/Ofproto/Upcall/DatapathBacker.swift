@@ -339,11 +339,15 @@ public final class DatapathBacker: UpcallHandler {
     private struct Pass {
         let started: Int64
         let idleLimit: Int64
+        /// Gives statistics as long as it has some; the flows that it did not tell of are asked for then.
+        var walk: (any FlowStatsWalk)?
     }
     private var pass: Pass?
     /// For how long flows are looked at before others have their turn, and how many between looks at the clock.
     private static let slice = Duration.milliseconds(1)
     private static let batch = 100
+    /// From how many flows on a walk is worth its beginning.
+    private static let walkMinimum = 32
     /// Up to how many flows statistics are brought up to date for each request.
     private static let synchronousLimit = 10_000
 
@@ -352,15 +356,29 @@ public final class DatapathBacker: UpcallHandler {
         lastRevalidation = now
         revalidatedGeneration = generation
         flows.beginPass()
-        pass = Pass(started: now, idleLimit: flows.count > settings.flowLimit ? 100 : settings.maxIdle)
+        pass = Pass(
+            started: now, idleLimit: flows.count > settings.flowLimit ? 100 : settings.maxIdle,
+            walk: flows.count < Self.walkMinimum ? nil : dpif.walkFlowStats())
+    }
+
+    /// Completes the pass under way.
+    private func completePass() { while pass != nil { continuePass(limit: .max) } }
+
+    /// The next flows of a pass with their statistics, nil for flows that the datapath does not have.
+    private func nextFlows(_ current: inout Pass, limit: Int) -> [(InstalledFlow, DpFlowStats?)] {
+        if let walk = current.walk {
+            if let found = walk.next(about: limit) { return found.compactMap { told in flows.visit(told.ufid).map { ($0, told.stats) } } }
+            current.walk = nil
+        }
+        let entries = flows.visit(atMost: limit)
+        return Array(zip(entries, dpif.flowStats(entries.map(\.ufid))))
     }
 
     private func continuePass(limit: Int) {
-        guard let current = pass else { return }
+        guard var current = pass else { return }
         pass = nil
         var idle: [InstalledFlow] = []
-        let entries = flows.visit(atMost: limit)
-        for (entry, stats) in zip(entries, dpif.flowStats(entries.map(\.ufid))) {
+        for (entry, stats) in nextFlows(&current, limit: limit) {
             guard entry.isThere else { continue }
             guard let stats else {
                 forget(entry.ufid)
@@ -384,9 +402,9 @@ public final class DatapathBacker: UpcallHandler {
 
     /// Credits statistics, and removes or updates what no longer holds: all of it, now.
     public func revalidate() {
-        continuePass(limit: .max)
+        completePass()
         beginPass()
-        continuePass(limit: .max)
+        completePass()
     }
 
     /// Translates an installed flow again, and keeps it only when the datapath would do the same.

@@ -131,6 +131,14 @@ struct InstalledFlows {
 
     var isPassComplete: Bool { visited == list.count }
 
+    /// A flow, which counts as seen; nil where the pass has seen it, or there is none.
+    mutating func visit(_ ufid: UFID) -> InstalledFlow? {
+        guard let entry = byUFID[ufid], entry.place >= visited else { return nil }
+        exchange(entry.place, visited)
+        visited += 1
+        return entry
+    }
+
     /// The next flows of the pass, which count as seen.
     mutating func visit(atMost limit: Int) -> [InstalledFlow] {
         let next = Array(list[visited..<(visited + min(limit, list.count - visited))])
