@@ -54,27 +54,43 @@ public enum AddressText {
     }
 
     public static func parseMAC<S: StringProtocol>(_ text: S) -> UInt64? {
-        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-        guard parts.count == 6 else { return nil }
-        var address: UInt64 = 0
-        for part in parts {
-            guard (1...2).contains(part.utf8.count), let byte = UInt8(part, radix: 16) else { return nil }
-            address = address << 8 | UInt64(byte)
-        }
-        return address
+        groups(text, separator: UInt8(ascii: ":"), count: 6, digits: 2, radix: 16)
     }
 
     public static func parseIPv4<S: StringProtocol>(_ text: S) -> UInt32? {
-        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
-        guard parts.count == 4 else { return nil }
-        var address: UInt32 = 0
-        for part in parts {
-            guard (1...3).contains(part.utf8.count), part.utf8.allSatisfy({ $0 >= 48 && $0 <= 57 }),
-                let byte = UInt8(part)
-            else { return nil }
-            address = address << 8 | UInt32(byte)
+        groups(text, separator: UInt8(ascii: "."), count: 4, digits: 3, radix: 10).map { UInt32(truncatingIfNeeded: $0) }
+    }
+
+    /// So many bytes, each of some digits, as one number.
+    private static func groups<S: StringProtocol>(_ text: S, separator: UInt8, count: Int, digits most: Int, radix: UInt64) -> UInt64? {
+        var number: UInt64 = 0
+        var group: UInt64 = 0
+        var digits = 0
+        var complete = 0
+        for byte in text.utf8 {
+            if byte == separator {
+                guard digits > 0 else { return nil }
+                number = number << 8 | group
+                (group, digits, complete) = (0, 0, complete + 1)
+                guard complete < count else { return nil }
+                continue
+            }
+            guard let digit = digit(byte), digit < radix, digits < most else { return nil }
+            group = group * radix + digit
+            digits += 1
+            guard group <= 0xff else { return nil }
         }
-        return address
+        guard digits > 0, complete == count - 1 else { return nil }
+        return number << 8 | group
+    }
+
+    private static func digit(_ byte: UInt8) -> UInt64? {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt64(byte - UInt8(ascii: "0"))
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): UInt64(byte - UInt8(ascii: "a") + 10)
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): UInt64(byte - UInt8(ascii: "A") + 10)
+        default: nil
+        }
     }
 
     public static func parseIPv6<S: StringProtocol>(_ text: S) -> UInt128? {

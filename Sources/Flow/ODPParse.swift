@@ -149,10 +149,10 @@ private struct ODPParser {
     static func pairs(_ body: String) -> [(String, String)]? {
         if body.isEmpty { return [] }
         var out: [(String, String)] = []
-        for part in body.split(separator: ",", omittingEmptySubsequences: true) {
-            let sides = part.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard sides.count == 2 else { return nil }
-            out.append((sides[0].trimmingSpaces, String(sides[1])))
+        // By bytes: commas, equal signs and spaces are no part of any other character.
+        for part in body.utf8.split(separator: UInt8(ascii: ",")) {
+            guard let equals = part.firstIndex(of: UInt8(ascii: "=")) else { return nil }
+            out.append((String(Substring(part[..<equals].trimmingSpaces)), String(Substring(part[part.index(after: equals)...]))))
         }
         return out
     }
@@ -185,10 +185,11 @@ private struct ODPParser {
         default:
             break
         }
-        let parts = text.split(separator: "/", omittingEmptySubsequences: false)
-        guard parts.count <= 2, let value = scalar(parts[0], format) else { return nil }
-        guard parts.count == 2 else { return (value, ones) }
-        guard let mask = scalar(parts[1], format) else { return nil }
+        guard let slash = text.utf8.firstIndex(of: UInt8(ascii: "/")) else { return scalar(text[...], format).map { ($0, ones) } }
+        // What has another slash is no number.
+        guard let value = scalar(text[..<slash], format), let mask = scalar(text[text.utf8.index(after: slash)...], format) else {
+            return nil
+        }
         return (value, mask)
     }
 
@@ -316,8 +317,11 @@ private struct ODPParser {
     }
 }
 
-extension Substring {
-    fileprivate var trimmingSpaces: String {
-        String(drop { $0 == " " }.reversed().drop { $0 == " " }.reversed())
+extension Substring.UTF8View {
+    /// Without the spaces at both ends.
+    fileprivate var trimmingSpaces: Substring.UTF8View {
+        var rest = drop { $0 == UInt8(ascii: " ") }
+        while rest.last == UInt8(ascii: " ") { rest.removeLast() }
+        return rest
     }
 }

@@ -119,22 +119,22 @@ extension ControlCommands {
         }
         let dpif = try optionalDatapath(Array(options.words.dropLast()))
         var out = ""
-        for (number, line) in text.split(separator: "\n", omittingEmptySubsequences: false).enumerated() {
-            var rest = line.prefix { $0 != "#" }
-            func word() -> Substring {
-                rest = rest.drop(while: \.isWhitespace)
-                let word = rest.prefix { !$0.isWhitespace }
-                rest = rest.dropFirst(word.count).drop(while: \.isWhitespace)
-                return word
+        func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0d).contains(byte) }
+        for (number, line) in text.utf8.split(separator: 0x0a, omittingEmptySubsequences: false).enumerated() {
+            var rest = line.prefix { $0 != UInt8(ascii: "#") }
+            func word() -> String {
+                let word = rest.drop(while: isSpace).prefix { !isSpace($0) }
+                rest = rest[word.endIndex...].drop(while: isSpace)
+                return String(Substring(word))
             }
             var flow = word()
             guard !flow.isEmpty else { continue }
             var request = usual
-            if let named = FlowRequest(rawValue: String(flow)) {
+            if let named = FlowRequest(rawValue: flow) {
                 request = named
                 flow = word()
             }
-            while rest.last?.isWhitespace == true { rest.removeLast() }
+            while let last = rest.last, isSpace(last) { rest.removeLast() }
             // A flow to be deleted has no actions, and any other has some.
             guard !flow.isEmpty, rest.isEmpty == (request == .delete) else {
                 out += "ovs-vswitchd: Failed parsing line number \(number + 1), skipped!\n"
@@ -142,9 +142,9 @@ extension ControlCommands {
             }
             do throws(DpctlFailure) {
                 switch request {
-                case .add: out += try putFlow(dpif, String(flow), String(rest), .create, tells: options.statistics)
-                case .modify: out += try putFlow(dpif, String(flow), String(rest), .modify, tells: options.statistics)
-                case .delete: out += try deleteFlow(dpif, String(flow), tells: options.statistics)
+                case .add: out += try putFlow(dpif, flow, String(Substring(rest)), .create, tells: options.statistics)
+                case .modify: out += try putFlow(dpif, flow, String(Substring(rest)), .modify, tells: options.statistics)
+                case .delete: out += try deleteFlow(dpif, flow, tells: options.statistics)
                 }
             } catch {
                 out += error.text + "\n"

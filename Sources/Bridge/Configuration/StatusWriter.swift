@@ -1,7 +1,8 @@
 // Writes back what became of the configuration: numbers, states, errors and counters of interfaces, identities of
 // bridges, and cur_cfg. One transaction is under way at a time; what changes meanwhile goes with the next.
 //
-// ovs-vsctl waits for cur_cfg, so that it goes first, with the numbers that ports and bridges got; all else follows at once.
+// ovs-vsctl waits for cur_cfg, so that it goes first, with what ports and bridges are; what they count and what protocols say
+// follows at once.
 
 import Dpif
 import Flow
@@ -68,8 +69,8 @@ final class StatusWriter {
         let transaction = client.transaction()
         for (id, row) in client.rows("Interface") {
             switch configurator.outcomes[id] {
-            case .open(let port)?: transaction.set(row, Self.identity(of: port))
-            case .failed(let text)?: transaction.set(row, ["ofport": .integer(-1), "error": .optional(text)])
+            case .open(let port)?: transaction.set(row, Self.state(of: port))
+            case .failed(let text)?: transaction.set(row, Self.failure(text))
             case nil: break
             }
         }
@@ -239,29 +240,16 @@ final class StatusWriter {
         // What no bridge wants, or none that there is, stays as it was.
         case nil: return [:]
         case .failed(let text)?:
-            var columns: [String: OVSDBDatum] = announcement == nil ? ["ofport": .integer(-1), "error": .optional(text)] : [:]
-            for name in [
-                "mac_in_use", "admin_state", "link_state", "link_speed", "duplex", "mtu", "ifindex", "link_resets", "status", "statistics",
-            ] { columns[name] = OVSDBDatum() }
+            var columns = announcement == nil ? Self.failure(text) : [:]
+            columns["statistics"] = OVSDBDatum()
             return columns
         case .open(let open)?: port = open
         }
-        let device = port.device
-        let speed = device.features.current.fastest
         var columns: [String: OVSDBDatum] = [
-            "mac_in_use": .optional(AddressText.mac(device.macAddress)),
-            "admin_state": .optional(device.isAdminUp ? "up" : "down"),
-            "link_state": .optional(device.isLinkUp ? "up" : "down"),
-            "link_speed": .optional(speed.map { Int64($0.bitsPerSecond) }),
-            "duplex": .optional(speed.map { $0.isFull ? "full" : "half" }),
-            "mtu": .optional(device.mtu > 0 ? Int64(device.mtu) : nil),
-            "ifindex": .optional(Int64(device.interfaceIndex)),
-            "link_resets": .optional(Int64(clamping: device.linkResets)),
-            "status": .map(device.status),
             "bfd_status": .map(Self.status(port.bfd)),
             "lacp_current": .optional(port.bundle?.lacp?.member(port).map { $0.status != .defaulted }),
         ]
-        if announcement == nil { columns.merge(Self.identity(of: port)) { $1 } }
+        if announcement == nil { columns.merge(Self.state(of: port)) { $1 } }
         columns["cfm_fault"] = .optional(port.cfm?.isFaulty)
         columns["cfm_fault_status"] = .strings(port.cfm?.faults.names ?? [])
         columns["cfm_flap_count"] = .optional(port.cfm.map { Int64(clamping: $0.flapCount) })
@@ -287,9 +275,32 @@ final class StatusWriter {
         ]
     }
 
-    /// What is announced of a port.
-    private static func identity(of port: SwitchPort) -> [String: OVSDBDatum] {
-        ["ofport": .integer(port.number.rawValue), "error": .optional(problem(port))]
+    /// What is announced of an interface that could not become a port.
+    private static func failure(_ text: String) -> [String: OVSDBDatum] {
+        var columns: [String: OVSDBDatum] = ["ofport": .integer(-1), "error": .optional(text)]
+        for name in ["mac_in_use", "admin_state", "link_state", "link_speed", "duplex", "mtu", "ifindex", "link_resets", "status"] {
+            columns[name] = OVSDBDatum()
+        }
+        return columns
+    }
+
+    /// What is announced of a port: its number, and what its device is like.
+    private static func state(of port: SwitchPort) -> [String: OVSDBDatum] {
+        let device = port.device
+        let speed = device.features.current.fastest
+        return [
+            "ofport": .integer(port.number.rawValue),
+            "error": .optional(problem(port)),
+            "mac_in_use": .optional(AddressText.mac(device.macAddress)),
+            "admin_state": .optional(device.isAdminUp ? "up" : "down"),
+            "link_state": .optional(device.isLinkUp ? "up" : "down"),
+            "link_speed": .optional(speed.map { Int64($0.bitsPerSecond) }),
+            "duplex": .optional(speed.map { $0.isFull ? "full" : "half" }),
+            "mtu": .optional(device.mtu > 0 ? Int64(device.mtu) : nil),
+            "ifindex": .optional(Int64(device.interfaceIndex)),
+            "link_resets": .optional(Int64(clamping: device.linkResets)),
+            "status": .map(device.status),
+        ]
     }
 
     private static func problem(_ port: SwitchPort) -> String? {
