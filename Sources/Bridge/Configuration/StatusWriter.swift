@@ -259,7 +259,7 @@ final class StatusWriter {
             port.cfm.flatMap { $0.settings.isExtended && !$0.remotes.isEmpty ? ($0.remoteIsUp ? "up" : "down") : nil })
         if counts {
             var counters = port.stats.byName
-            if let extra = device as? any ExtraCounters { counters.merge(extra.extraCounters) { _, new in new } }
+            if let extra = port.device as? any ExtraCounters { counters.merge(extra.extraCounters) { _, new in new } }
             columns["statistics"] = .map(counters.mapValues { Int64(clamping: $0) })
         }
         return columns
