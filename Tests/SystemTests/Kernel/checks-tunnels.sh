@@ -1,16 +1,21 @@
 # Tunnels: the switch at one end, and the kernel's own interface in a host at the other, or another switch.
 
+# underlay HOST: a bridge with the host a, and a cable to a host with addresses of both kinds at its ends.
+underlay() {
+    vsctl add-br br0
+    host a 10.2.1.1/24 br0
+    ip -n a link set eth0 mtu 1400
+    host "$1" 172.31.1.2/24 -
+    ip addr add 172.31.1.1/24 dev "$1"
+    ip addr add fd31::1/64 dev "$1" nodad
+    ip -n "$1" addr add fd31::2/64 dev eth0 nodad
+}
+
 # tunnel TYPE INTERFACE-ARGUMENTS OPTIONS...: a bridge with the host a and a tunnel port to the host r, in which the kernel ends the tunnel.
 tunnel() {
     local port=$1 native=$2
     shift 2
-    vsctl add-br br0
-    host a 10.2.1.1/24 br0
-    ip -n a link set eth0 mtu 1400
-    host r 172.31.1.2/24 -
-    ip addr add 172.31.1.1/24 dev r
-    ip addr add fd31::1/64 dev r nodad
-    ip -n r addr add fd31::2/64 dev eth0 nodad
+    underlay r
     ip -n r link add name t0 $native
     ip -n r link set t0 up mtu 1400
     ip -n r addr add 10.2.1.2/24 dev t0
@@ -88,13 +93,7 @@ between() {
     expect_no_pings a 10.2.1.2 1
 }
 check_tunnelsBetweenSwitches() {
-    vsctl add-br br0
-    host a 10.2.1.1/24 br0
-    ip -n a link set eth0 mtu 1400
-    host s 172.31.1.2/24 -
-    ip addr add 172.31.1.1/24 dev s
-    ip addr add fd31::1/64 dev s nodad
-    ip -n s addr add fd31::2/64 dev eth0 nodad
+    underlay s
     mkdir -p $second
     OVS_RUNDIR=$second OVS_LOGDIR=$second OVS_DBDIR=$second SWIFT_BACKTRACE=enable=no \
         in_host s "$daemon" --datapath netlink --no-chdir --pidfile --log-file -vconsole:off > $second/output 2>&1 &

@@ -58,11 +58,16 @@ def ask(proto, address, port, source="0"):
     sys.exit(f"no answer: {problem}")
 
 
-def sink(port):
+def listener(port):
     s = socket.socket()
     s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     s.bind(("0.0.0.0", int(port)))
     s.listen(8)
+    return s
+
+
+def sink(port):
+    s = listener(port)
     while True:
         c, _ = s.accept()
         with c:
@@ -110,10 +115,7 @@ def sctp(address, source, destination):
 
 
 def ftp(port):
-    s = socket.socket()
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    s.bind(("0.0.0.0", int(port)))
-    s.listen(8)
+    s = listener(port)
     while True:
         control, _ = s.accept()
         with control, socket.socket() as data:
