@@ -142,7 +142,12 @@ public struct WireWriter {
     }
     public mutating func array(_ v: [UInt8]) { bytes.append(contentsOf: v) }
     public mutating func zeros(_ count: Int) {
-        if count > 0 { bytes.append(contentsOf: repeatElement(0, count: count)) }
+        var left = count
+        // Eight at a time: appending a repeated element takes them one by one.
+        while left > 0 {
+            withUnsafeBytes(of: 0 as UInt64) { bytes.append(contentsOf: UnsafeRawBufferPointer(rebasing: $0.prefix(left))) }
+            left -= 8
+        }
     }
     /// Zeros up to a multiple of 8 bytes from `start`.
     public mutating func pad8(from start: Int) { zeros((8 - (count - start) % 8) % 8) }

@@ -11,7 +11,7 @@ protocol LongRequest {
     mutating func step(for connection: OpenFlowConnection) -> Bool
 }
 
-/// How many flows a step looks at: about two milliseconds' worth.
+/// How many flows or groups a step looks at: about two milliseconds' worth.
 private let flowsPerStep = 2000
 
 /// The answer to a request for flow statistics: of the flows that were there when it came, each as it is when its turn comes.
@@ -83,6 +83,39 @@ struct FlowCount: LongRequest {
         guard selected.isOver else { return false }
         var reply = MultipartReply(to: request)
         reply.aggregate(version: request.version, flows: flows, packets: packets, bytes: bytes)
+        connection.sendAll(&reply)
+        return true
+    }
+}
+
+/// The answer to a request for groups' descriptions or statistics: of the groups that were there when it came.
+struct GroupDump: LongRequest {
+    /// Writes what was asked for about a group.
+    typealias Item = (GroupStore.Entry, inout WireWriter) -> Void
+
+    private let entries: [UInt32: GroupStore.Entry]
+    private var left: ArraySlice<UInt32>
+    private var reply: MultipartReply
+    private let write: Item
+
+    /// - Parameter ids: of the groups to tell of, in order.
+    init(_ ids: [UInt32], of store: GroupStore, for request: OFMessage, _ write: @escaping Item) {
+        entries = store.entries
+        left = ids[...]
+        reply = MultipartReply(to: request)
+        self.write = write
+    }
+
+    mutating func step(for connection: OpenFlowConnection) -> Bool {
+        for id in left.prefix(flowsPerStep) {
+            guard let entry = entries[id] else { continue }
+            reply.append { write(entry, &$0) }
+        }
+        left = left.dropFirst(flowsPerStep)
+        guard left.isEmpty else {
+            for message in reply.takeWhole() { connection.send(message) }
+            return false
+        }
         connection.sendAll(&reply)
         return true
     }

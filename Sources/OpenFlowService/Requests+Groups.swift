@@ -7,9 +7,15 @@ import Ofproto
 
 /// Groups as controllers made them.
 struct GroupStore {
-    struct Entry {
-        var description: GroupDescription
-        var created: Int64
+    /// A class, so that a walk over thousands takes a reference to each instead of a copy.
+    final class Entry {
+        let description: GroupDescription
+        let created: Int64
+
+        init(description: GroupDescription, created: Int64) {
+            self.description = description
+            self.created = created
+        }
     }
     var entries: [UInt32: Entry] = [:]
 }
@@ -52,36 +58,38 @@ extension OpenFlowService {
                 owner.setGroup(nil, id: mod.id)
             }
         case .insertBucket:
-            guard var entry = old else { throw .gmfcUnknownGroup }
-            let type = entry.description.type
+            guard let old else { throw .gmfcUnknownGroup }
+            var description = old.description
+            let type = description.type
             try mod.check(buckets, type: type)
             if type == 2 { throw .gmfcBadBucket }
-            for bucket in buckets where entry.description.buckets.contains(where: { $0.id == bucket.id }) {
+            for bucket in buckets where description.buckets.contains(where: { $0.id == bucket.id }) {
                 throw .gmfcBucketExists
             }
             switch mod.bucketID {
-            case GroupMod.bucketFirst: entry.description.buckets.insert(contentsOf: buckets, at: 0)
-            case GroupMod.bucketLast: entry.description.buckets.append(contentsOf: buckets)
+            case GroupMod.bucketFirst: description.buckets.insert(contentsOf: buckets, at: 0)
+            case GroupMod.bucketLast: description.buckets.append(contentsOf: buckets)
             default:
-                guard let at = entry.description.buckets.firstIndex(where: { $0.id == mod.bucketID }) else {
+                guard let at = description.buckets.firstIndex(where: { $0.id == mod.bucketID }) else {
                     throw .gmfcUnknownBucket
                 }
-                entry.description.buckets.insert(contentsOf: buckets, at: at + 1)
+                description.buckets.insert(contentsOf: buckets, at: at + 1)
             }
-            store(entry.description, created: entry.created)
+            store(description, created: old.created)
         case .removeBucket:
-            guard var entry = old else { throw .gmfcUnknownGroup }
+            guard let old else { throw .gmfcUnknownGroup }
+            var description = old.description
             switch mod.bucketID {
-            case GroupMod.bucketAll: entry.description.buckets = []
-            case GroupMod.bucketFirst: if !entry.description.buckets.isEmpty { entry.description.buckets.removeFirst() }
-            case GroupMod.bucketLast: if !entry.description.buckets.isEmpty { entry.description.buckets.removeLast() }
+            case GroupMod.bucketAll: description.buckets = []
+            case GroupMod.bucketFirst: if !description.buckets.isEmpty { description.buckets.removeFirst() }
+            case GroupMod.bucketLast: if !description.buckets.isEmpty { description.buckets.removeLast() }
             default:
-                guard let at = entry.description.buckets.firstIndex(where: { $0.id == mod.bucketID }) else {
+                guard let at = description.buckets.firstIndex(where: { $0.id == mod.bucketID }) else {
                     throw .gmfcUnknownBucket
                 }
-                entry.description.buckets.remove(at: at)
+                description.buckets.remove(at: at)
             }
-            store(entry.description, created: entry.created)
+            store(description, created: old.created)
         }
     }
 
@@ -106,43 +114,43 @@ extension OpenFlowConnection {
         service.forward(m, from: self, isMeter: false)
     }
 
-    /// The groups that a request selects, in order.
-    private func selectGroups(_ m: OFMessage) throws(OFError) -> [GroupStore.Entry] {
+    /// The numbers of the groups that a request selects, in order.
+    private func selectGroups(_ m: OFMessage) throws(OFError) -> [UInt32] {
         var wanted = GroupMod.all
         if m.kind == .groupStats || m.version >= .v15 || m.version == .v10 {
             var r = m.body
             wanted = try r.u32()
         }
         let all = service.groups.entries
-        if wanted == GroupMod.all || wanted == .max { return all.keys.sorted().compactMap { all[$0] } }
-        return all[wanted].map { [$0] } ?? []
+        return wanted == GroupMod.all || wanted == .max ? all.keys.sorted() : all[wanted] == nil ? [] : [wanted]
     }
 
     func groupStats(_ m: OFMessage) throws(OFError) {
-        let entries = try selectGroups(m)
+        let ids = try selectGroups(m)
         owner.backer.synchronise()
-        var reply = MultipartReply(to: m)
-        for entry in entries {
-            let d = entry.description
-            var stats = GroupStats(id: d.id)
-            stats.references = owner.referenceCount(group: d.id)
-            let age = max(0, owner.time.now - entry.created)
-            stats.durationSeconds = UInt32(truncatingIfNeeded: age / 1000)
-            stats.durationNanoseconds = UInt32(truncatingIfNeeded: age % 1000 * 1_000_000)
-            let counted = owner.group(d.id)
-            stats.packets = counted?.total.packets ?? 0
-            stats.bytes = counted?.total.bytes ?? 0
-            stats.buckets = counted?.bucketCounters.map { ($0.packets, $0.bytes) } ?? []
-            reply.append { stats.encode(version: m.version, to: &$0) }
-        }
-        sendAll(&reply)
+        let (owner, now, version) = (owner, owner.time.now, m.version)
+        begin(
+            GroupDump(ids, of: service.groups, for: m) { entry, w in
+                let id = entry.description.id
+                var stats = GroupStats(id: id)
+                stats.references = owner.referenceCount(group: id)
+                let age = max(0, now - entry.created)
+                stats.durationSeconds = UInt32(truncatingIfNeeded: age / 1000)
+                stats.durationNanoseconds = UInt32(truncatingIfNeeded: age % 1000 * 1_000_000)
+                let counted = owner.group(id)
+                stats.packets = counted?.total.packets ?? 0
+                stats.bytes = counted?.total.bytes ?? 0
+                stats.buckets = counted?.bucketCounters.map { ($0.packets, $0.bytes) } ?? []
+                stats.encode(version: version, to: &w)
+            })
     }
 
     func groupDescription(_ m: OFMessage) throws(OFError) {
-        let entries = try selectGroups(m)
-        var reply = MultipartReply(to: m)
-        for entry in entries { reply.append { entry.description.encode(version: m.version, to: &$0) } }
-        sendAll(&reply)
+        let version = m.version
+        begin(
+            GroupDump(try selectGroups(m), of: service.groups, for: m) { entry, w in
+                entry.description.encode(version: version, to: &w)
+            })
     }
 
     func groupFeatures(_ m: OFMessage) {

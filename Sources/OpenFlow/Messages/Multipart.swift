@@ -43,8 +43,10 @@ public struct MultipartReply {
     /// Whether nothing was appended.
     public var isEmpty: Bool { done.isEmpty && current.count == headSize }
 
-    private static func head(_ v: OFVersion, _ xid: UInt32, _ type: UInt16, _ experimenter: Experimenter?) -> WireWriter {
-        var w = WireWriter.message(v, v == .v10 ? 17 : 19, xid: xid, capacity: 4096)
+    private static func head(
+        _ v: OFVersion, _ xid: UInt32, _ type: UInt16, _ experimenter: Experimenter?, capacity: Int = 4096
+    ) -> WireWriter {
+        var w = WireWriter.message(v, v == .v10 ? 17 : 19, xid: xid, capacity: capacity)
         w.u16(type)
         w.u16(0)
         if v > .v10 { w.u32(0) }
@@ -66,7 +68,7 @@ public struct MultipartReply {
             // OFPMPF_REPLY_MORE.
             current.bytes[11] |= 1
             done.append(current.finish())
-            current = Self.head(version, xid, type, experimenter)
+            current = Self.head(version, xid, type, experimenter, capacity: 0xffff)
             current.array(item)
         }
     }
