@@ -30,7 +30,10 @@ final class FlowWalk: FlowStatsWalk {
             do throws(DpifError) {
                 // Each look has the kernel write the next part, so that nothing there means that the rest was lost.
                 guard let datagram = try channel.persistently({ () throws(DpifError) in try channel.receive() }) else { break }
-                for message in try NetlinkMessage.split(datagram[...]) where message.sequence == Self.sequence { read(message, &found) }
+                let moment = ModuleMoment(now: clock())
+                for message in try NetlinkMessage.split(datagram[...]) where message.sequence == Self.sequence {
+                    read(message, at: moment, &found)
+                }
             } catch {
                 break
             }
@@ -39,7 +42,7 @@ final class FlowWalk: FlowStatsWalk {
         return found.isEmpty && isDone ? nil : found
     }
 
-    private func read(_ message: NetlinkMessage, _ found: inout [(ufid: UFID, stats: DpFlowStats)]) {
+    private func read(_ message: NetlinkMessage, at moment: ModuleMoment, _ found: inout [(ufid: UFID, stats: DpFlowStats)]) {
         guard message.errorCode == nil, Int32(message.type) != NLMSG_DONE else {
             isDone = true
             return
@@ -48,6 +51,6 @@ final class FlowWalk: FlowStatsWalk {
         guard let attributes = try? message.attributes(after: 8),
             let id = attributes[Int(OVS_FLOW_ATTR_UFID.rawValue)]?.network(UInt128.self)
         else { return }
-        found.append((UFID(id), FlowRequests.statistics(attributes, now: clock())))
+        found.append((UFID(id), FlowRequests.statistics(attributes, at: moment)))
     }
 }

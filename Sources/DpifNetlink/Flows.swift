@@ -119,29 +119,23 @@ struct FlowRequests {
 
     // MARK: Answers
 
-    /// A flow's counters. `now` is the datapath's clock, in milliseconds; the module says by the monotonic clock when a flow was used.
-    static func statistics(_ attributes: AttributeList, now: Int64) -> DpFlowStats {
+    /// A flow's counters.
+    static func statistics(_ attributes: AttributeList, at moment: ModuleMoment) -> DpFlowStats {
         var stats = DpFlowStats()
         if let bytes = attributes[Int(OVS_FLOW_ATTR_STATS.rawValue)]?.payload {
             stats.packets = UInt64(host: bytes) ?? 0
             stats.bytes = UInt64(host: bytes.dropFirst(8)) ?? 0
         }
         if let used = attributes[Int(OVS_FLOW_ATTR_USED.rawValue)]?.host(UInt64.self), used != 0 {
-            stats.used = now - max(0, monotonicMilliseconds - Int64(clamping: used))
+            stats.used = moment.time(of: used)
         }
         stats.tcpFlags = UInt16(attributes[Int(OVS_FLOW_ATTR_TCP_FLAGS.rawValue)]?.host(UInt8.self) ?? 0)
         return stats
     }
 
-    private static var monotonicMilliseconds: Int64 {
-        var t = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &t)
-        return Int64(t.tv_sec) * 1000 + Int64(t.tv_nsec) / 1_000_000
-    }
-
     /// Reads a flow. `hasIdentifier`: the flow was made with its UFID; others get one from their key and mask.
     /// Throws EINVAL for what is malformed or holds actions that are not this switch's.
-    func flow(_ message: NetlinkMessage, now: Int64) throws(DpifError) -> (flow: DpFlow, hasIdentifier: Bool) {
+    func flow(_ message: NetlinkMessage, at moment: ModuleMoment) throws(DpifError) -> (flow: DpFlow, hasIdentifier: Bool) {
         let attributes = try message.attributes(after: 8)
         var key = FlowKey()
         var mask = FlowMask()
@@ -154,7 +148,25 @@ struct FlowRequests {
         }
         let flow = DpFlow(
             ufid: identifier ?? UFID(key: key, mask: mask), key: key, mask: mask, actions: list,
-            stats: Self.statistics(attributes, now: now))
+            stats: Self.statistics(attributes, at: moment))
         return (flow, identifier != nil)
     }
+}
+
+/// A moment by two clocks: the datapath's, which tests stop, and the monotonic one, by which the module says when a flow was used. It is
+/// taken once for all flows of an answer: a look at a clock is not cheap everywhere.
+struct ModuleMoment {
+    private let now: Int64
+    private let monotonic: Int64
+
+    /// - Parameter now: by the datapath's clock, in milliseconds.
+    init(now: Int64) {
+        self.now = now
+        var t = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &t)
+        monotonic = Int64(t.tv_sec) * 1000 + Int64(t.tv_nsec) / 1_000_000
+    }
+
+    /// By the datapath's clock, what the module told.
+    fileprivate func time(of used: UInt64) -> Int64 { now - max(0, monotonic - Int64(clamping: used)) }
 }

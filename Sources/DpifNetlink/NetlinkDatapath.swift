@@ -261,13 +261,15 @@ public final class NetlinkDatapath: Dpif {
     public func deleteFlow(_ ufid: UFID) throws(DpifError) -> DpFlowStats {
         let answers = try transport.transact(deletion(ufid), "flow \(ufid)")
         unnamed[ufid] = nil
-        return statistics(answers) ?? DpFlowStats()
+        return statistics(answers, at: moment) ?? DpFlowStats()
     }
 
-    private func statistics(_ answers: [NetlinkMessage]) -> DpFlowStats? {
+    private func statistics(_ answers: [NetlinkMessage], at moment: ModuleMoment) -> DpFlowStats? {
         guard let message = answers.first, let attributes = try? message.attributes(after: 8) else { return nil }
-        return FlowRequests.statistics(attributes, now: time.now)
+        return FlowRequests.statistics(attributes, at: moment)
     }
+
+    private var moment: ModuleMoment { ModuleMoment(now: time.now) }
 
     private func request(_ ufid: UFID, statisticsOnly: Bool) -> NetlinkMessageWriter {
         guard let (key, mask) = unnamed[ufid] else { return flowRequests.get(ufid, statisticsOnly: statisticsOnly) }
@@ -276,15 +278,17 @@ public final class NetlinkDatapath: Dpif {
 
     public func flow(_ ufid: UFID) -> DpFlow? {
         guard let message = try? transport.transact(request(ufid, statisticsOnly: false), "flow \(ufid)").first else { return nil }
-        return try? flowRequests.flow(message, now: time.now).flow
+        return try? flowRequests.flow(message, at: moment).flow
     }
 
     public func flowStats(_ ufid: UFID) -> DpFlowStats? { flowStats([ufid])[0] }
 
     public func flowStats(_ ufids: [UFID]) -> [DpFlowStats?] {
-        transport.batch(ufids.map { request($0, statisticsOnly: true) }).map { answer in
+        let answers = transport.batch(ufids.map { request($0, statisticsOnly: true) })
+        let moment = moment
+        return answers.map { answer in
             guard case .success(let messages) = answer else { return nil }
-            return statistics(messages)
+            return statistics(messages, at: moment)
         }
     }
 
@@ -306,9 +310,10 @@ public final class NetlinkDatapath: Dpif {
 
     public func dumpFlows(_ body: (DpFlow) -> Bool) {
         var goesOn = true
+        let moment = moment
         do throws(DpifError) {
             try transport.dump(flowRequests.dump(), "flows of \(name)") { message in
-                guard goesOn, let (flow, hasIdentifier) = try? flowRequests.flow(message, now: time.now) else { return }
+                guard goesOn, let (flow, hasIdentifier) = try? flowRequests.flow(message, at: moment) else { return }
                 if !hasIdentifier { unnamed[flow.ufid] = (flow.key, flow.mask) }
                 goesOn = body(flow)
             }
@@ -357,16 +362,18 @@ public final class NetlinkDatapath: Dpif {
                 results[i] = .failed(error)
             }
         }
-        for (i, answer) in zip(places, transport.batch(requests)) {
+        let answers = transport.batch(requests)
+        let moment = moment
+        for (i, answer) in zip(places, answers) {
             switch (answer, operations[i]) {
             case (.failure(let error), .put(let put)) where error.errno == EEXIST && put.mode == .createOrModify:
                 results[i] = perform(operations[i])
             case (.failure(let error), _): results[i] = .failed(error)
             case (.success(let messages), .delete(let ufid, _, _)):
                 unnamed[ufid] = nil
-                results[i] = .stats(statistics(messages) ?? DpFlowStats())
+                results[i] = .stats(statistics(messages, at: moment) ?? DpFlowStats())
             case (.success(let messages), .get(let ufid)):
-                if let flow = messages.first.flatMap({ try? flowRequests.flow($0, now: time.now).flow }) {
+                if let flow = messages.first.flatMap({ try? flowRequests.flow($0, at: moment).flow }) {
                     results[i] = .flow(flow)
                 } else {
                     results[i] = .failed(DpifError(ENOENT, "flow \(ufid)"))

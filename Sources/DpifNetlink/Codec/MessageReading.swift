@@ -16,7 +16,7 @@ package enum MessageReading {
             _ = try? KernelDatapath(message)
             _ = try? ConntrackEntryCodec.entry(message)
             guard let attributes = try? message.attributes(after: 8) else { continue }
-            _ = FlowRequests.statistics(attributes, now: 0)
+            _ = FlowRequests.statistics(attributes, at: ModuleMoment(now: 0))
             for list in [attributes] + attributes.compactMap({ try? $0.nested() }) {
                 readKey(list, options)
                 _ = try? ActionCodec(tunnelOptions: options).read(list)

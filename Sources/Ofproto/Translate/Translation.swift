@@ -208,7 +208,7 @@ final class Translation {
 
     init(
         _ owner: OpenFlowSwitch, flow: FlowKey, sideEffects: Bool, packet: (bytes: Int, tcpFlags: UInt16)? = nil,
-        trace: TraceNode? = nil
+        trace: TraceNode? = nil, now: Int64? = nil
     ) {
         owner.settle()
         self.owner = owner
@@ -224,7 +224,7 @@ final class Translation {
         self.packet = packet
         packetLength = packet?.bytes
         self.trace = trace
-        now = owner.time.now
+        self.now = now ?? owner.time.now
         // Three tables' worth, so that most lists are allocated once.
         targets.reserveCapacity(6)
         initialiseWildcards()

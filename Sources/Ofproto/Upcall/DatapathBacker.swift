@@ -245,13 +245,13 @@ public final class DatapathBacker: UpcallHandler {
     /// Translates a packet's key with datapath ports.
     func translate(
         _ key: FlowKey, on port: SwitchPort, packetBytes: Int? = nil, packetLength: Int? = nil, sideEffects: Bool,
-        trace: TraceNode? = nil
+        trace: TraceNode? = nil, now: Int64? = nil
     ) -> Translation {
         var flow = key
         flow.inPort = port.number.rawValue
         let translation = Translation(
             port.owner, flow: flow, sideEffects: sideEffects,
-            packet: packetBytes.map { ($0, key.tcpFlags) }, trace: trace)
+            packet: packetBytes.map { ($0, key.tcpFlags) }, trace: trace, now: now)
         translation.packetLength = packetBytes ?? packetLength
         translation.run()
         return translation
@@ -378,6 +378,8 @@ public final class DatapathBacker: UpcallHandler {
         guard var current = pass else { return }
         pass = nil
         var idle: [InstalledFlow] = []
+        // One look at the clock for all of them.
+        let now = time.now
         for (entry, stats) in nextFlows(&current, limit: limit) {
             guard entry.isThere else { continue }
             guard let stats else {
@@ -388,7 +390,7 @@ public final class DatapathBacker: UpcallHandler {
             if current.started - (stats.used ?? entry.created) > current.idleLimit {
                 idle.append(entry)
             } else if entry.generation != generation {
-                check(entry)
+                check(entry, now: now)
             }
         }
         delete(idle)
@@ -408,12 +410,12 @@ public final class DatapathBacker: UpcallHandler {
     }
 
     /// Translates an installed flow again, and keeps it only when the datapath would do the same.
-    private func check(_ entry: InstalledFlow) {
+    private func check(_ entry: InstalledFlow, now: Int64) {
         guard let port = port(of: entry.key) else {
             delete(entry)
             return
         }
-        let translation = translate(entry.key, on: port, sideEffects: false)
+        let translation = translate(entry.key, on: port, sideEffects: false, now: now)
         let (mask, wanted) = megaflow(translation, entry.key)
         var matched = entry.mask
         if entry.key.isIP, entry.key.nwProto == (entry.key.ethType == EtherType.ipv4 ? IPProtocol.icmp : IPProtocol.icmpv6) {
