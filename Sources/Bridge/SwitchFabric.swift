@@ -250,6 +250,7 @@ public final class SwitchFabric {
 
     /// Does what is due everywhere.
     public func run() {
+        KernelLinks.poll()
         pollRoutes()
         checkPorts()
         for backer in backers.values { backer.run() }

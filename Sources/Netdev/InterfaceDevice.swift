@@ -27,8 +27,17 @@ public class InterfaceDevice: AddressedDevice {
 
     deinit { if index != 0 { LinkEvents.unwatch(index) } }
 
-    /// The interface that this object stands for still has the name.
-    public var isPresent: Bool { index != 0 && (try? interface.index) == index }
+    /// The interface that this object stands for still has the name. The kernel is asked only after news of the interface.
+    public var isPresent: Bool {
+        guard index != 0 else { return false }
+        let events = LinkEvents.changes(of: index)
+        guard presentAt != events else { return true }
+        guard (try? interface.index) == index else { return false }
+        presentAt = events
+        return true
+    }
+    /// What `LinkEvents` had counted when the interface last had the name.
+    private var presentAt: UInt64?
 
     /// Looks for the interface again, for instance because it was created.
     public func attach() {
@@ -36,6 +45,7 @@ public class InterfaceDevice: AddressedDevice {
         if found != index {
             if index != 0 { LinkEvents.unwatch(index) }
             index = found
+            presentAt = nil
             if found != 0 { LinkEvents.watch(found) }
         }
         if index != 0 { seenEvents = LinkEvents.changes(of: index) }

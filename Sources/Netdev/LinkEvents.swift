@@ -36,11 +36,17 @@ enum LinkEvents {
         }
     }
 
-    /// A number that is another one when the interface may have changed. Does not block.
+    /// A number that is another one when the interface may have changed, as far as `poll` and the numbers below have read the news: of a
+    /// thousand interfaces each is asked about, and the kernel once.
     static func changes(of index: Int32) -> UInt64 {
+        state.withLock { s in s.unattributed &+ (s.watched[index]?.changes ?? 0) }
+    }
+
+    /// Reads what the kernel has told. Does not block.
+    static func poll() {
         state.withLock { s in
+            if s.socket == nil { s.socket = open() }
             drain(&s)
-            return s.unattributed &+ (s.watched[index]?.changes ?? 0)
         }
     }
 
@@ -115,6 +121,9 @@ enum LinkEvents {
 
 /// The kernel's interfaces as a whole. Safe on any thread.
 public enum KernelLinks {
+    /// Reads the kernel's news of interfaces, after which their devices know of them. Does not block.
+    public static func poll() { LinkEvents.poll() }
+
     /// Changes whenever an interface comes, goes or changes; without the right to be told, with every question.
     public static var changeCount: UInt64 { LinkEvents.total }
 }

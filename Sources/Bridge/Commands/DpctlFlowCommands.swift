@@ -78,29 +78,38 @@ extension ControlCommands {
     }
 
     private func deleteFlow(_ dpif: any Dpif, _ word: String, tells: Bool) throws(DpctlFailure) -> String {
-        let ufid: UFID
-        if word.hasPrefix("ufid:"), let given = UFID(text: String(word.dropFirst(5))) {
+        if word.hasPrefix("ufid:"), let ufid = UFID(text: String(word.dropFirst(5))) {
             guard dpif.capabilities.ufid else { throw DpctlFailure("deleting flow", 95) }
-            ufid = given
-        } else {
-            let flow: ODPFlow
-            do throws(ODPSyntaxError) {
-                flow = try ODPFlow(parsing: word) { dpif.port(named: $0)?.number }
+            do throws(DpifError) {
+                return try deleteFlow(dpif, ufid, tells: tells)
             } catch {
-                throw DpctlFailure("\(error)", 22)
+                throw DpctlFailure("deleting flow", error.errno)
             }
-            guard let found = dpif.flow(key: flow.key, mask: flow.datapathMask) else {
-                throw DpctlFailure(
-                    plain: "ovs-vswitchd: deleting flow (\(DpifError.reason(2)))\nPerhaps you need to specify a UFID?")
-            }
-            ufid = found.ufid
         }
-        let before = tells ? dpif.flow(ufid)?.stats : nil
-        do throws(DpifError) {
-            try dpif.deleteFlow(ufid)
+        let flow: ODPFlow
+        do throws(ODPSyntaxError) {
+            flow = try ODPFlow(parsing: word) { dpif.port(named: $0)?.number }
         } catch {
-            throw DpctlFailure("deleting flow", error.errno)
+            throw DpctlFailure("\(error)", 22)
         }
+        let mask = flow.datapathMask
+        do throws(DpifError) {
+            do throws(DpifError) {
+                return try deleteFlow(dpif, UFID(key: flow.key, mask: mask), tells: tells)
+            } catch {
+                // Somebody else may have made it with another identifier.
+                guard error.errno == ENOENT, let found = dpif.flow(key: flow.key, mask: mask) else { throw error }
+                return try deleteFlow(dpif, found.ufid, tells: tells)
+            }
+        } catch {
+            guard error.errno == ENOENT else { throw DpctlFailure("deleting flow", error.errno) }
+            throw DpctlFailure(plain: "ovs-vswitchd: deleting flow (\(DpifError.reason(2)))\nPerhaps you need to specify a UFID?")
+        }
+    }
+
+    private func deleteFlow(_ dpif: any Dpif, _ ufid: UFID, tells: Bool) throws(DpifError) -> String {
+        let before = tells ? dpif.flow(ufid)?.stats : nil
+        try dpif.deleteFlow(ufid)
         return tells ? statisticsText(before ?? DpFlowStats()) + "\n" : ""
     }
 
