@@ -243,12 +243,6 @@ extension Packet {
         store32(at, lse)
     }
 
-    /// Puts a label before everything.
-    mutating func addMPLS(lse: UInt32) {
-        insert(HeaderSize.mpls, at: 0)
-        store32(0, lse)
-    }
-
     public mutating func popMPLS(ethType: UInt16) {
         guard let at = l2_5, at >= 2, at + HeaderSize.mpls <= count, EtherType.isMPLS(load16(at - 2)) else { return }
         remove(HeaderSize.mpls, at: at)
@@ -256,19 +250,43 @@ extension Packet {
         store16(at - 2, ethType)
     }
 
-    mutating func pushEthernet(source: UInt64, destination: UInt64, type: UInt16) {
-        insert(HeaderSize.ethernet, at: 0)
-        store48(0, destination)
-        store48(6, source)
-        store16(12, type)
+    // MARK: Headers before all others
+
+    /// Runs an action that puts a header before all others or takes the first one away, which changes the type of the packet; `key` has that.
+    /// Layers have to be looked for again afterwards.
+    /// - Returns: false: the packet has no such header, or the action is another one.
+    public mutating func changeOutermost(_ action: DpAction, key: inout FlowKey, vlanLimit: Int) -> Bool {
+        // As a packet type has it: name space 1, ONF's of Ethernet types.
+        func layer3(_ type: UInt16) -> UInt32 { 1 << 16 | UInt32(type) }
+        switch action {
+        case .addMPLS(let lse, let type):
+            insert(HeaderSize.mpls, at: 0)
+            store32(0, lse)
+            key.packetType = layer3(type)
+        case .pushEthernet(let source, let destination):
+            insert(HeaderSize.ethernet, at: 0)
+            store48(0, destination)
+            store48(6, source)
+            store16(12, UInt16(truncatingIfNeeded: key.packetType))
+            key.packetType = 0
+        case .popEthernet:
+            var current = key
+            current.extract(from: &self, vlanLimit: vlanLimit)
+            if let l3 = l2_5, l3 <= count { remove(l3, at: 0) }
+            key.packetType = layer3(current.ethType)
+        case .pushNSH(let nsh):
+            pushNSH(nsh)
+            key.packetType = layer3(EtherType.nsh)
+        case .popNSH:
+            guard let next = popNSH() else { return false }
+            // RFC 8300 section 2.2: 1 IPv4, 2 IPv6, 3 Ethernet.
+            key.packetType = next == 1 ? layer3(EtherType.ipv4) : next == 2 ? layer3(EtherType.ipv6) : 0
+        default: return false
+        }
+        return true
     }
 
-    mutating func popEthernet() {
-        guard let l3 = l2_5, l3 <= count else { return }
-        remove(l3, at: 0)
-    }
-
-    mutating func pushNSH(_ nsh: DpNSH, innerType: UInt16) {
+    private mutating func pushNSH(_ nsh: DpNSH) {
         let length = HeaderSize.nshBase + nsh.context.count
         insert(length, at: 0)
         store16(0, UInt16(nsh.flags & 3) << 12 | UInt16(nsh.ttl & 0x3f) << 6 | UInt16(length / 4))
@@ -278,7 +296,8 @@ extension Packet {
         for (i, byte) in nsh.context.enumerated() { store8(8 + i, byte) }
     }
 
-    mutating func popNSH() -> UInt8? {
+    /// - Returns: the next protocol.
+    private mutating func popNSH() -> UInt8? {
         guard count >= HeaderSize.nshBase else { return nil }
         let length = Int(load16(0) & 0x3f) * 4
         guard length >= HeaderSize.nshBase, length <= count else { return nil }

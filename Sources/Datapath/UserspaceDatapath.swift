@@ -376,21 +376,12 @@ open class UserspaceDatapath: Dpif {
             case .pushVLAN(let tpid, let tci): packet.pushVLAN(tpid: tpid, tci: tci)
             case .popVLAN: packet.popVLAN()
             case .pushMPLS(let lse, let type): packet.pushMPLS(lse: lse, ethType: type)
-            case .addMPLS(let lse, let type):
-                packet.addMPLS(lse: lse)
-                key.packetType = 1 << 16 | UInt32(type)
-                reparse(&packet, key)
             case .popMPLS(let type): packet.popMPLS(ethType: type)
-            case .pushEthernet(let source, let destination):
-                packet.pushEthernet(
-                    source: source, destination: destination, type: UInt16(truncatingIfNeeded: key.packetType))
-                key.packetType = 0
-                reparse(&packet, key)
-            case .popEthernet:
-                var current = key
-                current.extract(from: &packet, vlanLimit: vlanLimit)
-                packet.popEthernet()
-                key.packetType = 1 << 16 | UInt32(current.ethType)
+            case .addMPLS, .pushEthernet, .popEthernet, .pushNSH, .popNSH:
+                guard packet.changeOutermost(action, key: &key, vlanLimit: vlanLimit) else {
+                    drop(.nsh)
+                    return false
+                }
                 reparse(&packet, key)
             case .recirc(let id):
                 guard depth < Self.maxRecirculations else {
@@ -453,18 +444,6 @@ open class UserspaceDatapath: Dpif {
             case .drop(let code):
                 drop(code: code)
                 return false
-            case .pushNSH(let nsh):
-                packet.pushNSH(nsh, innerType: UInt16(truncatingIfNeeded: key.packetType))
-                key.packetType = 1 << 16 | UInt32(EtherType.nsh)
-                reparse(&packet, key)
-            case .popNSH:
-                guard let next = packet.popNSH() else {
-                    drop(.nsh)
-                    return false
-                }
-                // RFC 8300 section 2.2: 1 IPv4, 2 IPv6, 3 Ethernet.
-                key.packetType = next == 1 ? 1 << 16 | 0x0800 : next == 2 ? 1 << 16 | 0x86dd : 0
-                reparse(&packet, key)
             case .tunnelPush(let header):
                 var inner = key.metadataOnly
                 inner.extract(from: &packet, vlanLimit: vlanLimit)

@@ -37,6 +37,9 @@ struct UserspaceExecution {
             case .popVLAN: copy.popVLAN()
             case .pushMPLS(let lse, let type): copy.pushMPLS(lse: lse, ethType: type)
             case .popMPLS(let type): copy.popMPLS(ethType: type)
+            case .addMPLS, .pushEthernet, .popEthernet, .pushNSH, .popNSH:
+                // Without what is to be taken away, nothing more is to be done to the packet.
+                guard copy.changeOutermost(action, key: &key, vlanLimit: vlanLimit) else { return }
             case .clone(let list): run(list, copy, metadata: key, send)
             case .sample(let probability, let list):
                 if probability == .max || UInt32.random(in: 0 ... .max) < probability { run(list, copy, metadata: key, send) }
