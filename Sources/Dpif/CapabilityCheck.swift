@@ -9,7 +9,7 @@ public final class CapabilityCheck: Sendable {
     /// Bits that no flow may match, each with what the datapath calls them.
     private let never: [(name: String, bits: FlowMask)]
     /// All of them.
-    private let neverBits: FlowMask
+    private let neverBits: MiniMask
 
     public init(_ capabilities: DpifCapabilities) {
         c = capabilities
@@ -44,7 +44,7 @@ public final class CapabilityCheck: Sendable {
             for l in [Location.innerVLANTPID, Location.innerVLANTCI] { mask.setExact(l) }
         }
         never = rows
-        neverBits = rows.reduce(into: FlowMask()) { $0.formUnion($1.bits) }
+        neverBits = MiniMask(rows.reduce(into: FlowMask()) { $0.formUnion($1.bits) })
     }
 
     /// What the datapath did not advertise, in words; nil when all is well.
@@ -57,12 +57,10 @@ public final class CapabilityCheck: Sendable {
 
     /// Takes out of a mask what the datapath cannot match. True when that was something.
     public func trim(_ mask: inout FlowMask, key: borrowing FlowKey) -> Bool {
-        var isTrimmed = false
-        func clear(_ bits: borrowing FlowMask) {
-            if mask.subtract(bits) { isTrimmed = true }
+        var isTrimmed = mask.subtract(neverBits)
+        forEachUnmatched(key) { _, bits in
+            if mask.subtract(MiniMask(bits)) { isTrimmed = true }
         }
-        clear(neverBits)
-        forEachUnmatched(key) { _, bits in clear(bits) }
         return isTrimmed
     }
 

@@ -62,7 +62,8 @@ public struct FlowProgram {
     public enum Compiled {
         case drop
         case output(UInt32)
-        case program(FlowProgram)
+        /// Apart, so that the other cases are small.
+        indirect case program(FlowProgram)
         /// The fast path cannot do them.
         case unable
     }

@@ -78,7 +78,7 @@ public struct HeaderMatch {
     /// cannot be told from 64 bytes.
     ///
     /// - Parameter key: of a packet of that shape, straight from a port: metadata but the port is zero.
-    public init?(key: FlowKey, mask flowMask: FlowMask, shape: HeaderShape) {
+    public init?(key: borrowing FlowKey, mask flowMask: borrowing FlowMask, shape: HeaderShape) {
         guard shape != .slow, key.packetType == 0, key.recircID == 0 else { return nil }
         self.shape = shape
         let n = shape.networkOffset
@@ -110,8 +110,12 @@ public struct HeaderMatch {
         isPrefixOnly = !looksFurther && (!shape.isIP || shape.untagged == .ipv4 || shape.untagged == .ipv4Transport)
     }
 
-    private mutating func putTransport(_ key: FlowKey, _ flowMask: FlowMask, _ looksFurther: inout Bool) -> Bool {
-        let bits = flowMask.bits
+    private mutating func putTransport(
+        _ key: borrowing FlowKey, _ flowMask: borrowing FlowMask, _ looksFurther: inout Bool
+    ) -> Bool {
+        let bits = (
+            tpSrc: flowMask.bits.tpSrc, tpDst: flowMask.bits.tpDst, tcpFlags: flowMask.bits.tcpFlags, nwProto: flowMask.bits.nwProto
+        )
         guard bits.tpSrc != 0 || bits.tpDst != 0 || bits.tcpFlags != 0 else { return true }
         let isWhole = shape.untagged == .ipv4Transport || shape.untagged == .ipv6Transport
         guard isWhole else { return true }

@@ -99,9 +99,8 @@ extension FieldID {
     }
 
     /// True when the key is of a packet that has the field.
-    public func prerequisitesHold(_ key: FlowKey) -> Bool {
-        let p = row.prerequisite
-        return p == .none || p.holds(key)
+    public func prerequisitesHold(_ key: borrowing FlowKey) -> Bool {
+        row.prerequisite.holds(key)
     }
 
     /// True when every packet that agrees with the match has the field.
@@ -137,12 +136,13 @@ extension FieldPrerequisite {
     }
 
     /// Whether the prerequisite holds of a packet's key.
-    public func holds(_ key: FlowKey) -> Bool {
+    public func holds(_ key: borrowing FlowKey) -> Bool {
         let later = key.nwFrag & IPFragment.later != 0
         let type = key.ethType
         let isIP = type == 0x0800 || type == 0x86dd
-        func icmpv6() -> Bool { type == 0x86dd && key.nwProto == 58 && !later }
-        func nd(_ kinds: ClosedRange<UInt16>) -> Bool { icmpv6() && key.tpDst == 0 && kinds.contains(key.tpSrc) }
+        let proto = later ? nil : key.nwProto
+        let icmpv6 = type == 0x86dd && proto == 58
+        let (kind, code) = (key.tpSrc, key.tpDst)
         switch self {
         case .none: return true
         case .ethernet: return key.packetType == 0
@@ -153,14 +153,14 @@ extension FieldPrerequisite {
         case .ip: return isIP
         case .nsh: return type == 0x894f
         case .mpls: return type == 0x8847 || type == 0x8848
-        case .tcp: return isIP && key.nwProto == 6 && !later
-        case .udp: return isIP && key.nwProto == 17 && !later
-        case .sctp: return isIP && key.nwProto == 132 && !later
-        case .icmpv4: return type == 0x0800 && key.nwProto == 1 && !later
-        case .icmpv6: return icmpv6()
-        case .nd: return nd(135...136)
-        case .ndSolicit: return nd(135...135)
-        case .ndAdvert: return nd(136...136)
+        case .tcp: return isIP && proto == 6
+        case .udp: return isIP && proto == 17
+        case .sctp: return isIP && proto == 132
+        case .icmpv4: return type == 0x0800 && proto == 1
+        case .icmpv6: return icmpv6
+        case .nd: return icmpv6 && code == 0 && (kind == 135 || kind == 136)
+        case .ndSolicit: return icmpv6 && code == 0 && kind == 135
+        case .ndAdvert: return icmpv6 && code == 0 && kind == 136
         case .ct: return key.ctState & (CTState.new | CTState.established | CTState.reply) != 0
         }
     }

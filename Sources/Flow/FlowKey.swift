@@ -165,12 +165,11 @@ public struct FlowMask: Hashable, Sendable {
     }
 
     /// Takes out the bits that `other` has. True when there were any.
-    public mutating func subtract(_ other: borrowing FlowMask) -> Bool {
-        let other = other.bits.words.span
+    public mutating func subtract(_ other: MiniMask) -> Bool {
         var common: UInt64 = 0
-        for i in other.indices {
-            common |= bits.words[i] & other[i]
-            bits.words[i] &= ~other[i]
+        for word in other.words {
+            common |= bits.words[word.index] & word.bits
+            bits.words[word.index] &= ~word.bits
         }
         return common != 0
     }
@@ -206,15 +205,6 @@ extension FlowKey {
         let mask = mask.bits.words.span
         for i in mask.indices { result.words[i] &= mask[i] }
         return result
-    }
-
-    /// True when the two keys agree in all that is read from a packet.
-    @inlinable
-    public func hasSameHeaders(as other: borrowing FlowKey) -> Bool {
-        let (own, other) = (words.span, other.words.span)
-        var difference: UInt64 = 0
-        for i in FlowStage.l2.words.lowerBound..<Self.wordCount { difference |= own[i] ^ other[i] }
-        return difference == 0
     }
 
     /// True when the two keys agree in every bit of the mask.

@@ -26,7 +26,7 @@ public struct Subfield: Hashable, Sendable {
     @inlinable
     public var isWholeField: Bool { low == 0 && count == field.row.bits }
 
-    public func value(in key: FlowKey) -> UInt128 {
+    public func value(in key: borrowing FlowKey) -> UInt128 {
         low >= 128 ? 0 : (field.value(in: key) >> UInt128(low)) & ones
     }
 

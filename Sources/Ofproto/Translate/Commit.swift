@@ -74,8 +74,7 @@ extension Translation {
     /// Emits the actions that make the datapath's packet what `flow` says. Fields that change are matched exactly.
     func commit() {
         // Mostly there is nothing to do.
-        let word = Location.skbPriority.word
-        if pendingEncapsulation == nil, flow.words[word] == base.words[word], flow.hasSameHeaders(as: base) { return }
+        if pendingEncapsulation == nil, !isChanged { return }
         commitEncapsulation()
         commitSet(.eth, [Location.ethSrc, Location.ethDst])
         var mplsDone = false
@@ -90,6 +89,14 @@ extension Translation {
         commitVLANs()
         commitSet(.skbPriority, [Location.skbPriority])
         commitSet(.skbMark, [Location.pktMark])
+    }
+
+    /// Whether the datapath's packet is not what it should be.
+    private var isChanged: Bool {
+        let word = Location.skbPriority.word
+        var difference = flow.words[word] ^ base.words[word]
+        for i in FlowStage.l2.words.lowerBound..<FlowKey.wordCount { difference |= flow.words[i] ^ base.words[i] }
+        return difference != 0
     }
 
     /// Emits one `set` for the fields that differ, and takes them over into `base`.

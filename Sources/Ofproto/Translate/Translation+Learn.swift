@@ -13,12 +13,12 @@ extension Translation {
     }
 
     /// Looks a table up as it was when the translation began: a packet does not see what it teaches.
-    func lookupBeforeLearning(_ table: FlowTable, _ key: FlowKey) -> Rule? {
-        guard let found = table.lookup(key, consulted: &wildcards) else { return nil }
+    func lookupBeforeLearning(_ table: FlowTable) -> Rule? {
+        guard let found = table.lookup(flow, consulted: &wildcards) else { return nil }
         guard !learnedRules.isEmpty, learnedRules.contains(where: { $0 === found }) else { return found }
         let hidden = learnedRules.filter { $0.tableID == table.id && $0.isInstalled }
         for rule in hidden { table.remove(rule) }
-        let before = table.lookup(key, consulted: &wildcards)
+        let before = table.lookup(flow, consulted: &wildcards)
         for rule in hidden { table.insert(rule) }
         return before
     }

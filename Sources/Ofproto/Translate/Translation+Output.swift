@@ -86,7 +86,8 @@ extension Translation {
             return
         }
         if checkSTP, !mayPassSpanningTree(port) { return }
-        if isBetweenProtectedPorts(port) {
+        let bundle = port.bundle
+        if let bundle, bundle.settings.isProtected, isInputProtected {
             report(.warning, "Flow is between protected ports, skipping output.")
             return
         }
@@ -110,7 +111,7 @@ extension Translation {
                 outputThroughTunnel(port, tunnel, datapathPort)
             }
             countOutput(port)
-            if let bundle = port.bundle { mirror(bundle, \.destinationPorts) }
+            if !owner.mirrors.isEmpty, let bundle { mirror(bundle, \.destinationPorts) }
             return
         }
         if flow.packetType != 0 {
@@ -130,7 +131,7 @@ extension Translation {
             truncation = nil
         }
         actions.append(.output(datapathPort))
-        if let bundle = port.bundle { mirror(bundle, \.destinationPorts) }
+        if !owner.mirrors.isEmpty, let bundle { mirror(bundle, \.destinationPorts) }
     }
 
     private func outputThroughTunnel(_ port: SwitchPort, _ tunnel: TunnelSettings, _ datapathPort: UInt32) {
@@ -159,12 +160,7 @@ extension Translation {
         return false
     }
 
-    private func isBetweenProtectedPorts(_ out: SwitchPort) -> Bool {
-        guard let bundle = out.bundle, bundle.settings.isProtected, let port = owner.port(OFPort(flow.inPort)) else {
-            return false
-        }
-        return port.bundle?.settings.isProtected ?? false
-    }
+    private var isInputProtected: Bool { owner.port(OFPort(flow.inPort))?.bundle?.settings.isProtected ?? false }
 
     /// The packet enters the other bridge; what that does to it is not seen here.
     private func outputThroughPatch(_ out: SwitchPort, _ peer: SwitchPort) {

@@ -11,23 +11,32 @@ extension Translation {
     /// - Parameter honorMiss: continue in later tables where the table is configured to.
     /// - Parameter mayPacketIn: a miss may go to a controller.
     func lookup(table start: UInt8, inPort: UInt32, mayPacketIn: Bool, honorMiss: Bool) -> Rule {
-        var key = flow
-        if key.nwFrag & IPFragment.any != 0, key.isIP {
+        if flow.nwFrag & IPFragment.any != 0, flow.isIP {
             switch owner.fragmentHandling {
             case .normal:
-                key.tpSrc = 0
-                key.tpDst = 0
+                // Seen without ports for the time of the lookups.
+                let ports = (flow.tpSrc, flow.tpDst)
+                (flow.tpSrc, flow.tpDst) = (0, 0)
+                defer { (flow.tpSrc, flow.tpDst) = ports }
+                return lookUp(from: start, inPort: inPort, mayPacketIn: mayPacketIn, honorMiss: honorMiss)
             case .drop: return owner.dropFragmentsRule
             case .nxMatch: break
             }
         }
-        key.inPort = inPort
+        return lookUp(from: start, inPort: inPort, mayPacketIn: mayPacketIn, honorMiss: honorMiss)
+    }
+
+    /// The lookups themselves, of the flow as it is, but for the port.
+    private func lookUp(from start: UInt8, inPort: UInt32, mayPacketIn: Bool, honorMiss: Bool) -> Rule {
+        let ownPort = flow.inPort
+        flow.inPort = inPort
+        defer { flow.inPort = ownPort }
         var miss = TableMiss.continueDefault
         var next = Int(start)
         while next < 255 {
             table = UInt8(next)
             let flowTable = owner.tables[next]
-            let rule = lookupBeforeLearning(flowTable, key)
+            let rule = lookupBeforeLearning(flowTable)
             targets.append(.table(flowTable, matched: rule != nil))
             if packet != nil { flowTable.count(matched: rule != nil) }
             if let rule { return rule }

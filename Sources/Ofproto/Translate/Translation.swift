@@ -206,15 +206,17 @@ final class Translation {
     /// Packets that go to controllers when the datapath cannot send them up again.
     var isTracing: Bool { trace != nil }
 
+    /// - Parameter inPort: the OpenFlow port that it came in by, where that is not the key's.
     init(
-        _ owner: OpenFlowSwitch, flow: FlowKey, sideEffects: Bool, packet: (bytes: Int, tcpFlags: UInt16)? = nil,
-        trace: TraceNode? = nil, now: Int64? = nil
+        _ owner: OpenFlowSwitch, flow: borrowing FlowKey, inPort: UInt32? = nil, sideEffects: Bool,
+        packet: (bytes: Int, tcpFlags: UInt16)? = nil, trace: TraceNode? = nil, now: Int64? = nil
     ) {
         owner.settle()
         self.owner = owner
         firstOwner = owner
         capabilities = owner.backer.capabilities
-        self.flow = flow
+        self.flow = copy flow
+        if let inPort { self.flow.inPort = inPort }
         self.flow.actsetOutput = OFPort.unset.rawValue
         base = self.flow
         original = self.flow
@@ -337,7 +339,7 @@ final class Translation {
             targets.append(.tunnel(port, sent: false))
             if let packet { port.creditReceived(packets: 1, bytes: UInt64(packet.bytes)) }
         }
-        if let bundle = port?.bundle { mirror(bundle, \.sourcePorts) }
+        if !owner.mirrors.isEmpty, let bundle = port?.bundle { mirror(bundle, \.sourcePorts) }
         execute(found.actions)
         // What NORMAL and learn actions see teaches them; then the packet is dropped.
         if port?.spanningTree.forwards == false { actions.removeSubrange(sampling...) }
