@@ -1,5 +1,5 @@
 // The datapath's flow table: tuple-space search over the masks of the installed megaflows. Megaflows of one datapath do
-// not overlap in what they do, so the first that matches is taken.
+// not overlap in what they do, so the first that matches is taken. The flows of all masks are in one index: a mask is part of the hash.
 
 import Dpif
 import Flow
@@ -16,19 +16,21 @@ public final class Megaflow {
     public var stats = DpFlowStats()
     /// What the accelerator keeps with the flow. Nobody else touches it.
     public var accelerated: AnyObject?
-    fileprivate var nextWithSameHash: Megaflow?
     fileprivate let inPort: UInt32
     fileprivate let looksAtMore: Bool
+    /// False once it was taken out of its table.
+    public fileprivate(set) var isInstalled = true
 
-    fileprivate init(_ flow: borrowing DpFlow, _ mask: MiniMask, looksAtMore: Bool) {
-        inPort = flow.key.inPort
+    fileprivate init(
+        _ ufid: UFID, _ key: borrowing FlowKey, _ miniKey: MiniKey, _ mask: MiniMask, _ actions: [DpAction], looksAtMore: Bool
+    ) {
+        inPort = key.inPort
         self.looksAtMore = looksAtMore
-        ufid = flow.ufid
+        self.ufid = ufid
         miniMask = mask
-        values = mask.reduce(flow.key)
-        miniKey = MiniKey(flow.key)
-        actions = flow.actions
-        stats = flow.stats
+        values = mask.reduce(key)
+        self.miniKey = miniKey
+        self.actions = actions
     }
 
     /// Of the packet that the flow was installed for.
@@ -38,49 +40,15 @@ public final class Megaflow {
 }
 
 /// All megaflows of a datapath. Not thread-safe.
-public struct MegaflowTable {
+public struct MegaflowTable: ~Copyable {
     private final class Subtable {
         let mask: MiniMask
         let look: Look
-        private(set) var byHash: [UInt64: Megaflow] = [:]
-        private(set) var count = 0
+        var count = 0
 
         init(_ mask: MiniMask) {
             self.mask = mask
             look = Look(mask.mask)
-        }
-
-        private var all: Range<Int> { 0..<mask.words.count }
-
-        func flow(_ key: borrowing FlowKey) -> Megaflow? {
-            var candidate = byHash[mask.hash(of: key, words: all)]
-            while let flow = candidate {
-                if mask.matches(key, flow.values) { return flow }
-                candidate = flow.nextWithSameHash
-            }
-            return nil
-        }
-
-        func insert(_ flow: Megaflow) {
-            let hash = MiniMask.hash(of: flow.values, words: all)
-            flow.nextWithSameHash = byHash[hash]
-            byHash[hash] = flow
-            count += 1
-        }
-
-        func remove(_ flow: Megaflow) {
-            let hash = MiniMask.hash(of: flow.values, words: all)
-            var head: Megaflow?
-            var candidate = byHash[hash]
-            while let entry = candidate {
-                candidate = entry.nextWithSameHash
-                guard entry !== flow else { continue }
-                entry.nextWithSameHash = head
-                head = entry
-            }
-            flow.nextWithSameHash = nil
-            byHash[hash] = head
-            count -= 1
         }
     }
 
@@ -114,7 +82,9 @@ public struct MegaflowTable {
 
     private var subtables: [Subtable] = []
     private var byMask: [MiniMask: Subtable] = [:]
-    private var byUFID: [UFID: Megaflow] = [:]
+    private let byUFID = HashIndex<Megaflow>()
+    /// All flows by the secret hash of their masks and masked words.
+    private let byValues = HashIndex<Megaflow>()
     /// The subtable of the last flow that was asked for or added: flows of one mask come in runs.
     private var recent: Subtable?
     /// How many flows of a port look at more than a little; those of the port of the last such flow are counted by themselves.
@@ -129,15 +99,23 @@ public struct MegaflowTable {
     public var count: Int { byUFID.count }
     public var maskCount: Int { subtables.count }
 
-    public func flow(_ ufid: UFID) -> Megaflow? { byUFID[ufid] }
+    public func flow(_ ufid: UFID) -> Megaflow? { byUFID.find(ufid.indexHash) { $0.ufid == ufid } }
 
     /// A copy of the list of flows: they may change while it is walked.
-    public var all: [Megaflow] { Array(byUFID.values) }
+    public var all: [Megaflow] { byUFID.all }
+
+    private func flow(_ key: borrowing FlowKey, _ mask: MiniMask) -> Megaflow? {
+        var search = byValues.search(mask.secretHash(of: key))
+        while let flow = byValues.next(&search) {
+            if flow.miniMask === mask, mask.matches(key, flow.values) { return flow }
+        }
+        return nil
+    }
 
     /// The flow that covers a packet.
     public mutating func lookup(_ key: borrowing FlowKey) -> Megaflow? {
         for i in 0..<min(subtables.count, lookupLimit) {
-            guard let flow = subtables[i].flow(key) else { continue }
+            guard let flow = flow(key, subtables[i].mask) else { continue }
             if i > 0, subtables.count > lookupLimit { subtables.swapAt(i, i / 2) }
             return flow
         }
@@ -159,39 +137,50 @@ public struct MegaflowTable {
     }
 
     /// The flow with exactly this key and mask.
-    public mutating func flow(key: borrowing FlowKey, mask: borrowing FlowMask) -> Megaflow? { subtable(mask)?.flow(key) }
+    public mutating func flow(key: borrowing FlowKey, mask: MiniMask) -> Megaflow? {
+        guard let subtable = subtable(mask) else { return nil }
+        return flow(key, subtable.mask)
+    }
 
-    private mutating func subtable(_ mask: borrowing FlowMask) -> Subtable? {
-        if let recent, recent.mask.isSame(as: mask) { return recent }
-        guard let found = byMask[MiniMask(mask)] else { return nil }
+    private mutating func subtable(_ mask: MiniMask) -> Subtable? {
+        if let recent, recent.mask === mask { return recent }
+        guard let found = byMask[mask] else { return nil }
         recent = found
         return found
     }
 
     /// Adds a flow that is not there, and returns it.
+    ///
+    /// - Parameter miniKey: the same key, as others may have it already.
     @discardableResult
-    public mutating func insert(_ flow: borrowing DpFlow) -> Megaflow {
+    public mutating func insert(
+        _ ufid: UFID, key: borrowing FlowKey, miniKey: MiniKey, mask: MiniMask, actions: [DpAction]
+    ) -> Megaflow {
         let subtable: Subtable
-        if let found = self.subtable(flow.mask) {
+        if let found = self.subtable(mask) {
             subtable = found
         } else {
-            let mask = MiniMask(flow.mask)
             subtable = Subtable(mask)
             byMask[mask] = subtable
             subtables.append(subtable)
+            recent = subtable
         }
-        let entry = Megaflow(flow, subtable.mask, looksAtMore: subtable.look.isMore(flow.key))
-        subtable.insert(entry)
+        let entry = Megaflow(ufid, key, miniKey, subtable.mask, actions, looksAtMore: subtable.look.isMore(key))
+        subtable.count += 1
+        byValues.insert(subtable.mask.secretHash(of: entry.values), entry)
+        byUFID.insert(ufid.indexHash, entry)
         count(entry, 1)
-        byUFID[flow.ufid] = entry
         return entry
     }
 
     public mutating func remove(_ ufid: UFID) -> Megaflow? {
-        guard let flow = byUFID.removeValue(forKey: ufid) else { return nil }
+        guard let flow = flow(ufid) else { return nil }
+        byUFID.remove(ufid.indexHash, flow)
+        byValues.remove(flow.miniMask.secretHash(of: flow.values), flow)
+        flow.isInstalled = false
         count(flow, -1)
         guard let subtable = byMask[flow.miniMask] else { return flow }
-        subtable.remove(flow)
+        subtable.count -= 1
         if subtable.count == 0 {
             byMask[flow.miniMask] = nil
             subtables.removeAll { $0 === subtable }
@@ -204,7 +193,9 @@ public struct MegaflowTable {
         subtables = []
         recent = nil
         byMask = [:]
-        byUFID = [:]
+        for flow in all { flow.isInstalled = false }
+        byValues.removeAll()
+        byUFID.removeAll()
         lookingFlows = [:]
         recentPort = (.max, 0)
     }

@@ -180,25 +180,37 @@ open class UserspaceDatapath: Dpif {
 
     // MARK: Flows
 
-    public func putFlow(_ put: DpFlowPut) throws(DpifError) { _ = try self.put(put.flow, put.mode, zeroStats: put.zeroStats) }
+    public func putFlow(_ put: DpFlowPut) throws(DpifError) {
+        let flow = put.flow
+        let installation = FlowInstallation(flow.ufid, key: MiniKey(flow.key), mask: MiniMask(flow.mask), actions: flow.actions)
+        let entry = try self.put(installation, key: flow.key, put.mode, stats: flow.stats)
+        if put.zeroStats { entry.stats = DpFlowStats() }
+    }
 
-    private func put(_ flow: DpFlow, _ mode: DpFlowPut.Mode, zeroStats: Bool = false) throws(DpifError) -> Megaflow {
-        try check(flow)
-        if let existing = table.flow(flow.ufid) ?? table.flow(key: flow.key, mask: flow.mask) {
+    /// - Parameter key: the installation's.
+    /// - Parameter stats: what a flow begins with that was not there.
+    private func put(
+        _ flow: borrowing FlowInstallation, key: borrowing FlowKey, _ mode: DpFlowPut.Mode, stats: DpFlowStats? = nil
+    ) throws(DpifError) -> Megaflow {
+        try check(key, flow.mask, flow.actions)
+        var known = table.flow(flow.ufid)
+        if known == nil { known = table.flow(key: key, mask: flow.mask) }
+        if let existing = known {
             guard mode != .create else { throw DpifError(17, "flow \(flow.ufid)") }
             if existing.actions != flow.actions {
                 existing.actions = flow.actions
                 accelerator?.changed(existing)
             }
-            if zeroStats { existing.stats = DpFlowStats() }
             return existing
         }
         guard mode != .modify else { throw DpifError(2, "flow \(flow.ufid)") }
-        return table.insert(flow)
+        let entry = table.insert(flow.ufid, key: key, miniKey: flow.key, mask: flow.mask, actions: flow.actions)
+        if let stats { entry.stats = stats }
+        return entry
     }
 
     /// Throws EINVAL for what the datapath did not advertise. Subclasses that pretend to be less check more.
-    open func check(_ flow: DpFlow) throws(DpifError) {}
+    open func check(_ key: borrowing FlowKey, _ mask: MiniMask, _ actions: [DpAction]) throws(DpifError) {}
 
     @discardableResult
     public func deleteFlow(_ ufid: UFID) throws(DpifError) -> DpFlowStats {
@@ -216,7 +228,7 @@ open class UserspaceDatapath: Dpif {
     open var threads: (any DpifThreads)? { nil }
 
     public func flow(_ ufid: UFID) -> DpFlow? { table.flow(ufid).map(current) }
-    public func flow(key: FlowKey, mask: FlowMask) -> DpFlow? { table.flow(key: key, mask: mask).map(current) }
+    public func flow(key: FlowKey, mask: FlowMask) -> DpFlow? { table.flow(key: key, mask: MiniMask(mask)).map(current) }
     public func flushFlows() {
         accelerator?.flushed()
         table.removeAll()
@@ -230,6 +242,24 @@ open class UserspaceDatapath: Dpif {
         guard let flow = table.flow(ufid) else { return nil }
         accelerator?.update(flow)
         return flow.stats
+    }
+
+    public func flowStats(of records: [DpFlowRecord]) -> [DpFlowStats?] {
+        let accelerator = accelerator
+        return records.map { record in
+            let flow: Megaflow
+            // Nothing but megaflows of this datapath is ever kept there.
+            if let kept = record.inDatapath.map({ unsafeDowncast($0, to: Megaflow.self) }), kept.isInstalled {
+                flow = kept
+            } else {
+                record.inDatapath = nil
+                guard let found = table.flow(record.ufid) else { return nil }
+                record.inDatapath = found
+                flow = found
+            }
+            accelerator?.update(flow)
+            return flow.stats
+        }
     }
 
     public func operate(_ operations: [DpifOperation]) -> [DpifResult] {
@@ -289,7 +319,7 @@ open class UserspaceDatapath: Dpif {
             drop(.noUpcallHandler)
             return nil
         }
-        let verdict = handler.handle(Upcall(kind: .miss, key: key), packet: packet)
+        let verdict = handler.handleMiss(key, packet: packet)
         guard !verdict.isFailed else {
             counters.missed -= 1
             counters.lost += 1
@@ -299,8 +329,9 @@ open class UserspaceDatapath: Dpif {
         run(verdict.actions, packet, key: &metadata, parsed: key, depth: depth)
         guard let install = verdict.install else { return nil }
         // After the packet, which would else meet the flow when it comes back from recirculation.
-        let flow = DpFlow(ufid: install.ufid, key: key, mask: install.mask, actions: install.actions)
-        return try? put(flow, .createOrModify)
+        let flow = try? put(install, key: key, .createOrModify)
+        install.record?.inDatapath = flow
+        return flow
     }
 
     public func execute(_ packet: consuming Packet, metadata: FlowKey, actions: [DpAction]) throws(DpifError) {

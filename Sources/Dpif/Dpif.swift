@@ -14,8 +14,18 @@ public struct UFID: Hashable, Sendable, CustomStringConvertible {
     public let value: UInt128
     public init(_ value: UInt128) { self.value = value }
 
+    private static let seeds = (UInt64.random(in: 1 ... .max), UInt64.random(in: 1 ... .max))
+
+    /// For a `HashIndex`: 64 bits that nobody outside can foresee.
+    public var indexHash: UInt64 {
+        let seeds = Self.seeds
+        let (high, low) = (UInt64(truncatingIfNeeded: value >> 64) ^ seeds.0).multipliedFullWidth(
+            by: UInt64(truncatingIfNeeded: value) ^ seeds.1)
+        return high ^ low
+    }
+
     /// The identifier that this switch gives a flow: a hash of its key and mask.
-    public init(key: FlowKey, mask: FlowMask) {
+    public init(key: borrowing FlowKey, mask: borrowing FlowMask) {
         var a: UInt64 = 0x9e37_79b9_7f4a_7c15
         var b: UInt64 = 0xc2b2_ae3d_27d4_eb4f
         func mix(_ word: UInt64, _ i: Int) {
@@ -144,12 +154,41 @@ public struct Upcall {
     }
 }
 
+/// What an upcall handler keeps of a flow that it had installed, so that the datapath can leave something with it, too.
+open class DpFlowRecord {
+    public final let ufid: UFID
+    /// What finds the flow without a search. The datapath's alone.
+    public final var inDatapath: AnyObject?
+
+    public init(_ ufid: UFID) { self.ufid = ufid }
+}
+
+/// A flow that an upcall handler wants to have for packets like one that came up. Key and mask have the form in which they are kept, and
+/// are shared by all who keep them.
+public struct FlowInstallation {
+    public let ufid: UFID
+    /// The packet's.
+    public let key: MiniKey
+    public let mask: MiniMask
+    /// They may differ from those for the packet.
+    public let actions: [DpAction]
+    public let record: DpFlowRecord?
+
+    public init(_ ufid: UFID, key: MiniKey, mask: MiniMask, actions: [DpAction], record: DpFlowRecord? = nil) {
+        self.ufid = ufid
+        self.key = key
+        self.mask = mask
+        self.actions = actions
+        self.record = record
+    }
+}
+
 /// What the upcall handler decided about a packet.
 public struct UpcallVerdict {
     /// The actions for this packet. The provider executes them.
     public var actions: [DpAction]
-    /// The flow to install, or nil: its actions may differ from those for this packet.
-    public var install: (ufid: UFID, mask: FlowMask, actions: [DpAction])?
+    /// The flow to install, or nil.
+    public var install: FlowInstallation?
 
     /// Nobody knows what to do with the packet, which is dropped and counted as lost.
     public let isFailed: Bool
@@ -159,7 +198,7 @@ public struct UpcallVerdict {
         isFailed = true
     }
 
-    public init(actions: [DpAction], install: (ufid: UFID, mask: FlowMask, actions: [DpAction])? = nil) {
+    public init(actions: [DpAction], install: FlowInstallation? = nil) {
         self.actions = actions
         self.install = install
         isFailed = false
@@ -170,6 +209,14 @@ public struct UpcallVerdict {
 public protocol UpcallHandler: AnyObject {
     /// Called on the main thread for each packet handed up. The packet stays the provider's.
     func handle(_ upcall: Upcall, packet: borrowing Packet) -> UpcallVerdict
+    /// The same for a packet that no flow covers, whose key need not be copied.
+    func handleMiss(_ key: borrowing FlowKey, packet: borrowing Packet) -> UpcallVerdict
+}
+
+extension UpcallHandler {
+    public func handleMiss(_ key: borrowing FlowKey, packet: borrowing Packet) -> UpcallVerdict {
+        handle(Upcall(kind: .miss, key: copy key), packet: packet)
+    }
 }
 
 /// Meters, where a datapath has them.
@@ -259,6 +306,8 @@ public protocol Dpif: AnyObject {
     func flowStats(_ ufid: UFID) -> DpFlowStats?
     /// The same for many flows, which is cheaper where each question costs.
     func flowStats(_ ufids: [UFID]) -> [DpFlowStats?]
+    /// The same for flows that the upcall handler had installed.
+    func flowStats(of records: [DpFlowRecord]) -> [DpFlowStats?]
     /// Begins to go through the statistics of all flows, where that costs less than to ask for each; else nil.
     func walkFlowStats() -> (any FlowStatsWalk)?
     /// Finds a flow by its key and mask, for those who do not know its id.
@@ -324,6 +373,7 @@ extension Dpif {
     public func flowStats(_ ufid: UFID) -> DpFlowStats? { flow(ufid)?.stats }
 
     public func flowStats(_ ufids: [UFID]) -> [DpFlowStats?] { ufids.map { flowStats($0) } }
+    public func flowStats(of records: [DpFlowRecord]) -> [DpFlowStats?] { flowStats(records.map(\.ufid)) }
     public func walkFlowStats() -> (any FlowStatsWalk)? { nil }
 
     public func operate(_ operations: [DpifOperation]) -> [DpifResult] { operations.map(perform) }

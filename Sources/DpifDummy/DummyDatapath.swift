@@ -9,8 +9,8 @@ import Netdev
 /// A deterministic datapath for tests. Main thread.
 public final class DummyDatapath: UserspaceDatapath {
     /// Throws EINVAL for keys and actions outside the capabilities.
-    public override func check(_ flow: DpFlow) throws(DpifError) {
-        if let problem = CapabilityCheck(capabilities).problem(key: flow.key, mask: flow.mask, actions: flow.actions) {
+    public override func check(_ key: borrowing FlowKey, _ mask: MiniMask, _ actions: [DpAction]) throws(DpifError) {
+        if let problem = CapabilityCheck(capabilities).problem(key: copy key, mask: mask.mask, actions: actions) {
             throw DpifError(22, problem)
         }
     }

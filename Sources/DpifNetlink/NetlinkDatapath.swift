@@ -465,7 +465,7 @@ public final class NetlinkDatapath: Dpif {
         if let tunnel = upcall.egressTunnel { question.egressTunnel = try? flowRequests.keys.readTunnel(tunnel) }
         let verdict = handler.handle(question, packet: packet)
         if let install = verdict.install {
-            let flow = DpFlow(ufid: install.ufid, key: key, mask: install.mask, actions: install.actions)
+            let flow = DpFlow(ufid: install.ufid, key: key, mask: install.mask.mask, actions: install.actions)
             let put = DpFlowPut(.createOrModify, flow)
             answers.append(Answer(request: try flowRequests.put(put), put: put))
         }

@@ -101,6 +101,23 @@ public final class MiniMask: Hashable, Sendable {
         return h
     }
 
+    @inline(__always)
+    private static func fold(_ hash: UInt64, _ word: UInt64) -> UInt64 {
+        let (high, low) = (hash ^ word).multipliedFullWidth(by: 0xff51_afd7_ed55_8ccd)
+        return high ^ low
+    }
+
+    /// A hash of a key's masked words and the mask, which nobody outside can foresee.
+    public func secretHash(of key: borrowing FlowKey) -> UInt64 {
+        let key = key.words.span
+        var h = digest
+        for word in words { h = Self.fold(h, key[word.index] & word.bits) }
+        return h
+    }
+
+    /// The same hash, of reduced words.
+    public func secretHash(of values: [UInt64]) -> UInt64 { values.reduce(digest, Self.fold) }
+
     /// Adds the bits of words `range` to a mask.
     public func fold(into mask: inout FlowMask, words range: Range<Int>) {
         for i in range { mask.bits.words[words[i].index] |= words[i].bits }

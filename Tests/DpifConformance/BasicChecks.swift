@@ -100,8 +100,9 @@ extension ConformanceCheck {
     static let packetChecks: [ConformanceCheck] = [
         ConformanceCheck("a miss goes up, and its verdict is carried out and installed") { b in
             let flow = b.flow([b.output(1)])
-            b.verdict = { _ in
-                UpcallVerdict(actions: [b.output(1), b.output(2)], install: (flow.ufid, flow.mask, flow.actions))
+            b.verdict = { upcall in
+                let wanted = FlowInstallation(flow.ufid, key: MiniKey(upcall.key), mask: MiniMask(flow.mask), actions: flow.actions)
+                return UpcallVerdict(actions: [b.output(1), b.output(2)], install: wanted)
             }
             try b.inject()
             try b.require(b.upcalls.count == 1, "\(b.upcalls.count) upcalls")

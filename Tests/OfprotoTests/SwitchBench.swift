@@ -14,8 +14,8 @@ import Packet
 final class StrictDatapath: UserspaceDatapath {
     private(set) var refused: [String] = []
 
-    override func check(_ flow: DpFlow) throws(DpifError) {
-        if let problem = CapabilityCheck(capabilities).problem(key: flow.key, mask: flow.mask, actions: flow.actions) {
+    override func check(_ key: borrowing FlowKey, _ mask: MiniMask, _ actions: [DpAction]) throws(DpifError) {
+        if let problem = CapabilityCheck(capabilities).problem(key: copy key, mask: mask.mask, actions: actions) {
             refused.append(problem)
             throw DpifError(22, problem)
         }

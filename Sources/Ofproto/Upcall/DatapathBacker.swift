@@ -126,7 +126,10 @@ public final class DatapathBacker: UpcallHandler {
     public func port(datapath number: UInt32) -> SwitchPort? { portsByNumber[number] }
 
     /// The switch's port that a packet came in by.
-    public func port(of key: FlowKey) -> SwitchPort? { portsByNumber[key.inPort] ?? tunnelPort(key.inPort, key) }
+    public func port(of key: borrowing FlowKey) -> SwitchPort? {
+        if let port = portsByNumber[key.inPort] { return port }
+        return tunnelPort(key.inPort, copy key)
+    }
 
     /// Something changed that translations depend on.
     public func changed() {
@@ -140,14 +143,15 @@ public final class DatapathBacker: UpcallHandler {
 
     public func handle(_ upcall: Upcall, packet: borrowing Packet) -> UpcallVerdict {
         switch upcall.kind {
-        case .miss: return handleMiss(upcall.key, packet)
+        case .miss: return handleMiss(upcall.key, packet: packet)
         case .action(let action): return handleAction(action, upcall, packet)
         }
     }
 
-    private func handleMiss(_ key: FlowKey, _ packet: borrowing Packet) -> UpcallVerdict {
+    public func handleMiss(_ key: borrowing FlowKey, packet: borrowing Packet) -> UpcallVerdict {
         guard let port = port(of: key) else {
-            Self.log.info("received packet on unassociated datapath port \(key.inPort)")
+            let number = key.inPort
+            Self.log.info("received packet on unassociated datapath port \(number)")
             return UpcallVerdict(failed: ())
         }
         // What the packet teaches is news to its own flow, too.
@@ -157,7 +161,7 @@ public final class DatapathBacker: UpcallHandler {
         let runtime = translation.actions
         guard !translation.avoidCaching, flows.count < settings.flowLimit, translation.error != .noRecirculationContext
         else { return UpcallVerdict(actions: runtime) }
-        let (mask, installed) = megaflow(translation, key)
+        let (mask, wanted) = megaflow(translation, key)
         let ufid = UFID(key: key, mask: mask)
         // The datapath may have the flow and not have found it; then its counts go on.
         var credited = DpFlowStats()
@@ -165,16 +169,20 @@ public final class DatapathBacker: UpcallHandler {
             if dpif.flowStats(ufid) != nil { credited = old.credited }
             forget(ufid)
         }
-        install(ufid, key, mask, installed, translation, generation: before).credited = credited
+        let entry = install(ufid, key, mask, wanted, translation, generation: before)
+        entry.credited = credited
+        let installed = entry.actions
         // What the datapath drops with a reason it counts so for this packet, too.
         var now = runtime
         if case .drop? = installed.first { now = installed }
-        return UpcallVerdict(actions: now, install: (ufid, mask, installed))
+        return UpcallVerdict(
+            actions: now,
+            install: FlowInstallation(ufid, key: entry.miniKey, mask: entry.miniMask, actions: installed, record: entry))
     }
 
     /// What a translation comes to as a flow of the datapath, within what that advertises. Packets that it cannot tell apart as the
     /// translation did, or to which it cannot do what is to be done, take the slow path.
-    func megaflow(_ translation: Translation, _ key: FlowKey) -> (mask: FlowMask, actions: [DpAction]) {
+    func megaflow(_ translation: Translation, _ key: borrowing FlowKey) -> (mask: FlowMask, actions: [DpAction]) {
         var slow = translation.slowPath
         var mask = translation.wildcards
         if key.ethType == EtherType.ipv6, key.nwProto == IPProtocol.icmpv6 {
@@ -200,7 +208,7 @@ public final class DatapathBacker: UpcallHandler {
     }
 
     /// The mask that matches a packet exactly: every field that it can have.
-    static func exactMask(_ key: FlowKey) -> FlowMask {
+    static func exactMask(_ key: borrowing FlowKey) -> FlowMask {
         var mask = FlowMask()
         for l in [
             Location.packetType, Location.inPort, Location.recircID, Location.dpHash, Location.skbPriority, Location.pktMark,
@@ -227,16 +235,17 @@ public final class DatapathBacker: UpcallHandler {
         default: break
         }
         if key.isIP {
+            let proto = key.nwProto
             for l in [Location.nwProto, Location.nwTOS, Location.nwTTL, Location.nwFrag] { mask.setExact(l) }
             if key.nwFrag & IPFragment.later == 0 {
-                if key.nwProto == IPProtocol.icmp || key.nwProto == IPProtocol.icmpv6 {
+                if proto == IPProtocol.icmp || proto == IPProtocol.icmpv6 {
                     mask.bits.tpSrc = 0xff
                     mask.bits.tpDst = 0xff
-                } else if [IPProtocol.tcp, IPProtocol.udp, IPProtocol.sctp].contains(key.nwProto) {
+                } else if [IPProtocol.tcp, IPProtocol.udp, IPProtocol.sctp].contains(proto) {
                     mask.setExact(Location.tpSrc)
                     mask.setExact(Location.tpDst)
                 }
-                if key.nwProto == IPProtocol.tcp { mask.setExact(Location.tcpFlags) }
+                if proto == IPProtocol.tcp { mask.setExact(Location.tcpFlags) }
             }
         }
         return mask
@@ -244,14 +253,13 @@ public final class DatapathBacker: UpcallHandler {
 
     /// Translates a packet's key with datapath ports.
     func translate(
-        _ key: FlowKey, on port: SwitchPort, packetBytes: Int? = nil, packetLength: Int? = nil, sideEffects: Bool,
+        _ key: borrowing FlowKey, on port: SwitchPort, packetBytes: Int? = nil, packetLength: Int? = nil, sideEffects: Bool,
         trace: TraceNode? = nil, now: Int64? = nil
     ) -> Translation {
-        var flow = key
-        flow.inPort = port.number.rawValue
+        let flags = key.tcpFlags
         let translation = Translation(
-            port.owner, flow: flow, sideEffects: sideEffects,
-            packet: packetBytes.map { ($0, key.tcpFlags) }, trace: trace, now: now)
+            port.owner, flow: key, inPort: port.number.rawValue, sideEffects: sideEffects,
+            packet: packetBytes.map { ($0, flags) }, trace: trace, now: now)
         translation.packetLength = packetBytes ?? packetLength
         translation.run()
         return translation
@@ -364,14 +372,22 @@ public final class DatapathBacker: UpcallHandler {
     /// Completes the pass under way.
     private func completePass() { while pass != nil { continuePass(limit: .max) } }
 
-    /// The next flows of a pass with their statistics, nil for flows that the datapath does not have.
-    private func nextFlows(_ current: inout Pass, limit: Int) -> [(InstalledFlow, DpFlowStats?)] {
+    /// The next flows of a pass, and their statistics, nil for flows that the datapath does not have.
+    private func nextFlows(_ current: inout Pass, limit: Int) -> ([InstalledFlow], [DpFlowStats?]) {
         if let walk = current.walk {
-            if let found = walk.next(about: limit) { return found.compactMap { told in flows.visit(told.ufid).map { ($0, told.stats) } } }
+            if let found = walk.next(about: limit) {
+                var result: ([InstalledFlow], [DpFlowStats?]) = ([], [])
+                for told in found {
+                    guard let entry = flows.visit(told.ufid) else { continue }
+                    result.0.append(entry)
+                    result.1.append(told.stats)
+                }
+                return result
+            }
             current.walk = nil
         }
         let entries = flows.visit(atMost: limit)
-        return Array(zip(entries, dpif.flowStats(entries.map(\.ufid))))
+        return (entries, dpif.flowStats(of: entries))
     }
 
     private func continuePass(limit: Int) {
@@ -380,9 +396,10 @@ public final class DatapathBacker: UpcallHandler {
         var idle: [InstalledFlow] = []
         // One look at the clock for all of them.
         let now = time.now
-        for (entry, stats) in nextFlows(&current, limit: limit) {
+        let (entries, statistics) = nextFlows(&current, limit: limit)
+        for (i, entry) in entries.enumerated() {
             guard entry.isThere else { continue }
-            guard let stats else {
+            guard let stats = statistics[i] else {
                 forget(entry.ufid)
                 continue
             }
@@ -452,9 +469,9 @@ public final class DatapathBacker: UpcallHandler {
 
     /// Credits what the datapath counted since the last time.
     private func credit(_ stats: DpFlowStats, to entry: InstalledFlow) {
+        guard stats.packets > entry.credited.packets else { return }
         let packets = stats.packets &- entry.credited.packets
         var bytes = stats.bytes &- entry.credited.bytes
-        guard stats.packets > entry.credited.packets else { return }
         let flags = stats.tcpFlags
         entry.credited = stats
         let used = stats.used ?? time.now

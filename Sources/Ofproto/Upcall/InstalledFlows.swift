@@ -4,11 +4,18 @@
 import Dpif
 import Flow
 
+/// How many flows have a mask.
+final class MaskUse {
+    let mask: MiniMask
+    fileprivate var count = 0
+    fileprivate init(_ mask: MiniMask) { self.mask = mask }
+}
+
 /// What the switch knows of a flow that it installed.
-final class InstalledFlow {
-    let ufid: UFID
-    private let miniKey: MiniKey
-    fileprivate let miniMask: MiniMask
+final class InstalledFlow: DpFlowRecord {
+    let miniKey: MiniKey
+    fileprivate let maskUse: MaskUse
+    var miniMask: MiniMask { maskUse.mask }
     var key: FlowKey { miniKey.key }
     var mask: FlowMask { miniMask.mask }
     var actions: [DpAction]
@@ -25,19 +32,24 @@ final class InstalledFlow {
     /// False once the flow was taken out.
     var isThere: Bool { place >= 0 }
 
-    /// - Parameter mask: the flow's, shared with other flows.
+    /// - Parameter other: a flow with which it may share what is the same of both.
     fileprivate init(
-        _ ufid: UFID, _ key: borrowing FlowKey, _ mask: MiniMask, _ actions: [DpAction], _ translation: Translation, now: Int64,
-        generation: UInt64
+        _ ufid: UFID, _ key: borrowing FlowKey, _ maskUse: MaskUse, _ actions: [DpAction], _ translation: Translation,
+        like other: InstalledFlow?,
+        now: Int64, generation: UInt64
     ) {
-        self.ufid = ufid
         miniKey = MiniKey(key)
-        miniMask = mask
-        self.actions = actions
-        targets = Self.trimmed(translation.targets)
+        self.maskUse = maskUse
+        if let other, other.actions == actions { self.actions = other.actions } else { self.actions = actions }
+        if let other, TranslationTarget.areSame(other.targets, translation.targets) {
+            targets = other.targets
+        } else {
+            targets = Self.trimmed(translation.targets)
+        }
         recirculationIDs = Self.recirculations(of: key.recircID, translation)
         created = now
         self.generation = generation
+        super.init(ufid)
     }
 
     private static func recirculations(of recircID: UInt32, _ translation: Translation) -> [UInt32] {
@@ -60,56 +72,79 @@ final class InstalledFlow {
     }
 }
 
+extension TranslationTarget {
+    /// Whether two lists are certainly the same. Only of those lists that most flows have.
+    fileprivate static func areSame(_ a: [TranslationTarget], _ b: [TranslationTarget]) -> Bool {
+        guard a.count == b.count else { return false }
+        for i in a.indices {
+            switch (a[i], b[i]) {
+            case (.rule(let x), .rule(let y)): guard x === y else { return false }
+            case (.table(let x, let matchedX), .table(let y, let matchedY)): guard x === y, matchedX == matchedY else { return false }
+            default: return false
+            }
+        }
+        return true
+    }
+}
+
 /// All flows of a datapath: found by their id, and walked through a few at a time while they change. Confined to the main thread.
 ///
-/// The walk is by place in a list. Invariant: the flows before `visited` are those that the pass under way has seen, or that came since
-/// it began; whoever is removed is replaced such that it stays true.
-struct InstalledFlows {
-    private var byUFID: [UFID: InstalledFlow] = [:]
+/// The walk is by place in a list. Invariant: the flows before `visited` are those that the pass under way has seen, those from there to
+/// `end` it has still to see, and those behind came since it began; whoever is removed is replaced such that it stays true.
+struct InstalledFlows: ~Copyable {
+    private let byUFID = HashIndex<InstalledFlow>()
     private var list: [InstalledFlow] = []
     private var visited = 0
+    private var end = 0
     /// How many flows have each mask.
-    private var masks: [MiniMask: Int] = [:]
-    /// The mask of the last flow: those of one mask come in runs.
-    private var recent: MiniMask?
+    private var masks: [MiniMask: MaskUse] = [:]
+    /// The last flow: those of one mask and the same actions come in runs.
+    private var recent: InstalledFlow?
 
     var count: Int { list.count }
     var ids: [UFID] { list.map(\.ufid) }
     var all: [InstalledFlow] { list }
 
-    subscript(ufid: UFID) -> InstalledFlow? { byUFID[ufid] }
+    subscript(ufid: UFID) -> InstalledFlow? { byUFID.find(ufid.indexHash) { $0.ufid == ufid } }
+
+    private mutating func use(of flowMask: borrowing FlowMask) -> MaskUse {
+        if let recent, recent.isThere, recent.miniMask.isSame(as: flowMask) { return recent.maskUse }
+        let mask = MiniMask(flowMask)
+        if let known = masks[mask] { return known }
+        let use = MaskUse(mask)
+        masks[mask] = use
+        return use
+    }
 
     /// Adds a flow whose id no other has.
     mutating func insert(
         _ ufid: UFID, _ key: borrowing FlowKey, _ flowMask: borrowing FlowMask, _ actions: [DpAction], _ translation: Translation,
         now: Int64, generation: UInt64
     ) -> InstalledFlow {
-        var mask: MiniMask
-        if let recent, recent.isSame(as: flowMask) { mask = recent } else { mask = MiniMask(flowMask) }
-        if let known = masks.index(forKey: mask) {
-            mask = masks.keys[known]
-            masks.values[known] += 1
-        } else {
-            masks[mask] = 1
-        }
-        recent = mask
-        let entry = InstalledFlow(ufid, key, mask, actions, translation, now: now, generation: generation)
-        byUFID[ufid] = entry
+        let use = use(of: flowMask)
+        use.count += 1
+        let entry = InstalledFlow(ufid, key, use, actions, translation, like: recent, now: now, generation: generation)
+        recent = entry
+        byUFID.insert(ufid.indexHash, entry)
         entry.place = list.count
         list.append(entry)
-        if visited < list.count - 1 { exchange(visited, list.count - 1) }
-        visited += 1
         return entry
     }
 
     /// Takes a flow out.
     mutating func remove(_ ufid: UFID) -> InstalledFlow? {
-        guard let entry = byUFID.removeValue(forKey: ufid) else { return nil }
-        let left = (masks[entry.miniMask] ?? 0) - 1
-        masks[entry.miniMask] = left > 0 ? left : nil
+        guard let entry = self[ufid] else { return nil }
+        byUFID.remove(ufid.indexHash, entry)
+        entry.maskUse.count -= 1
+        if entry.maskUse.count == 0 { masks[entry.miniMask] = nil }
+        if recent === entry { recent = nil }
         if entry.place < visited {
             visited -= 1
             exchange(entry.place, visited)
+        }
+        if entry.place < end {
+            end -= 1
+            exchange(entry.place, end)
         }
         exchange(entry.place, list.count - 1)
         list.removeLast()
@@ -127,13 +162,16 @@ struct InstalledFlows {
     // MARK: Passes
 
     /// From now on all flows are to be seen that are there now.
-    mutating func beginPass() { visited = 0 }
+    mutating func beginPass() {
+        visited = 0
+        end = list.count
+    }
 
-    var isPassComplete: Bool { visited == list.count }
+    var isPassComplete: Bool { visited == end }
 
     /// A flow, which counts as seen; nil where the pass has seen it, or there is none.
     mutating func visit(_ ufid: UFID) -> InstalledFlow? {
-        guard let entry = byUFID[ufid], entry.place >= visited else { return nil }
+        guard let entry = self[ufid], entry.place >= visited, entry.place < end else { return nil }
         exchange(entry.place, visited)
         visited += 1
         return entry
@@ -141,7 +179,7 @@ struct InstalledFlows {
 
     /// The next flows of the pass, which count as seen.
     mutating func visit(atMost limit: Int) -> [InstalledFlow] {
-        let next = Array(list[visited..<(visited + min(limit, list.count - visited))])
+        let next = Array(list[visited..<(visited + min(limit, end - visited))])
         visited += next.count
         return next
     }
