@@ -227,11 +227,13 @@ extension Translation {
             baseCount -= 1
             flowCount -= 1
         }
-        for _ in 0..<baseCount {
+        // What is taken away is matched, and what becomes the outermost tag by that; not what stays below another one.
+        let uncovers = base.vlanCount > 1 && flow.vlanCount < base.vlanCount
+        for i in 0..<baseCount {
             actions.append(.popVLAN)
             wildcards.setExact(Location.vlanTPID)
             wildcards.setExact(Location.vlanTCI)
-            if base.vlanCount > 1 {
+            if i > 0 || uncovers {
                 wildcards.setExact(Location.innerVLANTPID)
                 wildcards.setExact(Location.innerVLANTCI)
             }
