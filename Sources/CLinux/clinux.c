@@ -1,4 +1,11 @@
+#define _GNU_SOURCE
 #include "CLinux.h"
+
+_Static_assert(sizeof(struct clinux_mmsghdr) == sizeof(struct mmsghdr), "as the C library has it");
+
+int clinux_recvmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count) {
+    return recvmmsg(fd, (struct mmsghdr *)messages, count, 0, NULL);
+}
 
 #if defined(__has_feature)
 #if __has_feature(address_sanitizer)

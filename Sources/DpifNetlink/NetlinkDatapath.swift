@@ -293,7 +293,7 @@ public final class NetlinkDatapath: Dpif {
     }
 
     public func walkFlowStats() -> (any FlowStatsWalk)? {
-        guard let channel = try? MnlChannel(NETLINK_GENERIC) else { return nil }
+        guard let channel = try? MnlChannel(NETLINK_GENERIC, burst: 1) else { return nil }
         return try? FlowWalk(flowRequests.dump(statisticsOnly: true), on: channel) { [time] in time.now }
     }
 

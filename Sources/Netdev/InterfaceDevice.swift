@@ -21,8 +21,8 @@ public class InterfaceDevice: AddressedDevice {
         self.name = name
         self.type = type
         interface = try KernelInterface(name)
-        if mustExist { _ = try interface.index }
         attach()
+        if mustExist, index == 0 { throw DpifError(ENODEV, "interface \(name)") }
     }
 
     deinit { if index != 0 { LinkEvents.unwatch(index) } }
@@ -32,7 +32,7 @@ public class InterfaceDevice: AddressedDevice {
         guard index != 0 else { return false }
         let events = LinkEvents.changes(of: index)
         guard presentAt != events else { return true }
-        guard (try? interface.index) == index else { return false }
+        guard interface.link?.index == index else { return false }
         presentAt = events
         return true
     }
@@ -41,28 +41,36 @@ public class InterfaceDevice: AddressedDevice {
 
     /// Looks for the interface again, for instance because it was created.
     public func attach() {
-        let found = (try? interface.index) ?? 0
-        if found != index {
+        let events = LinkEvents.changes(of: index)
+        let link = interface.link
+        let found = link?.index ?? 0
+        guard found == index, index != 0 else {
             if index != 0 { LinkEvents.unwatch(index) }
             index = found
             presentAt = nil
             if found != 0 { LinkEvents.watch(found) }
+            // What changed before it was watched is asked for once more.
+            refresh()
+            return
         }
-        if index != 0 { seenEvents = LinkEvents.changes(of: index) }
-        refresh()
+        note(link, events)
     }
 
     /// Asks the kernel for the interface's state.
     private func refresh() {
+        let events = LinkEvents.changes(of: index)
+        note(index == 0 ? nil : interface.link, events)
+    }
+
+    /// - Parameter events: what `LinkEvents` had counted before the kernel was asked.
+    private func note(_ link: LinkState?, _ events: UInt64) {
+        seenEvents = events
         var now = known
-        if index == 0 || !isPresent {
-            (now.up, now.link) = (false, false)
+        if let link, link.index == index {
+            presentAt = events
+            now = (mac: link.mac ?? known.mac, mtu: link.mtu ?? known.mtu, up: link.isUp, link: link.isUp && link.hasCarrier)
         } else {
-            let flags = (try? interface.flags) ?? 0
-            now = (
-                mac: (try? interface.mac) ?? known.mac, mtu: (try? interface.mtu) ?? known.mtu,
-                up: flags & Int32(IFF_UP) != 0, link: interface.isRunning
-            )
+            (now.up, now.link) = (false, false)
         }
         guard now != known else { return }
         if now.link != known.link { linkResets += 1 }
@@ -86,7 +94,7 @@ public class InterfaceDevice: AddressedDevice {
     }
     public var features: (current: PortFeatures, advertised: PortFeatures, supported: PortFeatures, peer: PortFeatures) {
         let current: PortFeatures
-        switch interface.sysfs("speed") {
+        switch interface.speed {
         case 10: current = .full10Mb
         case 100: current = .full100Mb
         case 1000: current = .full1Gb
@@ -97,7 +105,7 @@ public class InterfaceDevice: AddressedDevice {
         }
         return (current, [], [], [])
     }
-    public var stats: DeviceStats { interface.stats }
+    public var stats: DeviceStats { interface.link?.stats ?? .unknown }
     public var interfaceIndex: Int { Int(index) }
     /// Reads the queues of the interface's discipline; nil: it has none of ours.
     public var queueReader: (() -> [UInt32: QueueCounters])?

@@ -1,4 +1,4 @@
-// What the kernel says of a network interface, by ioctl(2) and sysfs: netdevice(7).
+// A network interface of the kernel: what it says of it, and what is changed by ioctl(2): netdevice(7).
 
 import CLinux
 import Dpif
@@ -34,15 +34,19 @@ struct KernelInterface {
         guard ioctl(fd, UInt(bitPattern: Int(code)), &r) == 0 else { throw DpifError(errno, "interface \(name)") }
     }
 
-    var index: Int32 {
+    /// The interface as it is now; nil: there is none of the name.
+    var link: LinkState? { LinkLookup.link(named: name) }
+
+    /// As `link`; throws ENODEV.
+    var present: LinkState {
         get throws(DpifError) {
-            let n = LinkLookup.index(of: name)
-            guard n != 0 else { throw DpifError(ENODEV, "interface \(name)") }
-            return n
+            guard let link else { throw DpifError(ENODEV, "interface \(name)") }
+            return link
         }
     }
 
-    var flags: Int32 {
+    /// Asked for by itself before it is changed, without all that a link has besides.
+    private var flags: Int32 {
         get throws(DpifError) {
             var r = request()
             try control(SIOCGIFFLAGS, &r)
@@ -60,16 +64,6 @@ struct KernelInterface {
         try control(SIOCSIFFLAGS, &r)
     }
 
-    var mac: UInt64 {
-        get throws(DpifError) {
-            var r = request()
-            try control(SIOCGIFHWADDR, &r)
-            return withUnsafeBytes(of: r.ifr_ifru.ifru_hwaddr.sa_data) { bytes in
-                (0..<6).reduce(UInt64(0)) { $0 << 8 | UInt64(bytes[$1]) }
-            }
-        }
-    }
-
     func setMAC(_ address: UInt64) throws(DpifError) {
         var r = request()
         r.ifr_ifru.ifru_hwaddr.sa_family = 1
@@ -79,14 +73,6 @@ struct KernelInterface {
         try control(SIOCSIFHWADDR, &r)
     }
 
-    var mtu: Int {
-        get throws(DpifError) {
-            var r = request()
-            try control(SIOCGIFMTU, &r)
-            return Int(r.ifr_ifru.ifru_mtu)
-        }
-    }
-
     func setMTU(_ mtu: Int) throws(DpifError) {
         guard let value = Int32(exactly: mtu), value >= 68 else { throw DpifError(EINVAL, "MTU \(mtu) of \(name)") }
         var r = request()
@@ -94,36 +80,13 @@ struct KernelInterface {
         try control(SIOCSIFMTU, &r)
     }
 
-    /// A number in /sys/class/net/NAME, or nil.
-    func sysfs(_ file: String) -> UInt64? {
-        guard let f = fopen("/sys/class/net/\(name)/\(file)", "r") else { return nil }
+    /// In Mb/s; nil where the driver tells none.
+    var speed: UInt64? {
+        guard let f = fopen("/sys/class/net/\(name)/speed", "r") else { return nil }
         defer { fclose(f) }
         var buffer = [CChar](repeating: 0, count: 64)
         guard fgets(&buffer, 64, f) != nil else { return nil }
         let text = String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
         return UInt64(text.filter { $0.isNumber })
-    }
-
-    var isRunning: Bool { sysfs("carrier") == 1 }
-
-    var stats: DeviceStats {
-        var s = DeviceStats()
-        s.rxPackets = sysfs("statistics/rx_packets")
-        s.txPackets = sysfs("statistics/tx_packets")
-        s.rxBytes = sysfs("statistics/rx_bytes")
-        s.txBytes = sysfs("statistics/tx_bytes")
-        s.rxErrors = sysfs("statistics/rx_errors")
-        s.txErrors = sysfs("statistics/tx_errors")
-        s.rxDropped = sysfs("statistics/rx_dropped")
-        s.txDropped = sysfs("statistics/tx_dropped")
-        s.multicast = sysfs("statistics/multicast")
-        s.collisions = sysfs("statistics/collisions")
-        s.rxLengthErrors = sysfs("statistics/rx_length_errors")
-        s.rxOverErrors = sysfs("statistics/rx_over_errors")
-        s.rxCRCErrors = sysfs("statistics/rx_crc_errors")
-        s.rxFrameErrors = sysfs("statistics/rx_frame_errors")
-        s.rxFIFOErrors = sysfs("statistics/rx_fifo_errors")
-        s.rxMissedErrors = sysfs("statistics/rx_missed_errors")
-        return s
     }
 }

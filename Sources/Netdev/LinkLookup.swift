@@ -1,12 +1,55 @@
-// Finding interfaces by their names, by rtnetlink(7): ioctl(2) and if_nametoindex(3) have the kernel look for a module of the name of an
-// interface that is not there, which takes long.
+// What the kernel says of an interface, found by its name in one question and answer of rtnetlink(7): ioctl(2) and if_nametoindex(3) have the
+// kernel look for a module of the name of an interface that is not there, which takes long, and sysfs takes three calls for each number.
 
 import CLinux
 import CMnl
+import Dpif
 import Glibc
 import Synchronization
 
-/// Asks the kernel for the numbers of interfaces. Safe on any thread.
+/// An interface as it was a moment ago.
+struct LinkState {
+    var index: Int32
+    /// IFF_*.
+    var flags: UInt32
+    var mac: UInt64?
+    var mtu: Int?
+    var hasCarrier = false
+    /// All nil where the kernel tells none.
+    var stats = DeviceStats.unknown
+
+    var isUp: Bool { flags & UInt32(IFF_UP) != 0 }
+}
+
+extension DeviceStats {
+    static let unknown: DeviceStats = {
+        var s = DeviceStats()
+        (s.rxPackets, s.txPackets, s.rxBytes, s.txBytes) = (nil, nil, nil, nil)
+        return s
+    }()
+
+    fileprivate init(_ link: rtnl_link_stats64) {
+        self.init()
+        rxPackets = link.rx_packets
+        txPackets = link.tx_packets
+        rxBytes = link.rx_bytes
+        txBytes = link.tx_bytes
+        rxErrors = link.rx_errors
+        txErrors = link.tx_errors
+        rxDropped = link.rx_dropped
+        txDropped = link.tx_dropped
+        multicast = link.multicast
+        collisions = link.collisions
+        rxLengthErrors = link.rx_length_errors
+        rxOverErrors = link.rx_over_errors
+        rxCRCErrors = link.rx_crc_errors
+        rxFrameErrors = link.rx_frame_errors
+        rxFIFOErrors = link.rx_fifo_errors
+        rxMissedErrors = link.rx_missed_errors
+    }
+}
+
+/// Asks the kernel for interfaces. Safe on any thread.
 enum LinkLookup {
     private struct State {
         var socket: OpaquePointer?
@@ -15,12 +58,12 @@ enum LinkLookup {
     }
     private static let state = Mutex(State())
 
-    /// The number of the interface of a name; 0: there is none.
-    static func index(of name: String) -> Int32 {
+    /// The interface of a name; nil: there is none, or the kernel does not answer.
+    static func link(named name: String) -> LinkState? {
         state.withLock { s in
             if s.socket == nil { s.socket = open() }
-            guard let socket = s.socket, let answer = ask(socket, name, &s) else { return Int32(clamping: if_nametoindex(name)) }
-            return answer
+            guard let socket = s.socket else { return nil }
+            return ask(socket, name, &s)
         }
     }
 
@@ -34,11 +77,10 @@ enum LinkLookup {
         return socket
     }
 
-    /// Nil: there was no answer to make sense of.
-    private static func ask(_ socket: OpaquePointer, _ name: String, _ s: inout State) -> Int32? {
+    private static func ask(_ socket: OpaquePointer, _ name: String, _ s: inout State) -> LinkState? {
         s.sequence &+= 1
         let sequence = s.sequence
-        return s.buffer.withUnsafeMutableBytes { (buffer) -> Int32? in
+        return s.buffer.withUnsafeMutableBytes { (buffer) -> LinkState? in
             guard let start = buffer.baseAddress, let header = mnl_nlmsg_put_header(start) else { return nil }
             header.pointee.nlmsg_type = UInt16(RTM_GETLINK)
             header.pointee.nlmsg_flags = UInt16(NLM_F_REQUEST)
@@ -55,15 +97,39 @@ enum LinkLookup {
                 while let message = next, mnl_nlmsg_ok(message, left) {
                     // What answers an earlier question is of no interest.
                     if message.pointee.nlmsg_seq == sequence {
-                        let size = mnl_nlmsg_get_payload_len(message)
-                        guard Int(message.pointee.nlmsg_type) == RTM_NEWLINK, size >= MemoryLayout<ifinfomsg>.size,
-                            let payload = mnl_nlmsg_get_payload(message)
-                        else { return 0 }
-                        return payload.loadUnaligned(as: ifinfomsg.self).ifi_index
+                        return Int(message.pointee.nlmsg_type) == RTM_NEWLINK ? read(message) : nil
                     }
                     next = UnsafePointer(mnl_nlmsg_next(message, &left))
                 }
             }
         }
+    }
+
+    private static func read(_ message: UnsafePointer<nlmsghdr>) -> LinkState? {
+        let size = mnl_nlmsg_get_payload_len(message)
+        guard size >= MemoryLayout<ifinfomsg>.size, let payload = mnl_nlmsg_get_payload(message) else { return nil }
+        let header = payload.loadUnaligned(as: ifinfomsg.self)
+        var link = LinkState(index: header.ifi_index, flags: header.ifi_flags)
+        var left = Int32(clamping: size - MemoryLayout<ifinfomsg>.size)
+        var next = mnl_nlmsg_get_payload_offset(message, MemoryLayout<ifinfomsg>.size).map {
+            UnsafePointer($0.assumingMemoryBound(to: nlattr.self))
+        }
+        while let attribute = next, mnl_attr_ok(attribute, left) {
+            let bytes = UnsafeRawBufferPointer(start: mnl_attr_get_payload(attribute), count: Int(mnl_attr_get_payload_len(attribute)))
+            switch Int(mnl_attr_get_type(attribute)) {
+            case IFLA_ADDRESS where bytes.count == 6: link.mac = bytes.reduce(0) { $0 << 8 | UInt64($1) }
+            case IFLA_MTU where bytes.count >= 4: link.mtu = Int(bytes.loadUnaligned(as: UInt32.self))
+            case IFLA_CARRIER where bytes.count >= 1: link.hasCarrier = bytes[0] == 1
+            // Kernels add counters at its end.
+            case IFLA_STATS64 where bytes.count >= MemoryLayout<rtnl_link_stats64>.offset(of: \.rx_missed_errors).map({ $0 + 8 }) ?? .max:
+                var stats = rtnl_link_stats64()
+                withUnsafeMutableBytes(of: &stats) { $0.copyMemory(from: UnsafeRawBufferPointer(rebasing: bytes.prefix($0.count))) }
+                link.stats = DeviceStats(stats)
+            default: break
+            }
+            left -= Int32(clamping: (Int(attribute.pointee.nla_len) + 3) & ~3)
+            next = UnsafePointer(mnl_attr_next(attribute))
+        }
+        return link
     }
 }

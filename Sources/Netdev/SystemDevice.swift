@@ -16,7 +16,7 @@ public final class SystemDevice: InterfaceDevice, PolledDevice, PolicedDevice {
 
     /// Throws ENODEV when there is no such interface, EPERM without the right to open packet sockets.
     public init(name: String, type: String = "system") throws(DpifError) {
-        let index = try KernelInterface(name).index
+        let index = try KernelInterface(name).present.index
         let fd = socket(
             AF_PACKET, Int32(SOCK_RAW.rawValue) | Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue),
             Int32(UInt16(ETH_P_ALL).bigEndian))

@@ -41,8 +41,9 @@ public final class TapDevice: PolledDevice, PolicedDevice, AddressedDevice {
             return n > 0 ? n : nil
         }
         do throws(DpifError) {
-            index = try interface.index
-            known = (try interface.mac, try interface.mtu, false)
+            let link = try interface.present
+            index = link.index
+            known = (link.mac ?? 0, link.mtu ?? 0, false)
         } catch {
             close(fd)
             throw error
@@ -63,11 +64,8 @@ public final class TapDevice: PolledDevice, PolicedDevice, AddressedDevice {
     }
 
     private func refresh() {
-        let flags = (try? interface.flags) ?? 0
-        let now = (
-            mac: (try? interface.mac) ?? known.mac, mtu: (try? interface.mtu) ?? known.mtu,
-            up: flags & Int32(IFF_UP) != 0
-        )
+        let link = interface.link
+        let now = (mac: link?.mac ?? known.mac, mtu: link?.mtu ?? known.mtu, up: link?.isUp ?? false)
         guard now != known else { return }
         known = now
         changes += 1
@@ -92,8 +90,7 @@ public final class TapDevice: PolledDevice, PolicedDevice, AddressedDevice {
     }
     /// From the switch's side: what the kernel sent is received here.
     public var stats: DeviceStats {
-        let kernel = interface.stats
-        var s = kernel
+        var s = interface.link?.stats ?? .unknown
         swap(&s.rxPackets, &s.txPackets)
         swap(&s.rxBytes, &s.txBytes)
         swap(&s.rxErrors, &s.txErrors)

@@ -24,6 +24,8 @@ sigprocmask(SIG_SETMASK, &noSignals, nil)
 // What flows and messages took for a moment is wanted again soon: heap that is given back and taken anew costs a page fault for each 4 KiB.
 mallopt(M_TRIM_THRESHOLD, 32 << 20)
 mallopt(M_TOP_PAD, 1 << 20)
+// Setting these ends malloc's learning of what is large; without it, each long text would be mapped anew.
+mallopt(M_MMAP_THRESHOLD, 4 << 20)
 
 let arguments = Array(CommandLine.arguments.dropFirst())
 // An old way to configure DPDK, whose arguments are not ours to understand.

@@ -109,15 +109,16 @@ extension ControlCommands {
         return out
     }
 
-    /// A datapath's flows as text, a line each.
-    func dumpFlows(_ dpif: any Dpif, verbose: Bool, names: Bool, where wanted: (DpFlow) -> Bool = { _ in true })
-        -> String
-    {
+    /// A datapath's flows as text, a line each, after a heading where there are any.
+    func dumpFlows(
+        _ dpif: any Dpif, verbose: Bool, names: Bool, heading: String = "", where wanted: (DpFlow) -> Bool = { _ in true }
+    ) -> String {
         let portName: (UInt32) -> String? = { names ? dpif.port($0)?.name : nil }
         let formatter = ODPFormatter(verbose: verbose, portName: portName)
         var out = ""
         dpif.dumpFlows { flow in
             guard wanted(flow) else { return true }
+            if out.isEmpty { out = heading }
             if verbose { out += "ufid:\(flow.ufid), " }
             out += formatter.text(key: flow.key, mask: flow.mask) + ", " + statisticsText(flow.stats)
             if verbose { out += ", dp:ovs" }

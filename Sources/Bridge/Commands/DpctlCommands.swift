@@ -117,10 +117,9 @@ extension ControlCommands {
             // Nothing is offloaded, and no thread but the main one has flows.
             if pmd != nil || type == "tc" || type == "dpdk" || type == "offloaded" || type == "partially-offloaded" { return "" }
             let verbose = options.verbosity > 0
-            let flows = dumpFlows(dpif, verbose: verbose, names: options.names ?? verbose) {
+            return dumpFlows(dpif, verbose: verbose, names: options.names ?? verbose, heading: "flow-dump from the main thread:\n") {
                 wanted.equals($0.key, in: named)
             }
-            return flows.isEmpty ? "" : "flow-dump from the main thread:\n" + flows
         }
         registerFlowCommands(add)
         add("offload-stats-show", "[dp]", 0, 1) { [unowned self] args throws(DpctlFailure) in

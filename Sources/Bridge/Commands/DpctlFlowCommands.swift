@@ -50,9 +50,7 @@ extension ControlCommands {
 
     // MARK: Single flows
 
-    private func putFlow(_ dpif: any Dpif, _ key: String, _ actions: String, _ mode: DpFlowPut.Mode, tells: Bool) throws(DpctlFailure)
-        -> String
-    {
+    private func parsePut(_ dpif: any Dpif, _ key: String, _ actions: String, _ mode: DpFlowPut.Mode) throws(DpctlFailure) -> DpFlowPut {
         let flow: ODPFlow
         do throws(ODPSyntaxError) {
             flow = try ODPFlow(parsing: key) { dpif.port(named: $0)?.number }
@@ -67,10 +65,16 @@ extension ControlCommands {
         }
         guard flow.fit == .perfect || flow.fit == .tooLittle else { throw DpctlFailure("updating flow table", 22) }
         let mask = flow.datapathMask
-        let entry = DpFlow(ufid: UFID(key: flow.key, mask: mask), key: flow.key, mask: mask, actions: list)
-        let before = tells ? dpif.flow(entry.ufid)?.stats : nil
+        return DpFlowPut(mode, DpFlow(ufid: UFID(key: flow.key, mask: mask), key: flow.key, mask: mask, actions: list))
+    }
+
+    private func putFlow(_ dpif: any Dpif, _ key: String, _ actions: String, _ mode: DpFlowPut.Mode, tells: Bool) throws(DpctlFailure)
+        -> String
+    {
+        let put = try parsePut(dpif, key, actions, mode)
+        let before = tells ? dpif.flow(put.flow.ufid)?.stats : nil
         do throws(DpifError) {
-            try dpif.putFlow(DpFlowPut(mode, entry))
+            try dpif.putFlow(put)
         } catch {
             throw DpctlFailure("updating flow table", error.errno)
         }
@@ -86,21 +90,27 @@ extension ControlCommands {
                 throw DpctlFailure("deleting flow", error.errno)
             }
         }
-        let flow: ODPFlow
+        let flow = try parseDeletion(dpif, word)
+        do throws(DpifError) {
+            return try deleteFlow(dpif, UFID(key: flow.key, mask: flow.datapathMask), tells: tells)
+        } catch {
+            return try deleteOther(dpif, flow, tells: tells, error)
+        }
+    }
+
+    private func parseDeletion(_ dpif: any Dpif, _ word: String) throws(DpctlFailure) -> ODPFlow {
         do throws(ODPSyntaxError) {
-            flow = try ODPFlow(parsing: word) { dpif.port(named: $0)?.number }
+            return try ODPFlow(parsing: word) { dpif.port(named: $0)?.number }
         } catch {
             throw DpctlFailure("\(error)", 22)
         }
-        let mask = flow.datapathMask
+    }
+
+    /// Deletes a flow that was not there by the identifier that this switch would give it: somebody else may have made it with another.
+    private func deleteOther(_ dpif: any Dpif, _ flow: ODPFlow, tells: Bool, _ failure: DpifError) throws(DpctlFailure) -> String {
         do throws(DpifError) {
-            do throws(DpifError) {
-                return try deleteFlow(dpif, UFID(key: flow.key, mask: mask), tells: tells)
-            } catch {
-                // Somebody else may have made it with another identifier.
-                guard error.errno == ENOENT, let found = dpif.flow(key: flow.key, mask: mask) else { throw error }
-                return try deleteFlow(dpif, found.ufid, tells: tells)
-            }
+            guard failure.errno == ENOENT, let found = dpif.flow(key: flow.key, mask: flow.datapathMask) else { throw failure }
+            return try deleteFlow(dpif, found.ufid, tells: tells)
         } catch {
             guard error.errno == ENOENT else { throw DpctlFailure("deleting flow", error.errno) }
             throw DpctlFailure(plain: "ovs-vswitchd: deleting flow (\(DpifError.reason(2)))\nPerhaps you need to specify a UFID?")
@@ -127,7 +137,7 @@ extension ControlCommands {
             return "ovs-vswitchd: Opening file \"\(path)\" failed (\(DpifError.reason(error.errno)))\n"
         }
         let dpif = try optionalDatapath(Array(options.words.dropLast()))
-        var out = ""
+        var batch = FlowBatch()
         func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || (0x09...0x0d).contains(byte) }
         for (number, line) in text.utf8.split(separator: 0x0a, omittingEmptySubsequences: false).enumerated() {
             var rest = line.prefix { $0 != UInt8(ascii: "#") }
@@ -146,20 +156,72 @@ extension ControlCommands {
             while let last = rest.last, isSpace(last) { rest.removeLast() }
             // A flow to be deleted has no actions, and any other has some.
             guard !flow.isEmpty, rest.isEmpty == (request == .delete) else {
-                out += "ovs-vswitchd: Failed parsing line number \(number + 1), skipped!\n"
+                batch.lines.append(.said("ovs-vswitchd: Failed parsing line number \(number + 1), skipped!\n"))
                 continue
             }
+            if batch.request != request || batch.operations.count == FlowBatch.limit { carryOut(&batch, dpif) }
+            batch.request = request
             do throws(DpctlFailure) {
                 switch request {
-                case .add: out += try putFlow(dpif, flow, String(Substring(rest)), .create, tells: options.statistics)
-                case .modify: out += try putFlow(dpif, flow, String(Substring(rest)), .modify, tells: options.statistics)
-                case .delete: out += try deleteFlow(dpif, flow, tells: options.statistics)
+                // Statistics are those from before, so that each is asked for by itself.
+                case .add where options.statistics:
+                    batch.lines.append(.said(try putFlow(dpif, flow, String(Substring(rest)), .create, tells: true)))
+                case .modify where options.statistics:
+                    batch.lines.append(.said(try putFlow(dpif, flow, String(Substring(rest)), .modify, tells: true)))
+                case .add: batch.append(.put(try parsePut(dpif, flow, String(Substring(rest)), .create)), .put)
+                case .modify: batch.append(.put(try parsePut(dpif, flow, String(Substring(rest)), .modify)), .put)
+                case .delete where options.statistics || flow.hasPrefix("ufid:"):
+                    batch.lines.append(.said(try deleteFlow(dpif, flow, tells: options.statistics)))
+                case .delete:
+                    let flow = try parseDeletion(dpif, flow)
+                    let mask = flow.datapathMask
+                    batch.append(.delete(UFID(key: flow.key, mask: mask), flow.key, mask), .deletion(flow))
                 }
             } catch {
-                out += error.text + "\n"
+                batch.lines.append(.said(error.text + "\n"))
             }
         }
-        return out
+        carryOut(&batch, dpif)
+        return batch.text
+    }
+
+    /// Lines of a file that ask for the same and are carried out together: a datapath may take them in one call.
+    private struct FlowBatch {
+        enum Line {
+            case said(String)
+            case put
+            case deletion(ODPFlow)
+        }
+        static let limit = 64
+        var request = FlowRequest.add
+        /// What became of each line, in their order; those that are operations are so in that order.
+        var lines: [Line] = []
+        var operations: [DpifOperation] = []
+        /// What there is to tell of the lines that were carried out.
+        var text = ""
+
+        mutating func append(_ operation: DpifOperation, _ line: Line) {
+            operations.append(operation)
+            lines.append(line)
+        }
+    }
+
+    private func carryOut(_ batch: inout FlowBatch, _ dpif: any Dpif) {
+        var results = (batch.operations.isEmpty ? [] : dpif.operate(batch.operations)).makeIterator()
+        for line in batch.lines {
+            do throws(DpctlFailure) {
+                switch line {
+                case .said(let text): batch.text += text
+                case .put: if case .failed(let error)? = results.next() { throw DpctlFailure("updating flow table", error.errno) }
+                case .deletion(let flow):
+                    if case .failed(let error)? = results.next() { batch.text += try deleteOther(dpif, flow, tells: false, error) }
+                }
+            } catch {
+                batch.text += error.text + "\n"
+            }
+        }
+        batch.lines.removeAll(keepingCapacity: true)
+        batch.operations.removeAll(keepingCapacity: true)
     }
 
     private struct FileFailure: Error { let errno: Int32 }

@@ -29,6 +29,13 @@ static const unsigned long clinux_TUNSETPERSIST = TUNSETPERSIST;
 static const int clinux_IFLA_GRE_COLLECT_METADATA = 18;
 static const int clinux_SOL_PACKET = 263;
 static const int clinux_PACKET_IGNORE_OUTGOING = 23;
+#include <sys/socket.h>
+// recvmmsg(2) and its structure, which the C library shows to GNU programs only.
+struct clinux_mmsghdr {
+    struct msghdr msg_hdr;
+    unsigned int msg_len;
+};
+int clinux_recvmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count);
 #include <unistd.h>
 // Swift does not import fork. Only for a process that still has one thread.
 static inline pid_t clinux_fork(void) { return fork(); }

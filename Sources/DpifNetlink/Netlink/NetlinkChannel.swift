@@ -35,11 +35,13 @@ final class MnlChannel: NetlinkChannel {
     let socket: OpaquePointer
     let portID: UInt32
     private let protocolName: String
-    private var buffer = [UInt8](repeating: 0, count: 1 << 17)
+    private let inbox: DatagramInbox
 
     /// Opens a socket that does not block.
     /// - Parameter receiveBuffer: bytes that may wait in the kernel; a root's wish beyond the system's limit is granted.
-    init(_ netlinkProtocol: Int32, receiveBuffer: Int32 = 4 << 20) throws(DpifError) {
+    /// - Parameter burst: datagrams that one call reads at most.
+    init(_ netlinkProtocol: Int32, receiveBuffer: Int32 = 4 << 20, burst: Int = 32) throws(DpifError) {
+        inbox = DatagramInbox(capacity: burst)
         protocolName = netlinkProtocol == NETLINK_GENERIC ? "generic netlink" : "netlink protocol \(netlinkProtocol)"
         let flags = Int32(SOCK_NONBLOCK.rawValue) | Int32(SOCK_CLOEXEC.rawValue)
         guard let socket = mnl_socket_open2(netlinkProtocol, flags) else { throw DpifError(errno, "\(protocolName) socket") }
@@ -77,13 +79,62 @@ final class MnlChannel: NetlinkChannel {
     }
 
     func receive() throws(DpifError) -> [UInt8]? {
-        let count = buffer.withUnsafeMutableBytes { mnl_socket_recvfrom(socket, $0.baseAddress, $0.count) }
-        if count >= 0 { return [UInt8](buffer[0..<count]) }
-        switch errno {
-        case EAGAIN: return nil
-        // libmnl's word for a datagram that was cut.
-        case ENOSPC: throw DpifError(EMSGSIZE, protocolName)
-        case let error: throw DpifError(error, protocolName)
+        if inbox.isEmpty {
+            guard inbox.fill(from: fileDescriptor) else {
+                let error = errno
+                if error == EAGAIN { return nil }
+                throw DpifError(error, protocolName)
+            }
         }
+        guard let datagram = inbox.next() else { throw DpifError(EMSGSIZE, protocolName) }
+        return datagram
+    }
+}
+
+/// Datagrams that one call has read (recvmmsg(2)) and nobody has taken yet: calls, not bytes, are what the kernel's small answers cost.
+private final class DatagramInbox {
+    /// The longest datagram: a packet of 64 kB with its key and actions. Only memory that datagrams have filled is in use.
+    private static let longest = 1 << 17
+    private let headers: UnsafeMutableBufferPointer<clinux_mmsghdr>
+    private let pieces: UnsafeMutableBufferPointer<iovec>
+    private let bytes: UnsafeMutableRawBufferPointer
+    /// Those of the headers that are filled and not taken.
+    private var waiting = 0..<0
+
+    init(capacity: Int) {
+        bytes = .allocate(byteCount: capacity * Self.longest, alignment: 16)
+        pieces = .allocate(capacity: capacity)
+        headers = .allocate(capacity: capacity)
+        pieces.initialize(repeating: iovec())
+        headers.initialize(repeating: clinux_mmsghdr())
+        for i in 0..<capacity {
+            pieces[i] = iovec(iov_base: bytes.baseAddress?.advanced(by: i * Self.longest), iov_len: Self.longest)
+            headers[i].msg_hdr.msg_iov = pieces.baseAddress?.advanced(by: i)
+            headers[i].msg_hdr.msg_iovlen = 1
+        }
+    }
+
+    deinit {
+        headers.deallocate()
+        pieces.deallocate()
+        bytes.deallocate()
+    }
+
+    var isEmpty: Bool { waiting.isEmpty }
+
+    /// Reads what waits in the socket, if it is not empty; false with the error in `errno` when nothing was read.
+    func fill(from socket: Int32) -> Bool {
+        let count = clinux_recvmmsg(socket, headers.baseAddress, UInt32(headers.count))
+        waiting = 0..<max(0, Int(count))
+        return count > 0
+    }
+
+    /// The next datagram; nil when it was longer than any may be, and is lost.
+    func next() -> [UInt8]? {
+        let i = waiting.lowerBound
+        waiting = i + 1..<waiting.upperBound
+        guard headers[i].msg_hdr.msg_flags & Int32(MSG_TRUNC) == 0 else { return nil }
+        let start = i * Self.longest
+        return [UInt8](bytes[start..<start + min(Int(headers[i].msg_len), Self.longest)])
     }
 }

@@ -67,13 +67,22 @@ extension OpenFlowSwitch {
     }
 
     /// What the datapath does with the packet of a trace: neither outputs nor recirculations, but for those below `check_pkt_len`, which the
-    /// real daemon does not look into, and so sends in earnest.
-    private static func tracedActions(_ actions: [DpAction]) -> [DpAction] {
-        actions.compactMap { action in
+    /// real daemon does not look into, and so sends in earnest, cut for an output before it that did not take place.
+    private static func tracedActions(_ actions: [DpAction], cut: DpAction? = nil) -> [DpAction] {
+        var cut = cut
+        return actions.compactMap { action in
             switch action {
-            case .output, .recirc: nil
-            case .clone(let inner): .clone(tracedActions(inner))
-            default: action
+            case .output, .recirc: return nil
+            case .truncate:
+                cut = action
+                return nil
+            case .clone(let inner): return .clone(tracedActions(inner, cut: cut))
+            case .checkPacketLength(let size, let greater, let less):
+                guard case .truncate(let limit)? = cut else { return action }
+                // It is what would be sent that is measured.
+                let cut = DpAction.truncate(limit)
+                return .checkPacketLength(size, greater: [cut] + (limit > size ? greater : less), lessOrEqual: [cut] + less)
+            default: return action
             }
         }
     }

@@ -186,7 +186,7 @@ extension Translation {
         guard let state = owner.backer.recirculation.state(flow.recircID),
             let target = owner.backer.openFlowSwitch(id: state.switchID)
         else {
-            fail(.noRecirculationContext, "no recirculation data for recirc_id \(AddressText.hex(flow.recircID))")
+            fail(.noRecirculationContext, "Recirculation context not found for ID \(String(flow.recircID, radix: 16))")
             actions = []
             return
         }
@@ -208,7 +208,14 @@ extension Translation {
         ruleCookie = state.cookie
         if let trace {
             let thaw = trace.add(.thaw, "thaw")
-            if state.table != 0 { thaw.add(.table, "Resuming from table \(state.table)") }
+            thaw.add(.thaw, "Resuming from table \(state.table)")
+            let restored = state.steps.map { step in
+                switch step {
+                case .action(let action): OFAction.text([action], ports: owner.portNames)
+                case .unroll(let table, let cookie): "unroll_xlate(table=\(table), cookie=\(AddressText.hex(cookie)))"
+                }
+            }
+            if !restored.isEmpty { thaw.add(.thaw, "Restoring actions: \(restored.joined(separator: ","))") }
         }
         if state.steps.isEmpty, state.conntracked {
             let found = lookup(table: state.table, inPort: state.inPort, mayPacketIn: true, honorMiss: true)
@@ -225,10 +232,7 @@ extension Translation {
             executeActionSet()
         }
         if isFreezing { finishFreezing() }
-        if error != nil { actions = [] }
-        finishLearning()
-        unwrapLastCopy()
-        finishWildcards()
+        finish()
     }
 
     private func run(steps: ArraySlice<FrozenState.Step>) {
@@ -245,6 +249,11 @@ extension Translation {
                 return
             case .action(let action): if !execute([action]) { return }
             case .unroll(let oldTable, let cookie):
+                if let trace {
+                    let state = "table=\(oldTable), cookie=\(AddressText.hex(cookie))"
+                    trace.add(.action, "unroll_xlate(\(state))")
+                    trace.add(.action, "restored state: \(state)")
+                }
                 table = oldTable
                 ruleCookie = cookie
             }
