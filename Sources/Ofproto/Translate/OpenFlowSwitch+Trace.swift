@@ -52,7 +52,9 @@ extension OpenFlowSwitch {
         if let packet {
             var key = flow
             key.inPort = port(OFPort(flow.inPort))?.datapathPort ?? .max
-            try? backer.dpif.execute(Packet(packet), metadata: key, actions: Self.tracedActions(translation.actions))
+            try? backer.dpif.execute(
+                Packet(packet), metadata: key,
+                actions: Self.tracedActions(translation.actions, isSlow: translation.slowPath.contains(.action)))
         }
         let found = translation.followUps.map {
             TraceResult.Recirculation(id: $0.id, flow: $0.flow, zone: $0.zone, nat: $0.nat)
@@ -67,21 +69,20 @@ extension OpenFlowSwitch {
     }
 
     /// What the datapath does with the packet of a trace: neither outputs nor recirculations, but for those below `check_pkt_len`, which the
-    /// real daemon does not look into, and so sends in earnest, cut for an output before it that did not take place.
-    private static func tracedActions(_ actions: [DpAction], cut: DpAction? = nil) -> [DpAction] {
-        var cut = cut
+    /// real daemon does not look into, and so sends in earnest. An output before them that did not take place leaves its cut: it counts for
+    /// what is measured, and cuts what is sent where the switch executes the actions itself.
+    private static func tracedActions(_ actions: [DpAction], isSlow: Bool, limit: UInt32 = .max) -> [DpAction] {
+        var limit = limit
         return actions.compactMap { action in
             switch action {
             case .output, .recirc: return nil
-            case .truncate:
-                cut = action
+            case .truncate(let length):
+                limit = length
                 return nil
-            case .clone(let inner): return .clone(tracedActions(inner, cut: cut))
+            case .clone(let inner): return .clone(tracedActions(inner, isSlow: isSlow, limit: limit))
             case .checkPacketLength(let size, let greater, let less):
-                guard case .truncate(let limit)? = cut else { return action }
-                // It is what would be sent that is measured.
-                let cut = DpAction.truncate(limit)
-                return .checkPacketLength(size, greater: [cut] + (limit > size ? greater : less), lessOrEqual: [cut] + less)
+                let cut = isSlow && limit < .max ? [DpAction.truncate(limit)] : []
+                return .checkPacketLength(size, greater: cut + (limit > size ? greater : less), lessOrEqual: cut + less)
             default: return action
             }
         }
