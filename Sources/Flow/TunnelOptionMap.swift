@@ -26,7 +26,7 @@ public struct TunnelOptionMap: Hashable, Sendable {
 
     /// Maps a field. False when there is no room, or the field is mapped.
     public mutating func add(index: Int, optionClass: UInt16, optionType: UInt8, length: Int) -> Bool {
-        guard (0..<64).contains(index), entries[index] == nil, length > 0, length <= 124, length % 4 == 0 else {
+        guard (0..<64).contains(index), entries[index] == nil, (0...124).contains(length), length % 4 == 0 else {
             return false
         }
         var offset = 0

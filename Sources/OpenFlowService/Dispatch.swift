@@ -68,6 +68,8 @@ extension OpenFlowConnection {
         }
         switch m.kind {
         case .hello, .error, .echoReply: break
+        // An old wish to hear of flows that age, which the real daemon does not mind either.
+        case .nxFlowAge: break
         case .echoRequest: send(OFSimple.echoReply(to: m))
         case .barrierRequest: send(OFSimple.barrierReply(m.version, xid: m.xid))
         case .featuresRequest: features(m)

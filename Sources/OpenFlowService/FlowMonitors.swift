@@ -62,7 +62,6 @@ extension OpenFlowConnection {
         while !reader.isEmpty {
             requests.append(try FlowMonitorRequest.decode(&reader, kind: m.kind, tunnelOptions: tunnelOptions))
         }
-        guard !requests.isEmpty else { throw .brcBadLen }
         // Whole or not at all.
         var changed = monitors
         switch m.kind {

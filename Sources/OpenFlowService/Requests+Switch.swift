@@ -165,6 +165,7 @@ extension OpenFlowConnection {
         let (wanted, queue) = try QueueDescription.decodeRequest(m)
         let all = try queues(of: wanted, queue).map { QueueDescription(port: $0.port, queue: $0.queue) }
         guard m.version >= .v14 else {
+            guard wanted != .local else { throw .qofcBadPort }
             guard wanted != .none || m.version > .v10 else { throw .qofcBadPort }
             send(QueueDescription.reply(all, port: wanted, version: m.version, xid: m.xid))
             return

@@ -21,7 +21,7 @@ struct TLVState {
         var changed = self
         for m in new {
             guard m.index < 64 else { throw .nxttmfcBadFieldIdx }
-            guard m.length > 0, m.length <= 124, m.length % 4 == 0 else { throw .nxttmfcBadOptLen }
+            guard m.length <= 124, m.length % 4 == 0 else { throw .nxttmfcBadOptLen }
             if changed.mappings.contains(where: { $0.index == m.index }) { throw .nxttmfcAlreadyMapped }
             if changed.mappings.contains(where: { $0.optionClass == m.optionClass && $0.type == m.type }) {
                 throw .nxttmfcDupEntry
@@ -53,7 +53,6 @@ extension OpenFlowConnection {
         var r = m.body
         let command = try r.u16()
         try r.skip(6)
-        guard r.remaining % 8 == 0 else { throw .brcBadLen }
         guard command <= 2 else { throw .nxttmfcBadCommand }
         var mappings: [TLVState.Mapping] = []
         while !r.isEmpty {

@@ -3,17 +3,40 @@
 import Flow
 
 extension ActionCodec {
-    static func decodeExperimenter(
-        _ r: inout WireReader, _ c: ActionContext, into actions: inout [OFAction]
-    ) throws(OFError) {
+    /// Looks at the head of an experimenter's action, of which 8 bytes are there: there is such an action in this version.
+    static func checkExperimenter(_ reader: WireReader, _ v: OFVersion) throws(OFError) {
+        var r = reader
+        try r.skip(4)
         let vendor = try r.u32()
         guard vendor == nicira || vendor == onf else { throw .bacBadVendor }
         guard r.remaining >= 2 else { throw .bacBadLen }
         let subtype = try r.u16()
+        let isKnown: Bool
         if vendor == onf {
-            guard subtype == 3200, c.version == .v13 || c.version == .v14 else { throw .bacBadVendorType }
+            isKnown = subtype == 3200 && (v == .v13 || v == .v14)
+        } else {
+            switch subtype {
+            // Later versions have their own.
+            case 4, 18, 23...26, 30, 31, 40: isKnown = v == .v10
+            case 6, 7, 33: isKnown = v < .v15
+            // Encapsulation came with OpenFlow 1.3.
+            case 46...48: isKnown = v >= .v13
+            case 1, 2, 5, 8...10, 12...17, 19...22, 27...29, 32, 34...39, 41...45, 49, 50, 254, 255: isKnown = true
+            default: isKnown = false
+            }
+        }
+        guard isKnown else { throw .bacBadVendorType }
+    }
+
+    static func decodeExperimenter(
+        _ r: inout WireReader, _ c: ActionContext, into actions: inout [OFAction]
+    ) throws(OFError) {
+        let vendor = try r.u32()
+        guard r.remaining >= 2 else { throw .bacBadLen }
+        let subtype = try r.u16()
+        if vendor == onf {
             try r.skip(2)
-            actions.append(try copyField(&r, c, padding: 2))
+            actions.append(try copyField(&r, c))
             return
         }
         actions.append(try decodeNicira(subtype, &r, c))
@@ -23,20 +46,12 @@ extension ActionCodec {
     private static let sizes: [UInt16: Int] = [
         1: 16, 2: 16, 4: 16, 5: 16, 7: 24, 9: 24, 10: 32, 14: 16, 15: 24, 17: 16, 18: 16, 19: 16, 20: 16, 22: 32,
         23: 16, 24: 16, 25: 16, 26: 16, 29: 24, 30: 16, 31: 16, 34: 16, 38: 32, 39: 16, 40: 16, 41: 32, 43: 16, 44: 16,
-        47: 16, 48: 16, 254: 16, 255: 16,
+        47: 16, 48: 16, 50: 24, 254: 16, 255: 16,
     ]
 
     private static func decodeNicira(
         _ subtype: UInt16, _ r: inout WireReader, _ c: ActionContext
     ) throws(OFError) -> OFAction {
-        // Encapsulation came with OpenFlow 1.3.
-        if (46...48).contains(subtype), c.version < .v13 { throw .bacBadVendorType }
-        // Later versions have their own.
-        switch subtype {
-        case 4, 18, 23...26, 30, 31, 40: guard c.version == .v10 else { throw .bacBadVendorType }
-        case 6, 7, 33: guard c.version < .v15 else { throw .bacBadVendorType }
-        default: break
-        }
         if let size = sizes[subtype] { try fixed(r, size, read: 10) }
         switch subtype {
         case 1:
@@ -130,7 +145,10 @@ extension ActionCodec {
         case 39:
             let port = OFPort(UInt32(try r.u16()))
             guard port < .max || port == .inPort || port == .local else { throw .bacBadOutPort }
-            return .outputTruncated(port, maxLength: try r.u32())
+            let length = try r.u32()
+            // An Ethernet header is the least.
+            guard length >= 14 else { throw .bacBadArgument }
+            return .outputTruncated(port, maxLength: length)
         case 40:
             try r.skip(2)
             return .group(try r.u32())
@@ -146,12 +164,12 @@ extension ActionCodec {
         case 49:
             let size = try r.u16()
             let low = Int(try r.u16())
-            let s = Subfield(try r.oxmFieldHeader(c.tunnelOptions).field, low: low, count: 1)
+            let s = Subfield(try r.oxmFieldHeader(c.tunnelOptions, unknown: .bmcBadField).field, low: low, count: 1)
             guard r.isZero() else { throw .nxbrcMustBeZero }
             try checkDestination(s)
             return .checkPacketLarger(size, to: s)
         case 50:
-            let field = try r.oxmFieldHeader(c.tunnelOptions).field
+            let field = try r.oxmFieldHeader(c.tunnelOptions, unknown: .bmcBadField).field
             guard field.isTunnelOption else { throw .bacBadArgument }
             return .deleteField(field)
         case 254: return .debugSlow
@@ -211,14 +229,16 @@ extension ActionCodec {
         let count = Int(range & 63) + 1
         if extended {
             let maxLength = try r.u16()
-            let s = Subfield(try r.oxmFieldHeader(c.tunnelOptions).field, low: low, count: count)
+            let s = Subfield(try r.oxmFieldHeader(c.tunnelOptions, unknown: .bmcBadField).field, low: low, count: count)
             guard r.isZero() else { throw .nxbrcMustBeZero }
             try checkSource(s)
             return .outputRegister(s, maxLength: maxLength)
         }
+        var end = r
+        try end.skip(6)
+        guard end.isZero() else { throw .bacBadArgument }
         let s = Subfield(try r.oxmFieldHeader(c.tunnelOptions).field, low: low, count: count)
         let maxLength = try r.u16()
-        guard r.isZero() else { throw .nxbrcMustBeZero }
         try checkSource(s)
         return .outputRegister(s, maxLength: maxLength)
     }
@@ -291,6 +311,7 @@ extension ActionCodec {
             if subtype == 41 {
                 guard let direction = SampleAction.Direction(rawValue: try r.u8()) else { throw .bacBadArgument }
                 a.direction = direction
+                guard r.isZero() else { throw .nxbrcMustBeZero }
             }
         }
         return .sample(a)

@@ -22,7 +22,7 @@ extension LearnAction {
             guard r.remaining >= 8 else { throw .bacBadLen }
             a.limit = try r.u32()
             let low = Int(try r.u16())
-            guard try r.u16() == 0 else { throw .bacBadArgument }
+            guard try r.u16() == 0 else { throw .nxbacMustBeZero }
             if a.flags.contains(.writeResult) {
                 let s = Subfield(try r.oxmFieldHeader(c.tunnelOptions, unknown: .bmcBadField).field, low: low, count: 1)
                 try ActionCodec.checkDestination(s)
@@ -128,7 +128,7 @@ extension NATAction {
         let flags = try r.u16()
         let present = try r.u16()
         a.flags = Flags(rawValue: flags)
-        guard flags & ~0x1f == 0, present & ~0x3f == 0 else { throw .bacBadArgument }
+        guard flags & ~0x1f == 0 else { throw .bacBadArgument }
         guard !a.flags.isSuperset(of: [.source, .destination]),
             !a.flags.isSuperset(of: [.protocolHash, .protocolRandom])
         else { throw .bacBadArgument }

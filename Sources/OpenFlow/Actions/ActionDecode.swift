@@ -32,10 +32,13 @@ public enum ActionCodec {
         var actions: [OFAction] = []
         while !reader.isEmpty {
             guard let type = reader.peek16(), let length = reader.peek16(2).map(Int.init), reader.remaining >= 8 else { throw .bacBadLen }
-            guard length >= 8, length % 8 == 0, length <= reader.remaining else {
-                // What is of no known type is that first.
-                throw isStandard(type, context.version) || type == 0xffff ? .bacBadLen : .bacBadType
+            // What is of no known type is that first, whatever its length.
+            if type == 0xffff {
+                try checkExperimenter(reader, context.version)
+            } else if !isStandard(type, context.version) {
+                throw .bacBadType
             }
+            guard length >= 8, length % 8 == 0, length <= reader.remaining else { throw .bacBadLen }
             var body = try reader.part(length, error: .bacBadLen)
             try body.skip(4)
             if type == 0xffff {
@@ -163,10 +166,10 @@ public enum ActionCodec {
         case (.v12..., 25):
             actions.append(try setField(&r, c, mayMask: c.version >= .v15, padded: true))
         case (.v15, 28):
-            actions.append(try copyField(&r, c, padding: 2))
+            actions.append(try copyField(&r, c))
         case (.v15, 29):
             try fixed(r, 8)
-            actions.append(.meter(try meterID(&r)))
+            actions.append(.meter(try r.u32()))
         default: throw .bacBadType
         }
     }
@@ -198,7 +201,9 @@ public enum ActionCodec {
     ) throws(OFError) -> OFAction {
         // Whose class is unknown, its length is said to be wrong.
         let isOfClass = [0, 1, 0x8000, 0x8001, 0xffff].contains(r.peek16())
+        let isEmpty = r.peek16(2).map { $0 & 0xff == 0 || $0 & 0x1ff == 0x101 } ?? false
         guard case .field(var entry) = try r.oxmHeader() else { throw isOfClass ? .bacBadSetType : .bacBadSetLen }
+        guard !isEmpty else { throw .bacBadSetType }
         guard entry.field.isTunnelOption || entry.size == entry.field.row.bytes else { throw .bacBadSetLen }
         if let index = entry.field.tunnelOptionIndex, let map = c.tunnelOptions, map.entries[index] == nil { throw .nxfmfcInvalidTlvField }
         guard mayMask || !entry.hasMask else { throw .bacBadSetMask }
@@ -223,20 +228,19 @@ public enum ActionCodec {
     }
 
     /// OFPAT_COPY_FIELD and ONF's extension of it.
-    static func copyField(_ r: inout WireReader, _ c: ActionContext, padding: Int) throws(OFError) -> OFAction {
+    static func copyField(_ r: inout WireReader, _ c: ActionContext) throws(OFError) -> OFAction {
         let bits = Int(try r.u16())
         let from = Int(try r.u16())
         let to = Int(try r.u16())
-        guard r.isZero(padding) else { throw .nxbacMustBeZero }
-        try r.skip(padding)
-        return try move(&r, c, bits: bits, from: from, to: to, unknown: .bmcBadField)
+        try r.skip(2)
+        return try move(&r, c, bits: bits, from: from, to: to)
     }
 
     static func move(
-        _ r: inout WireReader, _ c: ActionContext, bits: Int, from: Int, to: Int, unknown: OFError = .bacBadSetType
+        _ r: inout WireReader, _ c: ActionContext, bits: Int, from: Int, to: Int
     ) throws(OFError) -> OFAction {
-        let source = Subfield(try r.oxmFieldHeader(c.tunnelOptions, unknown: unknown).field, low: from, count: bits)
-        let destination = Subfield(try r.oxmFieldHeader(c.tunnelOptions, unknown: unknown).field, low: to, count: bits)
+        let source = Subfield(try r.oxmFieldHeader(c.tunnelOptions, unknown: .bmcBadField).field, low: from, count: bits)
+        let destination = Subfield(try r.oxmFieldHeader(c.tunnelOptions, unknown: .bmcBadField).field, low: to, count: bits)
         guard r.isZero() else { throw .nxbrcMustBeZero }
         try checkSource(source)
         try checkDestination(destination)

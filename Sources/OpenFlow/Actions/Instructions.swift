@@ -18,6 +18,7 @@ extension ActionCodec {
     public static func decodeActionList(
         _ reader: inout WireReader, length: Int, _ context: ActionContext
     ) throws(OFError) -> [OFAction] {
+        guard length % 8 == 0 else { throw .brcBadLen }
         var part = try reader.part(length, error: .brcBadLen)
         return try decodeActions(&part, context)
     }
@@ -46,55 +47,56 @@ extension ActionCodec {
         return actions
     }
 
+    /// The size of an instruction, or of its head where actions follow. Throws when there is none of the type.
+    private static func size(ofInstruction type: UInt16) throws(OFError) -> (bytes: Int, hasActions: Bool) {
+        switch type {
+        case 1, 5, 6: return (8, false)
+        case 2: return (24, false)
+        case 3, 4: return (8, true)
+        case 0xffff: throw .bicBadExperimenter
+        default: throw .bicUnknownInst
+        }
+    }
+
     private static func decodeInstructions(
         _ reader: inout WireReader, _ context: ActionContext
     ) throws(OFError) -> [OFAction] {
-        var meter: OFAction?
-        var apply: [OFAction]?
-        var clear = false
-        var write: OFAction?
-        var metadata: OFAction?
-        var next: OFAction?
+        // All are found to be in order before any is looked into.
+        var bodies: [UInt16: WireReader] = [:]
         while !reader.isEmpty {
             guard let type = reader.peek16(), let length = reader.peek16(2).map(Int.init), length >= 8, length % 8 == 0,
                 length <= reader.remaining
             else { throw .bicBadLen }
-            var r = try reader.part(length, error: .bicBadLen)
-            try r.skip(4)
-            func size(_ n: Int) throws(OFError) { guard length == n else { throw .bicBadLen } }
-            switch type {
-            case 1:
-                try size(8)
-                guard next == nil else { throw .bicDupInst }
-                next = .gotoTable(try r.u8())
-            case 2:
-                try size(24)
-                guard metadata == nil else { throw .bicDupInst }
-                try r.skip(4)
-                let value = try r.u64()
-                metadata = .writeMetadata(value: value, mask: try r.u64())
-            case 3:
-                guard write == nil else { throw .bicDupInst }
-                try r.skip(4)
-                let actions = try decodeActions(&r, context)
-                try checkActionSet(actions)
-                write = .writeActions(actions)
-            case 4:
-                guard apply == nil else { throw .bicDupInst }
-                try r.skip(4)
-                apply = try decodeActions(&r, context)
-            case 5:
-                try size(8)
-                guard !clear else { throw .bicDupInst }
-                clear = true
-            case 6 where context.version >= .v13 && context.version < .v15:
-                try size(8)
-                guard meter == nil else { throw .bicDupInst }
-                meter = .meter(try meterID(&r))
-            case 0xffff: throw .bicBadExperimenter
-            default: throw .bicUnknownInst
-            }
+            let size = try size(ofInstruction: type)
+            guard size.hasActions || length == size.bytes else { throw .bicBadLen }
+            guard type != 6 || context.version >= .v13 && context.version < .v15 else { throw .bicUnknownInst }
+            var body = try reader.part(length, error: .bicBadLen)
+            try body.skip(4)
+            guard bodies.updateValue(body, forKey: type) == nil else { throw .bicDupInst }
         }
+        var meter: OFAction?
+        var apply: [OFAction]?
+        var write: OFAction?
+        var metadata: OFAction?
+        if var r = bodies[6] { meter = .meter(try meterID(&r)) }
+        if var r = bodies[4] {
+            try r.skip(4)
+            apply = try decodeActions(&r, context)
+        }
+        if var r = bodies[3] {
+            try r.skip(4)
+            let actions = try decodeActions(&r, context)
+            try checkActionSet(actions)
+            write = .writeActions(actions)
+        }
+        if var r = bodies[2] {
+            try r.skip(4)
+            let value = try r.u64()
+            metadata = .writeMetadata(value: value, mask: try r.u64())
+        }
+        let clear = bodies[5] != nil
+        var next: OFAction?
+        if var r = bodies[1] { next = .gotoTable(try r.u8()) }
         var all: [OFAction] = []
         if let meter { all.append(meter) }
         if let apply { all += apply }

@@ -42,18 +42,17 @@ public struct BundleAdd: Sendable {
         let id = try r.u32()
         try r.skip(2)
         let flags = try r.u16()
-        guard flags & ~3 == 0 else { throw .bfcBadFlags }
         let start = r.position
-        guard let header = OFHeader(outer.bytes, at: start), Int(header.length) >= 8, Int(header.length) <= r.remaining else {
-            throw .bfcMsgBadLen
-        }
-        guard header.xid == outer.xid else { throw .bfcMsgBadXid }
+        guard let header = OFHeader(outer.bytes, at: start) else { throw .bfcMsgBadLen }
         guard header.version == outer.version.rawValue else { throw .bfcBadVersion }
-        let message = try OFMessage(Array(outer.bytes[start..<start + Int(header.length)]))
+        guard Int(header.length) >= 8, Int(header.length) <= r.remaining else { throw .bfcMsgBadLen }
+        guard header.xid == outer.xid else { throw .bfcMsgBadXid }
+        guard let message = try? OFMessage(Array(outer.bytes[start..<start + Int(header.length)])) else { throw .bfcMsgUnsup }
         switch message.kind {
         case .flowMod, .nxFlowMod, .groupMod, .portMod, .packetOut: break
         default: throw .bfcMsgUnsup
         }
+        guard flags & ~3 == 0 else { throw .bfcBadFlags }
         return BundleAdd(id: id, flags: flags, message: message)
     }
 }

@@ -131,12 +131,15 @@ public struct FlowMod: Sendable {
             }
             f.command = try known(command)
             f.actions = try ActionCodec.decodeFlowActions(&r, ActionContext(version: v, tunnelOptions: tunnelOptions))
-            // 4 is OFPFF_EMERG, which nobody supports.
-            guard rawFlags & ~3 == 0 else { throw .fmfcBadFlags }
+            guard rawFlags & ~7 == 0 else { throw .fmfcBadFlags }
+            // OFPFF_EMERG: there is no table for emergencies.
+            guard rawFlags & 4 == 0 else { throw .fmfcTableFull }
             rawFlags |= command == 0 ? 4 : 0
         }
         f.flags = Flags(rawValue: rawFlags)
-        var checker = ActionChecker(version: v, match: f.match, table: f.table, tableCount: tableCount)
+        // Without a table the switch chooses the first, so that no flow may go on to that.
+        let table = message.kind == .nxFlowMod && f.table == 255 ? 0 : f.table
+        var checker = ActionChecker(version: v, match: f.match, table: table, tableCount: tableCount)
         try checker.check(&f.actions)
         return f
     }

@@ -36,6 +36,7 @@ public struct FlowMonitorRequest: Sendable {
 
     /// Decodes the next of a message's requests.
     public static func decode(_ r: inout WireReader, kind: OFKind, tunnelOptions: TunnelOptionMap?) throws(OFError) -> FlowMonitorRequest {
+        guard r.remaining >= 16 else { throw .brcBadLen }
         let id = try r.u32()
         if kind == .flowMonitor {
             guard let port = OFPort(wire32: try r.u32()) else { throw .bacBadOutPort }

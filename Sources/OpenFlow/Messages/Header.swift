@@ -26,7 +26,7 @@ public enum OFKind: Hashable, Sendable {
     case portMod, tableMod, barrierRequest, queueGetConfigRequest, roleRequest, getAsyncRequest, setAsync, meterMod
     case bundleControl, bundleAdd
     // Nicira.
-    case nxRoleRequest, nxSetFlowFormat, nxFlowMod, nxFlowModTableID, nxSetPacketInFormat, nxSetControllerID
+    case nxRoleRequest, nxFlowAge, nxSetFlowFormat, nxFlowMod, nxFlowModTableID, nxSetPacketInFormat, nxSetControllerID
     case nxFlowMonitorCancel, nxSetAsync, nxSetAsync2, nxTLVTableMod, nxTLVTableRequest, nxResume, nxCTFlushZone
     case nxCTFlush
     // Statistics and multipart requests.
@@ -76,158 +76,55 @@ public struct OFMessage: Sendable {
         try r.skip(8)
         let is10 = version == .v10
         var more = false
+        let form: MessageForm
         switch header.type {
-        case 0: kind = .hello
-        case 1: kind = .error
-        case 2: kind = .echoRequest
-        case 3: kind = .echoReply
-        case 4:
-            let vendor = try r.u32()
-            let subtype = try r.u32()
-            kind = try Self.experimenter(vendor, subtype, version)
-        case 5: kind = .featuresRequest
-        case 7: kind = .getConfigRequest
-        case 9: kind = .setConfig
-        case 13: kind = .packetOut
-        case 14: kind = .flowMod
-        case 15: kind = is10 ? .portMod : .groupMod
-        case 16 where !is10: kind = .portMod
-        case 17 where !is10: kind = .tableMod
-        case 16 where is10, 18 where !is10:
+        case 4: form = try Self.experimenter(&r, version)
+        case is10 ? 16 : 18, is10 ? 17 : 19:
             let type = try r.u16()
             more = try r.u16() & 1 != 0
             if !is10 { try r.skip(4) }
-            kind = try Self.multipart(type, &r, version)
-        case 18: kind = .barrierRequest
-        case 20: kind = is10 ? .queueGetConfigRequest : .barrierRequest
-        case 22 where !is10 && version < .v15: kind = .queueGetConfigRequest
-        case 24 where version >= .v12: kind = .roleRequest
-        case 26 where version >= .v13: kind = .getAsyncRequest
-        case 28 where version >= .v13: kind = .setAsync
-        case 29 where version >= .v13: kind = .meterMod
-        case 33 where version >= .v14: kind = .bundleControl
-        case 34 where version >= .v14: kind = .bundleAdd
-        default: throw Self.isOfAnswerSize(header.type, bytes.count, version) ? .brcBadType : .brcBadLen
+            form = try Self.multipart(type, isReply: header.type == (is10 ? 17 : 19), &r, version)
+        default:
+            guard let found = MessageForm.of(type: header.type, version) else { throw .brcBadType }
+            form = found
         }
         hasMore = more
         bodyOffset = r.position
-        if !(isContinuation && bodyOffset == bytes.count) { try checkLength() }
+        let length = bytes.count - bodyOffset
+        guard isContinuation && length == 0 || form.admits(length: length) else { throw .brcBadLen }
+        guard let kind = form.kind else { throw .brcBadType }
+        self.kind = kind
     }
 
-    /// Whether a message that only switches send has a length that it can have.
-    private static func isOfAnswerSize(_ type: UInt8, _ size: Int, _ version: OFVersion) -> Bool {
-        switch type {
-        case 6: version >= .v13 ? size == 32 : size >= 32 && (size - 32) % (version == .v10 ? 48 : 64) == 0
-        case 8: size == 12
-        case 10 where version == .v10: size >= 18
-        case 11 where version == .v10: size == 88
-        case 12: version >= .v14 ? size >= 16 : size == (version == .v10 ? 64 : 80)
-        case 19 where version == .v10, 21 where version > .v10: size == 8
-        // Of no kind that a switch asks for.
-        case 17 where version == .v10, 19 where version > .v10: false
-        case 25 where version >= .v12: size == 24
-        default: true
-        }
-    }
-
-    private static func experimenter(_ vendor: UInt32, _ subtype: UInt32, _ v: OFVersion) throws(OFError) -> OFKind {
-        switch (vendor, subtype) {
-        case (0x2320, 10): return .nxRoleRequest
-        case (0x2320, 12): return .nxSetFlowFormat
-        case (0x2320, 13): return .nxFlowMod
-        case (0x2320, 15): return .nxFlowModTableID
-        case (0x2320, 16): return .nxSetPacketInFormat
-        case (0x2320, 19): return .nxSetAsync
-        case (0x2320, 20): return .nxSetControllerID
-        case (0x2320, 21): return .nxFlowMonitorCancel
-        case (0x2320, 24): return .nxTLVTableMod
-        case (0x2320, 25): return .nxTLVTableRequest
-        case (0x2320, 27): return .nxSetAsync2
-        case (0x2320, 28): return .nxResume
-        case (0x2320, 29): return .nxCTFlushZone
-        case (0x2320, 31): return .groupMod
-        case (0x2320, 32): return .nxCTFlush
-        case (0x4f4e_4600, 2300) where v == .v13: return .bundleControl
-        case (0x4f4e_4600, 2301) where v == .v13: return .bundleAdd
-        case (0x2320, _), (0x4f4e_4600, _): throw .brcBadSubtype
+    private static func experimenter(_ r: inout WireReader, _ v: OFVersion) throws(OFError) -> MessageForm {
+        let vendor = try r.u32()
+        let subtype = try r.u32()
+        let form: MessageForm?
+        switch vendor {
+        case 0x2320: form = .nicira(subtype: subtype, v)
+        case 0x4f4e_4600: form = .foundation(subtype: subtype, v)
         default: throw .brcBadVendor
         }
+        guard let form else { throw .brcBadSubtype }
+        return form
     }
 
-    private static func multipart(_ type: UInt16, _ r: inout WireReader, _ v: OFVersion) throws(OFError) -> OFKind {
-        switch type {
-        case 0: return .descStats
-        case 1: return .flowStats
-        case 2: return .aggregateStats
-        case 3: return .tableStats
-        case 4: return .portStats
-        case 5: return .queueStats
-        case 6 where v >= .v11: return .groupStats
-        case 7 where v >= .v11: return .groupDesc
-        case 8 where v >= .v12: return .groupFeatures
-        case 9 where v >= .v13: return .meterStats
-        case 10 where v >= .v13: return .meterConfig
-        case 11 where v >= .v13: return .meterFeatures
-        case 12 where v >= .v13: return .tableFeatures
-        case 13: return .portDesc
-        case 14 where v >= .v14: return .tableDesc
-        case 15 where v >= .v14: return .queueDesc
-        case 16 where v >= .v14: return .flowMonitor
-        case 0xffff:
-            let vendor = try r.u32()
-            guard vendor == 0x2320 || vendor == 0x4f4e_4600 else { throw .brcBadVendor }
-            let subtype = try r.u32()
-            if vendor == 0x4f4e_4600 {
-                guard v == .v13, subtype == 1870 else { throw .brcBadSubtype }
-                return .onfFlowMonitor
-            }
-            // Nicira's 1.0 header is padded to a multiple of 8.
-            if v == .v10 { try r.skip(min(4, r.remaining)) }
-            switch subtype {
-            case 0: return .nxFlowStats
-            case 1: return .nxAggregateStats
-            case 2: return .nxFlowMonitor
-            case 3: return .nxIPFIXBridge
-            case 4: return .nxIPFIXFlow
-            case 7: return .groupStats
-            case 8: return .groupDesc
-            case 9: return .groupFeatures
-            default: throw .brcBadSubtype
-            }
-        default: throw .brcBadStat
+    private static func multipart(_ type: UInt16, isReply: Bool, _ r: inout WireReader, _ v: OFVersion) throws(OFError) -> MessageForm {
+        guard type == 0xffff else {
+            guard let form = isReply ? MessageForm.reply(type, v) : .request(type, v) else { throw .brcBadStat }
+            return form
         }
-    }
-
-    /// Bodies of a fixed size have it.
-    private func checkLength() throws(OFError) {
-        let n = bytes.count - bodyOffset
-        let size: Int
-        switch kind {
-        case .featuresRequest, .getConfigRequest, .barrierRequest, .getAsyncRequest, .descStats, .tableStats,
-            .groupFeatures, .meterFeatures, .tableDesc, .nxTLVTableRequest, .nxIPFIXBridge, .nxIPFIXFlow:
-            size = 0
-        case .setConfig: size = 4
-        case .groupDesc: size = version >= .v15 || version == .v10 ? 8 : 0
-        case .portDesc: size = version >= .v15 ? 8 : 0
-        case .portStats: size = 8
-        case .groupStats, .meterStats, .meterConfig, .queueStats: size = 8
-        case .roleRequest: size = 16
-        case .queueGetConfigRequest: size = version == .v10 ? 4 : 8
-        case .meterMod, .bundleControl:
-            guard n >= 8, n % 8 == 0 else { throw .brcBadLen }
-            return
-        case .nxRoleRequest, .nxSetFlowFormat, .nxSetPacketInFormat, .nxFlowMonitorCancel: size = 4
-        case .nxFlowModTableID, .nxSetControllerID, .nxCTFlushZone: size = 8
-        case .nxSetAsync: size = 24
-        case .flowMod:
-            guard n >= (version == .v10 ? 64 : 40), (n - (version == .v10 ? 64 : 40)) % 8 == 0 else { throw .brcBadLen }
-            return
-        case .nxFlowMod:
-            guard n >= 32, n % 8 == 0 else { throw .brcBadLen }
-            return
-        default: return
+        let vendor = try r.u32()
+        let subtype = try r.u32()
+        guard vendor == 0x2320 || vendor == 0x4f4e_4600 else { throw .brcBadVendor }
+        if vendor == 0x4f4e_4600 {
+            guard v == .v13, subtype == 1870, !isReply else { throw .brcBadSubtype }
+            return MessageForm(.onfFlowMonitor, 0, by: 8)
         }
-        guard n == size else { throw .brcBadLen }
+        // Nicira's 1.0 header is padded to a multiple of 8.
+        if v == .v10 { try r.skip(4) }
+        guard let form = isReply ? MessageForm.niciraReply(subtype, v) : .niciraRequest(subtype, v) else { throw .brcBadSubtype }
+        return form
     }
 }
 

@@ -195,6 +195,7 @@ public struct Resume: Sendable {
             default: throw .bpcBadType
             }
         }
+        guard !p.data.isEmpty else { throw .brcBadLen }
         return p
     }
 }

@@ -107,7 +107,6 @@ public struct TableFeaturesRequest: Sendable {
 
     /// Decodes one ofp_table_features with its properties.
     public static func decode(_ reader: inout WireReader, version: OFVersion) throws(OFError) -> TableFeaturesRequest {
-        guard reader.remaining >= 64 else { throw .brcBadLen }
         guard let length = reader.peek16().map(Int.init), length >= 64, length <= reader.remaining else { throw .bpcBadLen }
         var r = try reader.part(length, error: .bpcBadLen)
         try r.skip(2)
