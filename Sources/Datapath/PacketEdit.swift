@@ -225,14 +225,19 @@ extension Packet {
     /// Adds a tag before whatever follows the addresses.
     public mutating func pushVLAN(tpid: UInt16, tci: UInt16) {
         guard count >= HeaderSize.ethernet else { return }
+        let (l3, l4) = (l3, l4)
         insert(HeaderSize.vlan, at: 12)
+        (self.l3, self.l4) = (l3.map { $0 + HeaderSize.vlan }, l4.map { $0 + HeaderSize.vlan })
         store16(12, tpid)
         store16(14, tci & ~0x1000)
     }
 
     public mutating func popVLAN() {
         guard count >= HeaderSize.ethernet + HeaderSize.vlan, EtherType.isVLAN(load16(12)) else { return }
+        let (l3, l4) = (l3, l4)
         remove(HeaderSize.vlan, at: 12)
+        // Behind tags beyond the limit layers were found too early: they come back to where they were when a tag is pushed again.
+        (self.l3, self.l4) = (l3.map { max(0, $0 - HeaderSize.vlan) }, l4.map { max(0, $0 - HeaderSize.vlan) })
     }
 
     public mutating func pushMPLS(lse: UInt32, ethType: UInt16) {

@@ -1,5 +1,6 @@
 // Tunnels of the userspace datapath on real packets: two daemons, each with a bridge for its host and a bridge for the cable between
 // them. Addresses, routes and neighbours are those of the kernel, as an operator sets them.
+import Foundation
 import Testing
 
 /// Two switches with a host each, joined by a cable.
@@ -117,6 +118,36 @@ struct TunnelPacketTests {
         try lab.wait("its end") { try lab.run("ovs-appctl", ["ovs/route/lookup", "172.20.1.1"]).status != 0 }
         try lab.ip("", "addr", "del", "172.31.1.1/24", "dev", "under")
         try lab.wait("the address's end") { try !lab.appctl("ovs/route/show").contains("172.31.1.") }
+    }
+
+    /// More routes change than the kernel keeps news of for a daemon that does not come to reading them: it reads all routes again.
+    @Test func lostNewsOfRoutesIsMadeGood() throws {
+        let lab = try Lab()
+        try lab.ip("", "addr", "add", "172.31.1.1/24", "dev", "br0")
+        try lab.ip("", "link", "set", "br0", "up")
+        try lab.wait("the bridge's own network") { try lab.appctl("ovs/route/show").contains("Cached: 172.31.1.0/24 dev br0 ") }
+        let batch = "\(lab.directory)/routes"
+        let count = 60_000
+        let lines = (0..<count).map { "route add 20.\($0 >> 8).\($0 & 255).0/24 via 172.31.1.2\n" }
+        try lines.joined().write(toFile: batch, atomically: false, encoding: .utf8)
+        kill(lab.pid, SIGSTOP)
+        defer { kill(lab.pid, SIGCONT) }
+        try lab.ip("", "-batch", batch)
+        let sockets = try lab.must("ip", ["netns", "exec", lab.home, "cat", "/proc/net/netlink"])
+        let drops = sockets.split(separator: "\n").dropFirst().compactMap { row -> Int? in
+            let words = row.split(separator: " ")
+            return words.count > 8 && words[1] == "0" ? Int(words[8]) : nil
+        }
+        #expect(drops.contains { $0 > 0 }, "\(sockets)")
+        kill(lab.pid, SIGCONT)
+        for last in [0, count - 1] {
+            try lab.wait("route \(last)", seconds: 60) {
+                try lab.run("ovs-appctl", ["ovs/route/lookup", "20.\(last >> 8).\(last & 255).9"]).text.contains("gateway 172.31.1.2\n")
+            }
+        }
+        // What comes after that is heard of as ever.
+        try lab.ip("", "route", "del", "20.0.0.0/24")
+        try lab.wait("the end of a route") { try lab.run("ovs-appctl", ["ovs/route/lookup", "20.0.0.9"]).status != 0 }
     }
 
     /// A tunnel whose packets leave by its own bridge asks for the neighbour through itself.
