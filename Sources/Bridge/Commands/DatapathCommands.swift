@@ -109,6 +109,10 @@ extension ControlCommands {
         return out
     }
 
+    /// Bytes of a flow's line, more often than not, and of how many flows they are set aside.
+    private static let usualLine = 224
+    private static let mostReserved: UInt64 = 1 << 20
+
     /// A datapath's flows as text, a line each, after a heading where there are any.
     func dumpFlows(
         _ dpif: any Dpif, verbose: Bool, names: Bool, heading: String = "", where wanted: (DpFlow) -> Bool = { _ in true }
@@ -118,7 +122,11 @@ extension ControlCommands {
         var out = ""
         dpif.dumpFlows { flow in
             guard wanted(flow) else { return true }
-            if out.isEmpty { out = heading }
+            if out.isEmpty {
+                out = heading
+                // A long text that grows is copied as often as it doubles, and each copy is memory that was not touched before.
+                out.reserveCapacity(Int(clamping: min(dpif.stats.flows, Self.mostReserved)) * Self.usualLine)
+            }
             if verbose { out += "ufid:\(flow.ufid), " }
             out += formatter.text(key: flow.key, mask: flow.mask) + ", " + statisticsText(flow.stats)
             if verbose { out += ", dp:ovs" }

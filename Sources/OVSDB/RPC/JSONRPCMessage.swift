@@ -56,6 +56,8 @@ public enum JSONRPCMessage: Sendable, Equatable {
             member("{\"id\":null,\"method\":", .string(method))
             member(",\"params\":", .array(params))
         case .reply(let result, let id):
+            // Output of a command may be very long.
+            if case .string(let text) = result { bytes.reserveCapacity(text.utf8.count + text.utf8.count / 16 + 64) }
             member("{\"id\":", id)
             member(",\"result\":", result)
             bytes += ",\"error\":null".utf8
