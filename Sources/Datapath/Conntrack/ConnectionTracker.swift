@@ -303,6 +303,8 @@ public final class ConnectionTracker: Sendable {
         } else if seen.isRelated {
             // An error about nothing that is known.
             state = CTState.invalid
+        } else if state & CTState.invalid != 0 {
+            // What an earlier action found to be no connection's packet opens none now.
         } else {
             opens = true
         }
