@@ -44,7 +44,7 @@ if wanted kernel; then
     maps=$(cat /proc/sys/vm/max_map_count)
     restore="$restore; echo $maps > /proc/sys/vm/max_map_count"
     echo 1000000 > /proc/sys/vm/max_map_count
-    RESULTS=$PWD/docs/performance KERNEL_TIMEOUT=3600 KERNEL_MEMORY=6G scripts/kernel.sh python3 Benchmarks/kernel.py --vswitchd "$VSWITCHD" \
+    RESULTS=$PWD/docs/performance KERNEL_TIMEOUT=3600 KERNEL_MEMORY=7G scripts/kernel.sh python3 Benchmarks/kernel.py --vswitchd "$VSWITCHD" \
         --output docs/performance/kernel.md
 fi
 if wanted flows; then

@@ -21,20 +21,22 @@ struct MessageForm {
 
     /// By the header's type; nil: it is of no type of this version. Experimenters' and multipart messages have forms by what they contain.
     static func of(type: UInt8, _ v: OFVersion) -> MessageForm? {
-        v == .v10 ? of10(type: type) : of11(type: type, v)
-    }
-
-    private static func of10(type: UInt8) -> MessageForm? {
         switch type {
         case 0: Self(.hello, 0, by: 1)
         case 1: Self(.error, 0, by: 1)
         case 2: Self(.echoRequest, 0, by: 1)
         case 3: Self(.echoReply, 0, by: 1)
         case 5: Self(.featuresRequest, 0)
-        case 6: Self(nil, 24, by: 48)
         case 7: Self(.getConfigRequest, 0)
         case 8: Self(nil, 4)
         case 9: Self(.setConfig, 4)
+        default: v == .v10 ? of10(type: type) : of11(type: type, v)
+        }
+    }
+
+    private static func of10(type: UInt8) -> MessageForm? {
+        switch type {
+        case 6: Self(nil, 24, by: 48)
         case 10: Self(nil, 10, by: 1)
         case 11: Self(nil, 80)
         case 12: Self(nil, 56)
@@ -51,15 +53,7 @@ struct MessageForm {
 
     private static func of11(type: UInt8, _ v: OFVersion) -> MessageForm? {
         switch type {
-        case 0: Self(.hello, 0, by: 1)
-        case 1: Self(.error, 0, by: 1)
-        case 2: Self(.echoRequest, 0, by: 1)
-        case 3: Self(.echoReply, 0, by: 1)
-        case 5: Self(.featuresRequest, 0)
         case 6: v >= .v13 ? Self(nil, 24) : Self(nil, 24, by: 64)
-        case 7: Self(.getConfigRequest, 0)
-        case 8: Self(nil, 4)
-        case 9: Self(.setConfig, 4)
         case 10: Self(nil, v == .v12 ? 8 : 16, by: 1)
         case 11: Self(nil, v >= .v15 ? 16 : 40, by: 8)
         case 12: v >= .v14 ? Self(nil, 48, by: 8) : Self(nil, 72)
