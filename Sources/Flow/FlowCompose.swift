@@ -18,11 +18,7 @@ extension FlowKey {
         var bytes: [UInt8] = []
         if packetType == 0 { appendEthernet(&bytes) }
         if EtherType.isMPLS(ethType) {
-            for i in 0..<maxMPLSLabels {
-                bytes.append32(mplsLSE(i))
-                if mplsLSE(i) & 0x100 != 0 { break }
-                if i + 1 < maxMPLSLabels, mplsLSE(i + 1) == 0 { break }
-            }
+            for i in 0..<mplsDepth { bytes.append32(mplsLSE(i)) }
         }
         switch ethType {
         case EtherType.ipv4: appendIPv4(&bytes, payloadSize)

@@ -244,6 +244,11 @@ extension FlowKey {
     @inlinable public mutating func setMPLSLSE(_ n: Int, _ value: UInt32) {
         setBits(n == 2 ? 63 : 62, n == 1 ? 0 : 32, value)
     }
+    /// How many labels a packet of an MPLS type has, 1 to 3: to the bottom of the stack, or until an entry is empty.
+    public var mplsDepth: Int {
+        for n in 1..<maxMPLSLabels where mplsLSE(n - 1) & 0x100 != 0 || mplsLSE(n) == 0 { return n }
+        return maxMPLSLabels
+    }
 
     @inlinable public var nwSrc: UInt32 {
         get { bits(64, 32, as: UInt32.self) }

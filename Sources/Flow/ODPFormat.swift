@@ -124,12 +124,7 @@ public struct ODPFormatter {
     }
 
     private func mplsText(_ key: FlowKey, _ mask: FlowMask?) -> String? {
-        var n = 0
-        while n < maxMPLSLabels {
-            n += 1
-            if key.mplsLSE(n - 1) & 0x100 != 0 { break }
-            if n < maxMPLSLabels, key.mplsLSE(n) == 0 { break }
-        }
+        let n = key.mplsDepth
         if let mask, !verbose, (0..<n).allSatisfy({ mask.bits.mplsLSE($0) == 0 }) { return nil }
         // All parts or none are printed with masks.
         let exact = mask == nil || (0..<n).allSatisfy { mask?.bits.mplsLSE($0) == .max }

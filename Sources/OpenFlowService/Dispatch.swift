@@ -14,8 +14,9 @@ extension OpenFlowConnection {
     func dispatch(_ bytes: [UInt8]) {
         guard let header = OFHeader(bytes) else { return }
         do throws(OFError) {
-            let message = try OFMessage(bytes, isContinuation: multipart.isContinuation(xid: header.xid))
-            if message.kind.isMultipart, message.version >= .v13 {
+            let isContinuation = multipart.isContinuation(xid: header.xid)
+            let message = try OFMessage(bytes, isContinuation: isContinuation)
+            if isContinuation || message.hasMore, message.kind.isMultipart, message.version >= .v13 {
                 guard let parts = try multipart.add(message, now: owner.time.now) else { return }
                 answer(parts)
             } else {

@@ -26,7 +26,7 @@ public final class OpenFlowConnection {
     static let log = Vlog.module("rconn")
     static let wireLog = Vlog.module("vconn")
 
-    unowned let service: OpenFlowService
+    let service: OpenFlowService
     let purpose: Purpose
     /// As log messages name the peer.
     let name: String
@@ -56,13 +56,11 @@ public final class OpenFlowConnection {
     var limiters: [PacketInLimiter?] = [nil, nil]
 
     // Flow control.
-    private var input: [UInt8] = []
-    private var inputStart = 0
-    private(set) var backlog = 0
-    private(set) var queuedPacketIns = 0
+    private let outlet: Outlet
+    /// Bytes that are no whole message yet, or whose turn has not come.
+    private var input = ByteBuffer()
     private var isReading = true
     private var isHandling = false
-    private var needsFlush = false
 
     /// When bytes came last, in milliseconds of the switch's clock.
     private(set) var lastReceived: Int64
@@ -75,11 +73,17 @@ public final class OpenFlowConnection {
         self.channel = channel
         self.name = name
         self.purpose = purpose
+        outlet = Outlet(channel, isEncrypted: TLSIdentity.protects(channel))
         allowed = service.configuration.versions
         missSendLength = purpose == .primary ? 128 : 0
         lastReceived = service.owner.time.now
         try channel.pipeline.syncOperations.addHandler(OpenFlowHandler(self))
+        outlet.onProgress = { [unowned self] in sent() }
     }
+
+    /// Bytes that wait to be sent.
+    var backlog: Int { outlet.backlog }
+    var queuedPacketIns: Int { outlet.queuedPacketIns }
 
     /// Sends the hello. Call once the channel is active.
     func start() {
@@ -105,31 +109,21 @@ public final class OpenFlowConnection {
     /// Queues a packet-in, unless too many wait already.
     func sendPacketIn(_ message: [UInt8]) {
         guard isOpen, queuedPacketIns < service.configuration.packetQueueSize else { return }
-        queuedPacketIns += 1
         write(message, isPacketIn: true)
         if !isHandling { flush() }
     }
 
     private func write(_ message: [UInt8], isPacketIn: Bool = false) {
-        backlog += message.count
-        let count = message.count
-        channel.write(channel.allocator.buffer(bytes: message)).assumeIsolated().whenComplete { [weak self] _ in
-            self?.sent(count, isPacketIn)
-        }
-        needsFlush = true
+        outlet.write(message, isPacketIn: isPacketIn)
         service.snoop(message, of: self)
     }
 
     private func flush() {
-        guard needsFlush else { return }
-        needsFlush = false
-        channel.flush()
+        outlet.flush()
         if backlog > Self.pauseBacklog { setReading(false) }
     }
 
-    private func sent(_ count: Int, _ isPacketIn: Bool) {
-        backlog -= count
-        if isPacketIn { queuedPacketIns -= 1 }
+    private func sent() {
         if backlog == 0, monitors.isPaused { resumeMonitors() }
         guard isOpen, !isReading, backlog <= Self.pauseBacklog / 2 else { return }
         setReading(true)
@@ -156,7 +150,7 @@ public final class OpenFlowConnection {
     fileprivate func received(_ buffer: ByteBuffer) {
         guard isOpen else { return }
         lastReceived = service.owner.time.now
-        input.append(contentsOf: buffer.readableBytesView)
+        if input.readableBytes == 0 { input = buffer } else { input.writeImmutableBuffer(buffer) }
         handleInput()
         service.stayAwake()
     }
@@ -165,25 +159,26 @@ public final class OpenFlowConnection {
     private func handleInput() {
         guard !isHandling else { return }
         isHandling = true
-        while isOpen, isReading, ongoing == nil {
-            let available = input.count - inputStart
-            guard available >= OFHeader.size else { break }
-            let length = Int(input[inputStart + 2]) << 8 | Int(input[inputStart + 3])
+        while isOpen, isReading, ongoing == nil, let length = nextLength() {
             guard length >= OFHeader.size else {
                 Self.wireLog.err("\(name): received too-short ofp_header (\(length) bytes)")
                 close("Protocol error")
                 break
             }
-            guard available >= length else { break }
-            let message = Array(input[inputStart..<inputStart + length])
-            inputStart += length
+            guard let message = input.readBytes(length: length) else { break }
             handle(message)
-            if backlog > Self.pauseBacklog { setReading(false) }
+            if backlog > Self.pauseBacklog { flush() }
         }
         isHandling = false
-        input.removeFirst(inputStart)
-        inputStart = 0
+        // The channel can use its buffer again.
+        if input.readableBytes == 0 { input = ByteBuffer() } else { input.discardReadBytes() }
         flush()
+    }
+
+    /// As the next message's header says; nil when that is not there yet.
+    private func nextLength() -> Int? {
+        guard input.readableBytes >= OFHeader.size else { return nil }
+        return input.getInteger(at: input.readerIndex + 2, as: UInt16.self).map(Int.init)
     }
 
     /// Starts to answer a request that may take long.
@@ -201,9 +196,9 @@ public final class OpenFlowConnection {
     private func carryOnLater() {
         guard !willCarryOn else { return }
         willCarryOn = true
-        channel.eventLoop.assumeIsolated().scheduleTask(in: Self.pause) { [weak self] in
-            self?.willCarryOn = false
-            self?.carryOn()
+        channel.eventLoop.assumeIsolated().scheduleTask(in: Self.pause) { [self] in
+            willCarryOn = false
+            carryOn()
         }
     }
 
@@ -270,6 +265,7 @@ public final class OpenFlowConnection {
 
     fileprivate func closed(_ error: (any Error)?) {
         isOpen = false
+        outlet.onProgress = nil
         ongoing = nil
         let callback = onClose
         onClose = nil

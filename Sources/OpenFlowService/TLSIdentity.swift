@@ -116,6 +116,13 @@ public final class TLSIdentity {
         try channel.pipeline.syncOperations.addHandler(NIOSSLServerHandler(context: try context(isServer: true)))
     }
 
+    /// Whether a channel was made to speak TLS.
+    static func protects(_ channel: any Channel) -> Bool {
+        let pipeline = channel.pipeline.syncOperations
+        return (try? pipeline.context(handlerType: NIOSSLClientHandler.self)) != nil
+            || (try? pipeline.context(handlerType: NIOSSLServerHandler.self)) != nil
+    }
+
     /// Keeps the last certificate of a peer's chain, the authority's, unless somebody else was faster.
     private static func save(_ chain: [NIOSSLCertificate], to path: String) {
         guard let authority = chain.last, let der = try? authority.toDERBytes() else {

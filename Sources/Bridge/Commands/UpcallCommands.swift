@@ -43,10 +43,12 @@ extension ControlCommands {
             for backer in fabric.backers.values { backer.settings.flowLimit = n }
             return .ok("set flow_limit to \(n)")
         }
-        server.register("revalidator/wait", "", 0, 0) { [fabric] _ in
-            guard fabric.backers.count == 1 else { return .error("can't wait on multiple udpifs.") }
-            for backer in fabric.backers.values { backer.synchronise() }
-            return .ok("")
+        server.register("revalidator/wait", "", 0, 0) { [fabric] _, command in
+            guard fabric.backers.count == 1, let backer = fabric.backers.values.first else {
+                return .error("can't wait on multiple udpifs.")
+            }
+            backer.synchronise { command.reply() }
+            return .deferred
         }
         server.register("revalidator/purge", "", 0, 0) { [fabric] _ in
             for backer in fabric.backers.values { backer.purge() }

@@ -73,6 +73,8 @@ public final class DatapathBacker: UpcallHandler {
         dpif.upcallHandler = self
     }
 
+    deinit { for waiter in waiting { waiter.done() } }
+
     public var flowCount: Int { flows.count }
 
     // MARK: Bridges and ports
@@ -330,12 +332,12 @@ public final class DatapathBacker: UpcallHandler {
         if pass == nil {
             let due = now - lastRevalidation >= settings.maxRevalidator
             let dirty = generation != revalidatedGeneration && now - lastRevalidation >= 20
-            if due || dirty { beginPass() }
+            if due || dirty || !waiting.isEmpty { beginPass() }
         }
         let end = ContinuousClock.now + Self.slice
         repeat { continuePass(limit: Self.batch) } while pass != nil && ContinuousClock.now < end
         // The rest soon, after others had their turn.
-        if pass != nil { onChange?() }
+        if pass != nil || !waiting.isEmpty { onChange?() }
     }
 
     /// When `run` wants to be called again, in milliseconds of the clock.
@@ -351,6 +353,9 @@ public final class DatapathBacker: UpcallHandler {
         var walk: (any FlowStatsWalk)?
     }
     private var pass: Pass?
+    private var passesBegun: UInt64 = 0
+    /// Who wants to be told when that many passes were begun and completed.
+    private var waiting: [(passes: UInt64, done: () -> Void)] = []
     /// For how long flows are looked at before others have their turn, and how many between looks at the clock.
     private static let slice = Duration.milliseconds(1)
     private static let batch = 100
@@ -364,6 +369,7 @@ public final class DatapathBacker: UpcallHandler {
         lastRevalidation = now
         revalidatedGeneration = generation
         flows.beginPass()
+        passesBegun &+= 1
         pass = Pass(
             started: now, idleLimit: flows.count > settings.flowLimit ? 100 : settings.maxIdle,
             walk: flows.count < Self.walkMinimum ? nil : dpif.walkFlowStats())
@@ -414,9 +420,17 @@ public final class DatapathBacker: UpcallHandler {
         guard !flows.isPassComplete else {
             averageFlowCount = (averageFlowCount + flows.count) / 2
             dumpDuration = max(1, time.now - current.started)
+            passCompleted()
             return
         }
         pass = current
+    }
+
+    private func passCompleted() {
+        guard !waiting.isEmpty else { return }
+        let done = waiting.filter { $0.passes <= passesBegun }
+        waiting.removeAll { $0.passes <= passesBegun }
+        for waiter in done { waiter.done() }
     }
 
     /// Credits statistics, and removes or updates what no longer holds: all of it, now.
@@ -435,6 +449,10 @@ public final class DatapathBacker: UpcallHandler {
         let translation = translate(entry.key, on: port, sideEffects: false, now: now)
         let (mask, wanted) = megaflow(translation, entry.key)
         var matched = entry.mask
+        if EtherType.isMPLS(entry.key.ethType) {
+            // A datapath's key has the labels that the packet has: what looked further down goes, as in the real daemon.
+            for n in entry.key.mplsDepth..<maxMPLSLabels { matched.bits.setMPLSLSE(n, 0) }
+        }
         if entry.key.isIP, entry.key.nwProto == (entry.key.ethType == EtherType.ipv4 ? IPProtocol.icmp : IPProtocol.icmpv6) {
             // Type and code have 8 bits in the datapath: what looked at more of their places goes, as in the real daemon.
             matched.bits.tpSrc &= 0xff
@@ -506,6 +524,17 @@ public final class DatapathBacker: UpcallHandler {
         guard flows.count <= Self.synchronousLimit else { return }
         revalidate()
         if generation != revalidatedGeneration { revalidate() }
+    }
+
+    /// As `synchronise`, but takes its time where flows are very many. Calls `done` then, at once or later.
+    public func synchronise(_ done: @escaping () -> Void) {
+        guard flows.count > Self.synchronousLimit else {
+            synchronise()
+            return done()
+        }
+        // The pass under way may have seen flows whose statistics are news by now.
+        waiting.append((passesBegun &+ 1, done))
+        onChange?()
     }
 
     /// Makes installed flows heed what changed, at once unless they are very many.
