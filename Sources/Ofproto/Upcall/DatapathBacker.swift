@@ -362,7 +362,7 @@ public final class DatapathBacker: UpcallHandler {
     /// From how many flows on a walk is worth its beginning.
     private static let walkMinimum = 32
     /// Up to how many flows statistics are brought up to date for each request.
-    private static let synchronousLimit = 10_000
+    var synchronousLimit = 10_000
 
     private func beginPass() {
         let now = time.now
@@ -521,14 +521,14 @@ public final class DatapathBacker: UpcallHandler {
     /// Takes statistics and brings all flows up to date, now.
     public func synchronise() {
         // With very many flows the last pass must do: it is no older than `maxRevalidator`.
-        guard flows.count <= Self.synchronousLimit else { return }
+        guard flows.count <= synchronousLimit else { return }
         revalidate()
         if generation != revalidatedGeneration { revalidate() }
     }
 
     /// As `synchronise`, but takes its time where flows are very many. Calls `done` then, at once or later.
     public func synchronise(_ done: @escaping () -> Void) {
-        guard flows.count > Self.synchronousLimit else {
+        guard flows.count > synchronousLimit else {
             synchronise()
             return done()
         }
@@ -539,7 +539,7 @@ public final class DatapathBacker: UpcallHandler {
 
     /// Makes installed flows heed what changed, at once unless they are very many.
     public func catchUp() {
-        guard flows.count <= Self.synchronousLimit, generation != revalidatedGeneration else { return }
+        guard flows.count <= synchronousLimit, generation != revalidatedGeneration else { return }
         revalidate()
     }
 
