@@ -97,6 +97,8 @@ public struct MegaflowTable: ~Copyable {
     public init() {}
 
     public var count: Int { byUFID.count }
+    /// Rises with every flow that is added.
+    private(set) var additions: UInt64 = 0
     public var maskCount: Int { subtables.count }
 
     public func flow(_ ufid: UFID) -> Megaflow? { byUFID.find(ufid.indexHash) { $0.ufid == ufid } }
@@ -167,6 +169,7 @@ public struct MegaflowTable: ~Copyable {
         }
         let entry = Megaflow(ufid, key, miniKey, subtable.mask, actions, looksAtMore: subtable.look.isMore(key))
         subtable.count += 1
+        additions &+= 1
         byValues.insert(subtable.mask.secretHash(of: entry.values), entry)
         byUFID.insert(ufid.indexHash, entry)
         count(entry, 1)

@@ -31,6 +31,8 @@ public protocol FlowAccelerator: AnyObject {
     var lost: UInt64 { get }
     /// Packets that flows told it to drop.
     var dropped: UInt64 { get }
+    /// A packet that came back from recirculation met this flow; what else it brings is done before the engine does anything more.
+    func recirculated(_ packet: borrowing Packet, _ key: borrowing FlowKey, to flow: Megaflow)
     /// Adds what it counted of a flow since the last time to the flow's statistics.
     func update(_ flow: Megaflow)
     /// The flow's actions changed.
@@ -51,8 +53,10 @@ open class UserspaceDatapath: Dpif {
     public var capabilities: DpifCapabilities
     public var vlanLimit = 1 { didSet { capabilities.maxVLANHeaders = vlanLimit } }
     public var tunnelOptions: TunnelOptionMap?
-    public weak var upcallHandler: (any UpcallHandler)?
-    public weak var accelerator: (any FlowAccelerator)? { didSet { table.lookupLimit = accelerator == nil ? .max : 64 } }
+    // Not weak: what weak references point to takes several times as long to retain, wherever that is.
+    public unowned var upcallHandler: (any UpcallHandler)?
+    /// It must not keep the datapath.
+    public var accelerator: (any FlowAccelerator)? { didSet { table.lookupLimit = accelerator == nil ? .max : 64 } }
 
     private struct Port {
         let info: DpPort
@@ -189,12 +193,14 @@ open class UserspaceDatapath: Dpif {
 
     /// - Parameter key: the installation's.
     /// - Parameter stats: what a flow begins with that was not there.
+    /// - Parameter isCovered: false: no flow is there that covers the key, as was seen just now.
     private func put(
-        _ flow: borrowing FlowInstallation, key: borrowing FlowKey, _ mode: DpFlowPut.Mode, stats: DpFlowStats? = nil
+        _ flow: borrowing FlowInstallation, key: borrowing FlowKey, _ mode: DpFlowPut.Mode, stats: DpFlowStats? = nil,
+        isCovered: Bool = true
     ) throws(DpifError) -> Megaflow {
         try check(key, flow.mask, flow.actions)
         var known = table.flow(flow.ufid)
-        if known == nil { known = table.flow(key: key, mask: flow.mask) }
+        if known == nil, isCovered { known = table.flow(key: key, mask: flow.mask) }
         if let existing = known {
             guard mode != .create else { throw DpifError(17, "flow \(flow.ufid)") }
             if existing.actions != flow.actions {
@@ -310,10 +316,12 @@ open class UserspaceDatapath: Dpif {
                 // The real daemon keeps the type of neighbour discovery options in the same place.
                 flow.stats.tcpFlags |= UInt16(truncatingIfNeeded: key[Location.ndOptionsType])
             }
+            if depth > 0, let accelerator { accelerator.recirculated(packet, key, to: flow) }
             run(flow.actions, packet, key: &metadata, parsed: key, depth: depth)
             return flow
         }
         counters.missed += 1
+        let additions = table.additions
         guard let handler = upcallHandler else {
             counters.lost += 1
             drop(.noUpcallHandler)
@@ -329,7 +337,8 @@ open class UserspaceDatapath: Dpif {
         run(verdict.actions, packet, key: &metadata, parsed: key, depth: depth)
         guard let install = verdict.install else { return nil }
         // After the packet, which would else meet the flow when it comes back from recirculation.
-        let flow = try? put(install, key: key, .createOrModify)
+        let isCovered = table.additions != additions || table.maskCount > table.lookupLimit
+        let flow = try? put(install, key: key, .createOrModify, isCovered: isCovered)
         install.record?.inDatapath = flow
         return flow
     }

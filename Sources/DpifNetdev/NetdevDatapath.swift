@@ -14,16 +14,23 @@ public final class NetdevDatapath: UserspaceDatapath {
     private let wake: @Sendable () -> Void
     private var settings = ThreadSettings()
 
+    private let others: OpenDatapaths
+
+    /// - Parameter others: where it is listed as long as it is there.
     /// - Parameter wake: called on the polling thread when packets wait; it must make the main thread call `run`.
-    init(type: String, name: String, time: TimeSource, wake: @escaping @Sendable () -> Void) throws(DpifError) {
+    init(type: String, name: String, time: TimeSource, among others: OpenDatapaths, wake: @escaping @Sendable () -> Void) throws(DpifError)
+    {
         self.wake = wake
+        self.others = others
         poller = try PollThread(queue: queue, wake: wake)
         var capabilities = DpifCapabilities()
         capabilities.tunnelPushPop = true
         super.init(type: type, name: name, capabilities: capabilities, time: time)
+        others.add(self)
     }
 
     deinit {
+        others.remove(self)
         pollers?.endThreads()
         poller.stop()
     }
@@ -62,20 +69,32 @@ public final class NetdevDatapath: UserspaceDatapath {
     }
 }
 
+/// The datapaths that are there. They are not kept by it, and weak references would make retaining them slow everywhere.
+/// Confined to the main thread.
+final class OpenDatapaths {
+    // Invariant: each datapath is in here from its making to its end.
+    private var list: [Unmanaged<NetdevDatapath>] = []
+
+    var all: [NetdevDatapath] { list.map { $0.takeUnretainedValue() } }
+
+    fileprivate func add(_ datapath: NetdevDatapath) { list.append(.passUnretained(datapath)) }
+
+    fileprivate func remove(_ datapath: NetdevDatapath) {
+        let ended = Unmanaged.passUnretained(datapath).toOpaque()
+        list.removeAll { $0.toOpaque() == ended }
+    }
+}
+
 /// Makes userspace datapaths.
 public final class NetdevProvider: DpifProvider {
     public let type = "netdev"
     private let time: TimeSource
     private let wake: @Sendable () -> Void
-    private var open: [String: Weak] = [:]
+    private let datapaths = OpenDatapaths()
     private var settings = ThreadSettings()
     private let runtime: DPDKRuntime
     /// Told when DPDK has been started, so that its kinds of devices can be offered.
     public var onDPDK: ((DPDKRuntime) -> Void)?
-
-    private struct Weak {
-        weak var datapath: NetdevDatapath?
-    }
 
     /// - Parameter runDirectory: the daemon's, for the sockets of virtual machines' ports.
     public init(time: TimeSource, runDirectory: String, wake: @escaping @Sendable () -> Void) {
@@ -85,13 +104,12 @@ public final class NetdevProvider: DpifProvider {
     }
 
     public func open(name: String) throws(DpifError) -> any Dpif {
-        let datapath = try NetdevDatapath(type: type, name: name, time: time, wake: wake)
+        let datapath = try NetdevDatapath(type: type, name: name, time: time, among: datapaths, wake: wake)
         datapath.apply(settings)
-        open[name] = Weak(datapath: datapath)
         return datapath
     }
 
-    public func enumerate() -> [String] { open.filter { $0.value.datapath != nil }.keys.sorted() }
+    public func enumerate() -> [String] { datapaths.all.map(\.name).sorted() }
 
     public func portType(_ type: String) -> String { type == "internal" ? "tap" : type }
 
@@ -103,7 +121,7 @@ public final class NetdevProvider: DpifProvider {
         let wanted = try ThreadSettings(config)
         guard wanted != settings else { return }
         settings = wanted
-        for entry in open.values { entry.datapath?.apply(wanted) }
+        for datapath in datapaths.all { datapath.apply(wanted) }
     }
 
     public var status: ProviderStatus {

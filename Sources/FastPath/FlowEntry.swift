@@ -17,7 +17,7 @@ public struct FlowEntry {
     var countsFlags = false
     /// How many steps the program has.
     var stepCount: UInt8 = 0
-    /// The port for `.output`, as an index of the thread's transmit queues.
+    /// The port for `.output`, as an index of the thread's transmit queues; for `.recirculate` the number of a `Recirculation`.
     var output: UInt32 = 0
     /// The compiled program. Heap memory that the flow owns.
     var steps: UnsafeMutablePointer<FlowStep>?
@@ -34,6 +34,8 @@ public struct FlowEntry {
         case drop
         /// A compiled program.
         case program
+        /// A second lookup, by the packet's hash.
+        case recirculate
         /// More than the fast path can do: the main thread does it.
         case punt
     }

@@ -62,6 +62,8 @@ public struct FlowProgram {
     public enum Compiled {
         case drop
         case output(UInt32)
+        /// The number of a `Recirculation`.
+        case recirculate(UInt32)
         /// Apart, so that the other cases are small.
         indirect case program(FlowProgram)
         /// The fast path cannot do them.
@@ -71,10 +73,17 @@ public struct FlowProgram {
     /// Compiles actions for packets of a shape.
     ///
     /// - Parameter queue: the transmit queue of a datapath port, or nil when packets cannot be sent there from here.
-    public static func compile(_ actions: [DpAction], shape original: HeaderShape, queue: (UInt32) -> UInt32?) -> Compiled {
+    /// - Parameter recirculation: what stands for a recirculation id, of packets with this hash; nil: that is not to be had.
+    public static func compile(
+        _ actions: [DpAction], shape original: HeaderShape, queue: (UInt32) -> UInt32?,
+        recirculation: (_ id: UInt32, _ hash: Recirculation.Hash) -> UInt32? = { _, _ in nil }
+    ) -> Compiled {
         if actions.isEmpty { return .drop }
         if actions.count == 1, case .drop = actions[0] { return .drop }
         if actions.count == 1, case .output(let port) = actions[0] { return queue(port).map { .output($0) } ?? .unable }
+        if actions.count == 2, case .hash(let algorithm, let basis) = actions[0], case .recirc(let id) = actions[1] {
+            return recirculation(id, Recirculation.Hash(algorithm, basis: basis)).map { .recirculate($0) } ?? .unable
+        }
         var program = FlowProgram()
         var shape = original
         for (i, action) in actions.enumerated() {

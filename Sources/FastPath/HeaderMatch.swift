@@ -77,9 +77,9 @@ public struct HeaderMatch {
     /// The bytes that packets of `shape` have exactly when they are covered by a megaflow that covers one of them already; nil when that
     /// cannot be told from 64 bytes.
     ///
-    /// - Parameter key: of a packet of that shape, straight from a port: metadata but the port is zero.
+    /// - Parameter key: of a packet of that shape. What it has of metadata is not looked at here.
     public init?(key: borrowing FlowKey, mask flowMask: borrowing FlowMask, shape: HeaderShape) {
-        guard shape != .slow, key.packetType == 0, key.recircID == 0 else { return nil }
+        guard shape != .slow, key.packetType == 0 else { return nil }
         self.shape = shape
         let n = shape.networkOffset
         for location in Self.fields {

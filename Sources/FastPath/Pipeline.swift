@@ -53,6 +53,8 @@ public enum ThreadCounter: Int, CaseIterable, Sendable {
     case transmitDrops, drops, noCopy, cacheMisses, busyCycles, idleCycles, batches, iterations, subtables
     /// Packets of the flow of the packet before.
     case runHits
+    /// Packets that were looked up again by their hash, and what was found done.
+    case recirculations
     case sent, sentBatches, sleeps, sleptMicroseconds
 
     static let count = sleptMicroseconds.rawValue + 1
@@ -76,7 +78,10 @@ struct Pipeline: ~Copyable {
     private let hashes: UnsafeMutablePointer<UInt64>
     private let shapes: UnsafeMutablePointer<UInt8>
     private let pending: UnsafeMutablePointer<UInt8>
+    private let ports: UnsafeMutablePointer<UInt32>
     private let over: UnsafeMutablePointer<Mbuf?>
+    /// By the number that flows have.
+    let recirculations: UnsafeMutablePointer<Recirculation>
     /// Where the packets lie in a transmit queue.
     private let packetsOffset: Int
     /// By `ThreadCounter`; behind them the packets that each transmit queue did not take.
@@ -104,10 +109,13 @@ struct Pipeline: ~Copyable {
         packets.initialize(repeating: nil, count: Self.batch)
         over = .allocate(capacity: Self.batch)
         over.initialize(repeating: nil, count: Self.batch)
+        recirculations = .allocate(capacity: Recirculation.limit)
+        recirculations.initialize(repeating: Recirculation(), count: Recirculation.limit)
         flows = .allocate(capacity: Self.batch)
         hashes = .allocate(capacity: Self.batch)
         shapes = .allocate(capacity: Self.batch)
         pending = .allocate(capacity: Self.batch)
+        ports = .allocate(capacity: Self.batch)
     }
 
     deinit {
@@ -116,10 +124,12 @@ struct Pipeline: ~Copyable {
         dirty.deallocate()
         packets.deallocate()
         over.deallocate()
+        recirculations.deallocate()
         flows.deallocate()
         hashes.deallocate()
         shapes.deallocate()
         pending.deallocate()
+        ports.deallocate()
     }
 
     /// Receives and forwards one batch. Returns how many packets there were.
@@ -253,6 +263,7 @@ struct Pipeline: ~Copyable {
     private mutating func act(_ n: Int) {
         let now = cdpdk_cycles()
         var hits = 0
+        var recirculations = 0
         let (packets, flows) = (self.packets, self.flows)
         let entries = store.entries
         var overCount = 0
@@ -285,6 +296,22 @@ struct Pipeline: ~Copyable {
                 if let steps = e.pointee.steps {
                     for k in i..<j { execute(steps, Int(e.pointee.stepCount), packets[k].unsafelyUnwrapped) }
                 }
+            case .recirculate:
+                lookUpAgain(i, j, Int(e.pointee.output))
+                // Each packet for itself: the next has another hash.
+                for k in i..<j {
+                    let m = packets[k].unsafelyUnwrapped
+                    let length = Int(cdpdk_length(m))
+                    guard flows[k] != 0, actAgain(entries + Int(flows[k]), m, length, now) else {
+                        over[overCount] = m
+                        overCount &+= 1
+                        continue
+                    }
+                    recirculations &+= 1
+                    count(e, 1, length, now)
+                }
+                i = j
+                continue
             case .punt, .free:
                 for k in i..<j {
                     over[overCount] = packets[k]
@@ -295,14 +322,89 @@ struct Pipeline: ~Copyable {
                 continue
             }
             hits &+= run
-            let numbers = store.counters(e)
-            cdpdk_add(numbers + FlowCounter.packets, UInt64(run))
-            cdpdk_add(numbers + FlowCounter.bytes, UInt64(size))
-            cdpdk_store(numbers + FlowCounter.used, now)
+            count(e, run, size, now)
             i = j
         }
-        tally(.hits, UInt64(hits))
+        tally(.hits, UInt64(hits &+ recirculations))
+        if recirculations > 0 { tally(.recirculations, UInt64(recirculations)) }
         if overCount > 0 { handOver(overCount) }
+    }
+
+    @inline(__always)
+    private func count(_ e: UnsafeMutablePointer<FlowEntry>, _ packets: Int, _ bytes: Int, _ now: UInt64) {
+        let numbers = store.counters(e)
+        cdpdk_add(numbers + FlowCounter.packets, UInt64(packets))
+        cdpdk_add(numbers + FlowCounter.bytes, UInt64(bytes))
+        cdpdk_store(numbers + FlowCounter.used, now)
+    }
+
+    /// Finds the flows of packets `from` to `to` of the batch, which come back with a recirculation of this number; 0: none is here.
+    @inline(__always)
+    private mutating func lookUpAgain(_ from: Int, _ to: Int, _ number: Int) {
+        let (packets, flows, hashes, shapes, ports) = (self.packets, self.flows, self.hashes, self.shapes, self.ports)
+        let recirculation = recirculations[number]
+        var k = from
+        while k < to {
+            let m = packets[k].unsafelyUnwrapped
+            let p = cdpdk_data(m).unsafelyUnwrapped
+            let shape = HeaderShape.of(p, readable: Int(cdpdk_first_length(m)), length: Int(cdpdk_length(m)), acceptsTag: acceptsTag)
+            shapes[k] = shape.rawValue
+            flows[k] = 0
+            if shape != .slow {
+                let dpHash = PacketHash.dpHash(p, shape, recirculation.hash)
+                let port = Recirculation.port(UInt32(truncatingIfNeeded: number), maskedHash: dpHash & recirculation.mask)
+                ports[k] = port
+                hashes[k] = store.hash(p, UnsafePointer(store.relevant) + Int(shape.rawValue), port)
+                cdpdk_prefetch(store.bucket(hashes[k]))
+            }
+            k &+= 1
+        }
+        k = from
+        while k < to {
+            if shapes[k] != HeaderShape.slow.rawValue {
+                let index = store.candidate(hashes[k])
+                flows[k] = index
+                let e = UnsafeRawPointer(store.entries + Int(index))
+                cdpdk_prefetch(e)
+                cdpdk_prefetch(e + 64)
+                cdpdk_prefetch(e + 128)
+            }
+            k &+= 1
+        }
+        k = from
+        while k < to {
+            if shapes[k] != HeaderShape.slow.rawValue {
+                let m = packets[k].unsafelyUnwrapped
+                let bytes = firstBytes(cdpdk_data(m).unsafelyUnwrapped)
+                let readable = Int(cdpdk_first_length(m))
+                let shape = HeaderShape(shapes[k])
+                let index = flows[k]
+                if index == 0 || !FlowStore.covers(store.entries + Int(index), bytes, ports[k], readable, shape) {
+                    flows[k] = store.find(bytes, hashes[k], ports[k], readable, shape)
+                }
+            }
+            k &+= 1
+        }
+    }
+
+    /// Does what a recirculated packet's flow says. False: the main thread must, and the packet is as it was.
+    @inline(__always)
+    private mutating func actAgain(_ e: UnsafeMutablePointer<FlowEntry>, _ m: Mbuf, _ length: Int, _ now: UInt64) -> Bool {
+        if e.pointee.countsFlags { countFlags(e, m) }
+        switch e.pointee.kind {
+        case .output:
+            var own: Mbuf? = m
+            transmit(&own, 1, Int(e.pointee.output))
+        case .drop:
+            tally(.drops, 1)
+            cdpdk_free(m)
+        case .program:
+            guard let steps = e.pointee.steps else { return false }
+            execute(steps, Int(e.pointee.stepCount), m)
+        case .recirculate, .punt, .free: return false
+        }
+        count(e, 1, length, now)
+        return true
     }
 
     /// Gives packets to the main thread, as far as it has room.

@@ -13,6 +13,7 @@ struct Command {
     enum Kind {
         case insert, remove, hint
         case addReceiveQueue, removeReceiveQueue, removeDevice, setTransmitQueue
+        case setRecirculation
         case acceptTags
     }
     var kind: Kind
@@ -23,6 +24,20 @@ struct Command {
     var port: UInt32 = 0
     var isOn = false
     var lock: UnsafeMutablePointer<UInt32>?
+    var recirculation = Recirculation()
+}
+
+/// What a polling thread counts of a flow: read with relaxed loads while the thread goes on counting.
+public struct FlowCounters {
+    private let numbers: UnsafeMutablePointer<UInt64>
+
+    fileprivate init(_ numbers: UnsafeMutablePointer<UInt64>) { self.numbers = numbers }
+
+    public var packets: UInt64 { cdpdk_load(numbers + FlowCounter.packets) }
+    public var bytes: UInt64 { cdpdk_load(numbers + FlowCounter.bytes) }
+    /// The cycle counter when it was last used.
+    public var used: UInt64 { cdpdk_load(numbers + FlowCounter.used) }
+    public var tcpFlags: UInt16 { UInt16(truncatingIfNeeded: cdpdk_load(numbers + FlowCounter.tcpFlags)) }
 }
 
 /// A polling thread, as the main thread sees it.
@@ -169,6 +184,9 @@ public final class PollModeThread: @unchecked Sendable {
         case .output(let queue):
             entry.kind = .output
             entry.output = queue
+        case .recirculate(let number):
+            entry.kind = .recirculate
+            entry.output = number
         case .program(let program):
             entry.kind = .program
             // What is rewritten must be there.
@@ -240,20 +258,17 @@ public final class PollModeThread: @unchecked Sendable {
         give(Command(kind: .setTransmitQueue, index: index, device: device, queue: queue, isOn: true, lock: lock))
     }
 
+    /// Says what recirculation `number`, below `Recirculation.limit`, is: its flows look at the bits `mask` of a hash.
+    public func setRecirculation(_ number: UInt32, mask: UInt32, _ hash: Recirculation.Hash) -> Bool {
+        give(Command(kind: .setRecirculation, index: number, recirculation: Recirculation(hash: hash, mask: mask)))
+    }
+
     /// Whether VLAN tags are looked behind.
     public func acceptTags(_ on: Bool) { _ = give(Command(kind: .acceptTags, isOn: on)) }
 
-    /// A flow's counters: packets, bytes, cycles when last used, TCP flags.
-    public func counters(of index: UInt32) -> (packets: UInt64, bytes: UInt64, used: UInt64, tcpFlags: UInt16) {
-        let numbers = counterOf(entries + Int(index))
-        return (
-            cdpdk_load(numbers + FlowCounter.packets), cdpdk_load(numbers + FlowCounter.bytes), cdpdk_load(numbers + FlowCounter.used),
-            UInt16(truncatingIfNeeded: cdpdk_load(numbers + FlowCounter.tcpFlags))
-        )
-    }
-
-    private func counterOf(_ e: UnsafeMutablePointer<FlowEntry>) -> UnsafeMutablePointer<UInt64> {
-        (UnsafeMutableRawPointer(e) + countersOffset).assumingMemoryBound(to: UInt64.self)
+    /// Where a flow is counted; to be read until `stop`.
+    public func counters(of index: UInt32) -> FlowCounters {
+        FlowCounters((UnsafeMutableRawPointer(entries + Int(index)) + countersOffset).assumingMemoryBound(to: UInt64.self))
     }
 
     public func counter(_ c: ThreadCounter) -> UInt64 { cdpdk_load(counterMemory + c.rawValue) }
@@ -391,6 +406,9 @@ public final class PollModeThread: @unchecked Sendable {
             pipeline.pointee.transmitQueues[Int(c.index)].queue = c.queue
             pipeline.pointee.transmitQueues[Int(c.index)].lock = c.lock
             pipeline.pointee.transmitQueues[Int(c.index)].isOpen = c.isOn
+        case .setRecirculation:
+            guard Int(c.index) < Recirculation.limit else { return }
+            pipeline.pointee.recirculations[Int(c.index)] = c.recirculation
         case .acceptTags: pipeline.pointee.acceptsTag = c.isOn
         }
     }

@@ -7,12 +7,13 @@
 
 /// MurmurHash3 over 32-bit words.
 public struct MurmurHash: Sendable {
-    private var state: UInt32
+    @usableFromInline var state: UInt32
 
     @inlinable public init(_ basis: UInt32) { self.init(state: basis) }
     @usableFromInline init(state: UInt32) { self.state = state }
 
     /// Adds a word.
+    @inlinable @inline(__always)
     public mutating func add(_ word: UInt32) {
         let k = word &* 0xcc9e_2d51
         state ^= (k << 15 | k >> 17) &* 0x1b87_3593
@@ -27,6 +28,7 @@ public struct MurmurHash: Sendable {
     }
 
     /// The hash; `final` is usually the number of bytes.
+    @inlinable @inline(__always)
     public consuming func finish(_ final: UInt32) -> UInt32 {
         var h = state ^ final
         h = (h ^ h >> 16) &* 0x85eb_ca6b
@@ -35,6 +37,7 @@ public struct MurmurHash: Sendable {
     }
 
     /// The hash of two words.
+    @inlinable @inline(__always)
     public static func pair(_ x: UInt32, _ y: UInt32) -> UInt32 {
         var h = MurmurHash(x)
         h.add(UInt32(0))

@@ -232,6 +232,7 @@ public final class OpenFlowSwitch {
         order = nil
         backer.unregister(port)
         eventReceiver?(.portDeleted(port))
+        port.bundle = nil
     }
 
     /// Joins a patch port with another peer.

@@ -117,6 +117,65 @@ import Testing
         #expect(try daemon.waitForEnd() == 0)
     }
 
+    /// A group that selects by a hash: polling threads look its packets up a second time by themselves.
+    @Test(
+        .enabled(if: canMakePorts, "needs /dev/net/tun for the bridge's local port"),
+        arguments: ["dp_hash", "dp_hash,selection_method_param=7"])
+    func pollingThreadsSelect(_ method: String) throws {
+        let daemon = try Self.daemon()
+        let input = "\(daemon.directory)/in.pcap"
+        let outputs = (2...3).map { "\(daemon.directory)/out\($0).pcap" }
+        let flows = 40
+        try Self.capture((1...flows).map { Self.packet(UInt8($0)) }).write(to: URL(fileURLWithPath: input))
+        let bridge = "br\(UInt16.random(in: 1000...9999))"
+        _ = try daemon.vsctl("add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev", "fail_mode=secure")
+        for (i, output) in outputs.enumerated() {
+            _ = try daemon.vsctl(
+                "add-port", bridge, "out\(i + 2)", "--", "set", "interface", "out\(i + 2)", "type=dpdk", "ofport_request=\(i + 2)",
+                "options:dpdk-devargs=\"net_pcap\(i + 2),tx_pcap=\(output)\"")
+        }
+        let added = try daemon.run(
+            "ovs-ofctl",
+            [
+                "-O", "OpenFlow15", "add-group", bridge,
+                "group_id=1,type=select,selection_method=\(method),bucket=bucket_id=1,actions=output:2,bucket=bucket_id=2,actions=dec_ttl,output:3",
+            ])
+        #expect(added.status == 0, "\(added.output)")
+        _ = try daemon.run("ovs-ofctl", ["-O", "OpenFlow15", "add-flow", bridge, "in_port=1,ip,actions=group:1"])
+        _ = try daemon.vsctl(
+            "add-port", bridge, "in", "--", "set", "interface", "in", "type=dpdk", "ofport_request=1",
+            "options:dpdk-devargs=\"net_pcap0,rx_pcap=\(input),infinite_rx=1\"")
+        func hits() throws -> Int {
+            let stats = try daemon.appctl("dpif-netdev/pmd-stats-show")
+            let thread = stats.components(separatedBy: "main thread").first { $0.contains("pmd thread") } ?? ""
+            return thread.split(separator: "\n").filter { $0.contains("hits:") }.reduce(0) {
+                $0 + (Int($1.split(separator: " ").last ?? "") ?? 0)
+            }
+        }
+        // So many the main thread would not get done.
+        try daemon.wait("packets on the polling thread") { ((try? hits()) ?? 0) > 400_000 }
+        #expect(try !daemon.appctl("dpif-netdev/pmd-stats-show").contains("packet recirculations: 0\n  avg. datapath passes per packet: 1."))
+        _ = try daemon.vsctl("del-port", "in")
+        let rule = try daemon.run("ovs-ofctl", ["-O", "OpenFlow15", "dump-flows", bridge]).output
+        let group = try daemon.run("ovs-ofctl", ["-O", "OpenFlow15", "dump-group-stats", bridge]).output
+        for i in 2...3 { _ = try daemon.vsctl("del-port", "out\(i)") }
+
+        func count(_ text: String, _ word: String) -> [Int] {
+            text.components(separatedBy: word).dropFirst().compactMap { Int($0.prefix { $0.isNumber }) }
+        }
+        let files = try outputs.map { try Data(contentsOf: URL(fileURLWithPath: $0)) }
+        let sent = files.map { ($0.count - 24) / 76 }
+        #expect(files.allSatisfy { ($0.count - 24) % 76 == 0 })
+        // Of the rule, of the group, and of its buckets.
+        #expect(count(rule, "n_packets=") == [sent[0] + sent[1]])
+        #expect(count(group, "packet_count=") == [sent[0] + sent[1]] + sent)
+        // Each flow has one bucket, and both have some.
+        let chosen = files.map { Set(Self.records($0, limit: 100_000).map { $0[29] }) }
+        #expect(!chosen[0].isEmpty && !chosen[1].isEmpty && chosen[0].isDisjoint(with: chosen[1]))
+        #expect(chosen[0].union(chosen[1]) == Set((1...flows).map { UInt8($0) }))
+        #expect(Set(Self.records(files[1], limit: 1000).map { $0[22] }) == [63])
+    }
+
     /// Threads come and go, and queues move between them, while packets flow: none is lost, and each is counted once.
     @Test(
         .enabled(if: canMakePorts, "needs /dev/net/tun for the bridge's local port"),

@@ -98,6 +98,8 @@ public final class ConformanceBench: UpcallHandler {
         dpif.upcallHandler = self
     }
 
+    deinit { dpif.upcallHandler = nil }
+
     public func handle(_ upcall: Upcall, packet: borrowing Packet) -> UpcallVerdict {
         upcalls.append(upcall)
         return verdict(upcall)

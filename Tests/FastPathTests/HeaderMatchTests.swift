@@ -148,7 +148,7 @@ enum RandomPacket {
         var out: [[[UInt8]]] = [[], [], []]
         var b = bytes
         switch compiled {
-        case .drop, .unable: break
+        case .drop, .unable, .recirculate: break
         case .output(let port): out[Int(port) - 1].append(b)
         case .program(let program):
             for i in 0..<program.count {

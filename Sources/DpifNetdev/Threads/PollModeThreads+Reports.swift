@@ -84,9 +84,11 @@ extension PollModeThreads: DpifThreads {
         r.lostUpcalls = t.counter(.lost)
         r.simpleHits = t.counter(.runHits)
         let hits = t.counter(.hits)
+        r.recirculations = t.counter(.recirculations)
         // What the cache did not name and was not handed over, subtables found.
         r.megaflowHits = misses > r.upcalls &+ r.lostUpcalls ? misses &- r.upcalls &- r.lostUpcalls : 0
-        r.cacheHits = hits > r.simpleHits &+ r.megaflowHits ? hits &- r.simpleHits &- r.megaflowHits : 0
+        let found = hits &+ r.recirculations
+        r.cacheHits = found > r.simpleHits &+ r.megaflowHits ? found &- r.simpleHits &- r.megaflowHits : 0
         r.subtableLookups = r.megaflowHits
         r.received = hits &+ r.upcalls &+ r.lostUpcalls
         r.sent = t.counter(.sent)

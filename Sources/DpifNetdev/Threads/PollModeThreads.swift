@@ -43,8 +43,10 @@ final class PollModeThreads: FlowAccelerator {
     private final class Copy {
         let worker: Worker
         let index: UInt32
+        let counters: FlowCounters
         let shape: HeaderShape
         let isPrefixOnly: Bool
+        let role: RecirculationTable.Role
         /// The thread does not have it any more; its counters are final.
         var isRemoved = false
         /// What has been added to the flow's statistics.
@@ -52,9 +54,11 @@ final class PollModeThreads: FlowAccelerator {
         var bytes: UInt64 = 0
         var next: Copy?
 
-        init(_ worker: Worker, _ index: UInt32, _ shape: HeaderShape, isPrefixOnly: Bool, next: Copy?) {
+        init(_ worker: Worker, _ index: UInt32, _ shape: HeaderShape, isPrefixOnly: Bool, _ role: RecirculationTable.Role, next: Copy?) {
             self.worker = worker
+            self.role = role
             self.index = index
+            counters = worker.thread.counters(of: index)
             self.shape = shape
             self.isPrefixOnly = isPrefixOnly
             self.next = next
@@ -89,7 +93,10 @@ final class PollModeThreads: FlowAccelerator {
     /// By threads that have ended.
     private var countedBefore: (hits: UInt64, lost: UInt64, dropped: UInt64) = (0, 0, 0)
     private var vlanLimit = 1
-    var time: TimeSource { datapath.time }
+    private var recirculations = RecirculationTable()
+    /// Whose packet the engine is processing.
+    private var current: Worker?
+    let time: TimeSource
     var lastBalance: Int64 = 0
     /// What the main thread's counters were when statistics were cleared.
     var mainCleared = ThreadReport(core: nil)
@@ -99,6 +106,7 @@ final class PollModeThreads: FlowAccelerator {
 
     init(_ datapath: UserspaceDatapath, wake: @escaping @Sendable () -> Void) {
         self.datapath = datapath
+        time = datapath.time
         self.wake = wake
     }
 
@@ -148,7 +156,10 @@ final class PollModeThreads: FlowAccelerator {
             var copy = copies(of: flow)
             while let current = copy {
                 copy = current.next
-                guard current.worker !== worker else { continue }
+                guard current.worker !== worker else {
+                    recirculations.left(current.role)
+                    continue
+                }
                 current.next = kept
                 kept = current
             }
@@ -156,6 +167,7 @@ final class PollModeThreads: FlowAccelerator {
         }
         remember(worker)
         workers.removeAll { $0 === worker }
+        recirculations.forget(worker.thread.core)
         // Its queues have another thread now, which will ask for the flows of these packets itself.
         worker.thread.stop { device, bytes in
             if let port = portOfDevice[device] { datapath.receive(Packet(bytes), on: port) }
@@ -175,6 +187,7 @@ final class PollModeThreads: FlowAccelerator {
             worker.thread.stop()
         }
         workers = []
+        recirculations = RecirculationTable()
         polledBy = [:]
     }
 
@@ -333,7 +346,31 @@ final class PollModeThreads: FlowAccelerator {
 
     private func process(_ bytes: UnsafeRawBufferPointer, _ port: UInt32, _ worker: Worker) {
         var key = FlowKey()
-        guard let start = bytes.baseAddress, let flow = datapath.receive(Packet(bytes), on: port, key: &key) else { return }
+        current = worker
+        defer { current = nil }
+        guard let flow = datapath.receive(Packet(bytes), on: port, key: &key) else { return }
+        give(flow, bytes, key, inPort: port, of: nil, to: worker)
+    }
+
+    func recirculated(_ packet: borrowing Packet, _ key: borrowing FlowKey, to flow: Megaflow) {
+        guard let worker = current else { return }
+        let place = recirculations.place(of: key, flow.mask) { core, number, mask, hash in
+            for worker in workers where worker.thread.core == core {
+                while !worker.thread.setRecirculation(number, mask: mask, hash) { worker.thread.settle() }
+            }
+        }
+        guard let place else { return }
+        give(flow, packet.bytes, key, inPort: place.port, of: place.entry, to: worker)
+        recirculations.settle(place.entry)
+    }
+
+    /// Gives a thread a flow, one of whose packets it handed over, unless it has it or cannot have it.
+    /// - Parameter entry: the recirculation that the packet came back from.
+    private func give(
+        _ flow: Megaflow, _ bytes: UnsafeRawBufferPointer, _ key: borrowing FlowKey, inPort: UInt32, of entry: RecirculationTable.Entry?,
+        to worker: Worker
+    ) {
+        guard let start = bytes.baseAddress else { return }
         let shape = HeaderShape.of(start, readable: bytes.count, length: bytes.count, acceptsTag: vlanLimit > 0)
         guard shape != .slow else { return }
         var known = copies(of: flow)
@@ -346,19 +383,34 @@ final class PollModeThreads: FlowAccelerator {
             }
             known = copy.next
         }
-        guard let match = HeaderMatch(key: key, mask: flow.mask, shape: shape), let index = worker.takeIndex() else { return }
-        let actions = compile(flow.actions, shape)
-        guard worker.thread.insert(match, inPort: port, actions: actions, at: index) else {
+        guard let match = HeaderMatch(key: key, mask: flow.mask, shape: shape) else { return }
+        var role = entry.map { RecirculationTable.Role.flow($0) } ?? .none
+        var isEarly = false
+        let actions = FlowProgram.compile(flow.actions, shape: shape) {
+            ports[$0]?.index
+        } recirculation: { id, hash in
+            // Once is enough for what groups and bonds need.
+            guard entry == nil else { return nil }
+            let there = recirculations.number(id, of: inPort, hash, core: worker.thread.core) {
+                worker.thread.setRecirculation($0, mask: $1, $2)
+            }
+            guard let there else {
+                isEarly = true
+                return nil
+            }
+            role = .sender(there)
+            return there.number
+        }
+        // The flow can be had once one of those is here that its packets come to.
+        guard !isEarly, let index = worker.takeIndex() else { return }
+        guard worker.thread.insert(match, inPort: inPort, actions: actions, at: index) else {
             worker.freeIndices.append(index)
             return
         }
         var isPrefixOnly = match.isPrefixOnly
         if case .program = actions { isPrefixOnly = false }
-        flow.accelerated = Copy(worker, index, shape, isPrefixOnly: isPrefixOnly, next: copies(of: flow))
-    }
-
-    private func compile(_ actions: [DpAction], _ shape: HeaderShape) -> FlowProgram.Compiled {
-        FlowProgram.compile(actions, shape: shape) { ports[$0]?.index }
+        recirculations.joined(role)
+        flow.accelerated = Copy(worker, index, shape, isPrefixOnly: isPrefixOnly, role, next: copies(of: flow))
     }
 
     // MARK: Flows
@@ -383,16 +435,18 @@ final class PollModeThreads: FlowAccelerator {
         var copy = copies(of: flow)
         while let current = copy {
             copy = current.next
-            let c = current.worker.thread.counters(of: current.index)
-            guard c.packets > current.packets else { continue }
-            flow.stats.packets &+= c.packets &- current.packets
-            flow.stats.bytes &+= c.bytes &- current.bytes
-            flow.stats.tcpFlags |= c.tcpFlags
+            let packets = current.counters.packets
+            guard packets > current.packets else { continue }
+            let bytes = current.counters.bytes
+            let used = current.counters.used
+            flow.stats.packets &+= packets &- current.packets
+            flow.stats.bytes &+= bytes &- current.bytes
+            flow.stats.tcpFlags |= current.counters.tcpFlags
             let now = cdpdk_cycles()
-            let age = Int64((now > c.used ? now - c.used : 0) / cyclesPerMillisecond)
-            flow.stats.used = max(flow.stats.used ?? 0, datapath.time.now - age)
-            current.packets = c.packets
-            current.bytes = c.bytes
+            let age = Int64((now > used ? now - used : 0) / cyclesPerMillisecond)
+            flow.stats.used = max(flow.stats.used ?? 0, time.now - age)
+            current.packets = packets
+            current.bytes = bytes
         }
     }
 
@@ -411,6 +465,7 @@ final class PollModeThreads: FlowAccelerator {
         var copy = copies(of: flow)
         while let current = copy {
             current.worker.freeIndices.append(current.index)
+            recirculations.left(current.role)
             copy = current.next
         }
         flow.accelerated = nil

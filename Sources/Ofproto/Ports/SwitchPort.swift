@@ -25,7 +25,8 @@ public final class SwitchPort {
     /// The datapath's number; nil for patch ports.
     public internal(set) var datapathPort: UInt32?
     public var config: PortConfig = []
-    public internal(set) weak var bundle: PortBundle?
+    /// Nil once the port is in none.
+    public internal(set) var bundle: PortBundle?
     /// The maintenance point on the port.
     public internal(set) var cfm: CFM?
     /// LLDP on the port.

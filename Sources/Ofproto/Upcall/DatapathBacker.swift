@@ -73,7 +73,10 @@ public final class DatapathBacker: UpcallHandler {
         dpif.upcallHandler = self
     }
 
-    deinit { for waiter in waiting { waiter.done() } }
+    deinit {
+        dpif.upcallHandler = nil
+        for waiter in waiting { waiter.done() }
+    }
 
     public var flowCount: Int { flows.count }
 
@@ -326,6 +329,7 @@ public final class DatapathBacker: UpcallHandler {
 
     /// Does what is due: the datapath's own work, statistics and revalidation.
     public func run() {
+        let start = ContinuousClock.now
         dpif.run()
         guard !isHolding else { return }
         let now = time.now
@@ -334,7 +338,9 @@ public final class DatapathBacker: UpcallHandler {
             let dirty = generation != revalidatedGeneration && now - lastRevalidation >= 20
             if due || dirty || !waiting.isEmpty { beginPass() }
         }
-        let end = ContinuousClock.now + Self.slice
+        // Where packets wait they come first.
+        let begin = ContinuousClock.now
+        let end = begin + max(Self.leastSlice, min(Self.slice, (Self.busySlice - (begin - start)) / 2))
         repeat { continuePass(limit: Self.batch) } while pass != nil && ContinuousClock.now < end
         // The rest soon, after others had their turn.
         if pass != nil || !waiting.isEmpty { onChange?() }
@@ -358,6 +364,9 @@ public final class DatapathBacker: UpcallHandler {
     private var waiting: [(passes: UInt64, done: () -> Void)] = []
     /// For how long flows are looked at before others have their turn, and how many between looks at the clock.
     private static let slice = Duration.milliseconds(1)
+    private static let leastSlice = Duration.microseconds(200)
+    /// With packets that take so long there is no time for more than the least.
+    private static let busySlice = Duration.milliseconds(2)
     private static let batch = 100
     /// From how many flows on a walk is worth its beginning.
     private static let walkMinimum = 32
