@@ -154,7 +154,8 @@ import Testing
         }
         // So many the main thread would not get done.
         try daemon.wait("packets on the polling thread") { ((try? hits()) ?? 0) > 400_000 }
-        #expect(try !daemon.appctl("dpif-netdev/pmd-stats-show").contains("packet recirculations: 0\n  avg. datapath passes per packet: 1."))
+        let stats = try daemon.appctl("dpif-netdev/pmd-stats-show")
+        #expect(!stats.contains("packet recirculations: 0\n  avg. datapath passes per packet: 1."))
         _ = try daemon.vsctl("del-port", "in")
         let rule = try daemon.run("ovs-ofctl", ["-O", "OpenFlow15", "dump-flows", bridge]).output
         let group = try daemon.run("ovs-ofctl", ["-O", "OpenFlow15", "dump-group-stats", bridge]).output
