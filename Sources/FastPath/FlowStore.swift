@@ -52,6 +52,8 @@ public struct FlowStore: ~Copyable {
     private static let subtableCapacity = 1 << 12
     /// Flows without a subtable.
     private var unlinkedCount = 0
+    /// Which part of what subtables find is put into the cache; `max`: all of it.
+    var cacheInsertion = UInt32.max
     private let seeds: HeaderBytes
     /// The same, where they can be loaded one by one.
     private let seedWords: UnsafeMutablePointer<HeaderBytes>
@@ -215,7 +217,7 @@ public struct FlowStore: ~Copyable {
                 let e = entries + Int(index)
                 if Self.covers(e, bytes, inPort, length, shape) {
                     t.pointee.hits &+= 1
-                    remember(index, hash)
+                    if cacheInsertion == .max || Self.chance() < cacheInsertion { remember(index, hash) }
                     return index
                 }
                 index = e.pointee.next
@@ -223,6 +225,9 @@ public struct FlowStore: ~Copyable {
         }
         return 0
     }
+
+    @inline(__always)
+    private static func chance() -> UInt32 { UInt32(truncatingIfNeeded: (cdpdk_cycles() &* 0x9e37_79b9_7f4a_7c15) >> 32) }
 
     /// Puts a flow into the cache for packets of this hash.
     private func remember(_ index: UInt32, _ hash: UInt64) {

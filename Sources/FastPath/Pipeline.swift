@@ -39,6 +39,8 @@ struct TransmitQueue {
     var device: UInt16 = 0
     var queue: UInt16 = 0
     var isOpen = false
+    /// It is among those that wait for the end of the batch.
+    var isDirty = false
     /// Held while sending, where the device has fewer queues than threads send to it.
     var lock: UnsafeMutablePointer<UInt32>?
     var count = 0
@@ -73,6 +75,9 @@ struct Pipeline: ~Copyable {
     /// Transmit queues with packets, by index.
     let dirty: UnsafeMutablePointer<UInt32>
     var dirtyCount = 0
+    /// For how many cycles packets may wait in transmit queues; and until when those may that are there.
+    var flushInterval: UInt64 = 0
+    private var flushAt: UInt64 = 0
     let packets: UnsafeMutablePointer<Mbuf?>
     private let flows: UnsafeMutablePointer<UInt32>
     private let hashes: UnsafeMutablePointer<UInt64>
@@ -138,8 +143,11 @@ struct Pipeline: ~Copyable {
         let n = Int(cdpdk_rx_burst(queue.pointee.device, queue.pointee.queue, packets, UInt16(Self.batch)))
         guard n > 0 else { return 0 }
         match(n, queue)
+        let waited = dirtyCount > 0
         act(n)
-        if dirtyCount > 0 { flush() }
+        if dirtyCount > 0 {
+            if flushInterval == 0 { flush() } else if !waited { flushAt = cdpdk_cycles() &+ flushInterval }
+        }
         cdpdk_add(queue.pointee.counters, UInt64(n))
         return n
     }
@@ -473,7 +481,8 @@ struct Pipeline: ~Copyable {
             return
         }
         if q.pointee.count &+ count > TransmitQueue.capacity { flush(q) }
-        if q.pointee.count == 0 {
+        if !q.pointee.isDirty {
+            q.pointee.isDirty = true
             dirty[dirtyCount] = UInt32(index)
             dirtyCount &+= 1
         }
@@ -506,10 +515,15 @@ struct Pipeline: ~Copyable {
         send(q, first, count)
     }
 
-    private mutating func flush() {
+    /// Sends what has waited long enough.
+    @inline(__always)
+    mutating func flushIfDue() { if dirtyCount > 0, cdpdk_cycles() >= flushAt { flush() } }
+
+    /// Sends all that waits.
+    mutating func flush() {
         for i in 0..<dirtyCount {
             let q = transmitQueues + Int(dirty[i])
-            // Queued twice when it filled within a batch.
+            q.pointee.isDirty = false
             if q.pointee.count > 0 { flush(q) }
         }
         dirtyCount = 0

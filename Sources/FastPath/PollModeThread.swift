@@ -61,6 +61,9 @@ public final class PollModeThread: @unchecked Sendable {
     }
     /// How long the thread may sleep when nothing comes, in microseconds; 0: never.
     private let maxSleep = Atomic<Int>(0)
+    /// Cycles that packets may wait in transmit queues, and which part of flows is put into the cache.
+    private let flushInterval = Atomic<UInt64>(0)
+    private let cacheInsertion = Atomic<UInt32>(.max)
     /// The flows' memory, of which the main thread reads counters.
     private let entries: UnsafeMutablePointer<FlowEntry>
     private let countersOffset = MemoryLayout<FlowEntry>.offset(of: \.counters) ?? 0
@@ -140,6 +143,7 @@ public final class PollModeThread: @unchecked Sendable {
         stopFlag.store(true, ordering: .releasing)
         pthread_join(thread, nil)
         while takeUpcalls(last) {}
+        pipeline.pointee.flush()
         runCommands()
         pipeline.deinitialize(count: 1)
         pipeline.deallocate()
@@ -242,6 +246,16 @@ public final class PollModeThread: @unchecked Sendable {
     /// Lets the thread sleep up to so many microseconds while nothing comes (pmd-maxsleep).
     public func setMaxSleep(_ microseconds: Int) { maxSleep.store(microseconds, ordering: .relaxed) }
 
+    /// Lets packets wait so long for others that leave by the same queue (tx-flush-interval).
+    public func setFlushInterval(microseconds: Int) {
+        flushInterval.store(UInt64(max(0, microseconds)) * (rte_get_tsc_hz() / 1_000_000), ordering: .relaxed)
+    }
+
+    /// Has one of so many flows remembered in the cache when a packet found it elsewhere; 0: none.
+    public func setCacheInsertion(oneOf number: UInt32) {
+        cacheInsertion.store(number == 0 ? 0 : UInt32.max / number, ordering: .relaxed)
+    }
+
     /// Stops polling a device and sending to it. After `settle` the thread does not touch it any more.
     public func removeDevice(_ device: UInt16) -> Bool {
         guard give(Command(kind: .removeDevice, device: device)) else { return false }
@@ -306,6 +320,8 @@ public final class PollModeThread: @unchecked Sendable {
         var sleep = 0
         while !stopFlag.load(ordering: .acquiring) {
             runCommands()
+            pipeline.pointee.flushInterval = flushInterval.load(ordering: .relaxed)
+            pipeline.pointee.store.cacheInsertion = cacheInsertion.load(ordering: .relaxed)
             // Commands are looked for now and then only.
             let start = cdpdk_cycles()
             var from = start
@@ -330,6 +346,7 @@ public final class PollModeThread: @unchecked Sendable {
                 } else {
                     busyPolls &+= 1
                 }
+                pipeline.pointee.flushIfDue()
                 if pipeline.pointee.mustWake { break }
             }
             let end = cdpdk_cycles()
@@ -353,6 +370,7 @@ public final class PollModeThread: @unchecked Sendable {
     private func rest(_ sleep: inout Int) {
         let most = maxSleep.load(ordering: .relaxed)
         guard most > 0 else { return }
+        pipeline.pointee.flush()
         sleep = min(sleep + 1, most)
         var time = timespec(tv_sec: 0, tv_nsec: sleep * 1000)
         nanosleep(&time, nil)
@@ -364,6 +382,8 @@ public final class PollModeThread: @unchecked Sendable {
         let first = cdpdk_load(done)
         let count = min(256, cdpdk_observe(published) &- first)
         guard count > 0 else { return }
+        // Queues may go.
+        pipeline.pointee.flush()
         for i in 0..<count { run(commands[Self.place(first &+ i)]) }
         cdpdk_store(counterMemory + ThreadCounter.subtables.rawValue, UInt64(pipeline.pointee.store.subtableCount))
         cdpdk_publish(done, first &+ count)

@@ -137,8 +137,9 @@ public final class DPDKDevice: PacketDevice {
             configuration.rx_adv_conf.rss_conf.rss_hf = info.flow_type_rss_offloads
         }
         try Self.check(rte_eth_dev_configure(number, UInt16(rx), UInt16(tx), &configuration), "configuring \(devargs)")
+        let queued = rx * Int(receiveDescriptors) + tx * Int(transmitDescriptors)
         let memory: OpaquePointer
-        if let pool { memory = pool } else { memory = try runtime.pool(mtu: mtu, node: node) }
+        if let pool { memory = pool } else { memory = try runtime.pool(mtu: mtu, node: node, port: name, queued: queued) }
         pool = memory
         var rxDescriptors = receiveDescriptors
         var txDescriptors = transmitDescriptors

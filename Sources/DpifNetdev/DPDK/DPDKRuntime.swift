@@ -35,6 +35,8 @@ public final class DPDKRuntime {
         guard wanted == "true" || wanted == "try" else { return }
         guard !wasTried else { return }
         wasTried = true
+        givesEachPortItsOwnMemory = config["per-port-memory"] == "true"
+        sharedPools = Self.sharedPools(config["shared-mempool-config"] ?? "")
         if let sub = config["vhost-sock-dir"], !sub.isEmpty {
             // Nowhere else, whatever the database says.
             if sub.split(separator: "/").contains("..") {
@@ -108,6 +110,28 @@ public final class DPDKRuntime {
 
     // MARK: Packet memory
 
+    /// per-port-memory.
+    private var givesEachPortItsOwnMemory = false
+    /// The MTUs that pools are made for, each for a NUMA node or all; none: as ports need them (shared-mempool-config).
+    private var sharedPools: [(mtu: Int, node: Int?)] = []
+
+    /// The entries of "9000,1500:1,6000:1"; those that are none are named in the log.
+    private static func sharedPools(_ text: String) -> [(mtu: Int, node: Int?)] {
+        text.split { $0 == "," || $0 == " " }.compactMap { entry in
+            let parts = entry.split(separator: ":", omittingEmptySubsequences: false)
+            guard let mtu = Int(parts[0]), (68...65_535).contains(mtu), parts.count <= 2 else {
+                log.warn("shared-mempool-config: '\(entry)' is no MTU")
+                return nil
+            }
+            guard parts.count == 2 else { return (mtu, nil) }
+            guard let node = Int(parts[1]), node >= 0 else {
+                log.warn("shared-mempool-config: '\(entry)' names no NUMA node")
+                return nil
+            }
+            return (mtu, node)
+        }
+    }
+
     private struct Pool {
         let pool: OpaquePointer
         var users: Int
@@ -115,22 +139,34 @@ public final class DPDKRuntime {
     private struct Kind: Hashable {
         let size: Int
         let node: Int
+        /// The port's, where each has memory of its own.
+        let owner: String?
     }
     private var pools: [Kind: Pool] = [:]
+    private var poolsMade = 0
 
     /// A pool of packets for devices of this MTU on a NUMA node, made when there is none. Give it back with `release`.
-    func pool(mtu: Int, node: Int) throws(DpifError) -> OpaquePointer {
+    /// - Parameter port: whose device it is for.
+    /// - Parameter queued: how many packets its queues hold.
+    func pool(mtu wanted: Int, node: Int, port: String, queued: Int) throws(DpifError) -> OpaquePointer {
+        let owner = givesEachPortItsOwnMemory ? port : nil
+        // Of the pools that are asked for the smallest that will do.
+        let shared = sharedPools.filter { $0.mtu >= wanted && ($0.node ?? node) == node }.map(\.mtu).min()
+        let mtu = owner == nil ? shared ?? wanted : wanted
         // As much as packets of the MTU need with their headers, in steps.
         let size = (mtu + 26 + 128 + 1023) / 1024 * 1024 + 128
-        let kind = Kind(size: size, node: node)
+        let kind = Kind(size: size, node: node, owner: owner)
         if var known = pools[kind] {
             known.users += 1
             pools[kind] = known
             return known.pool
         }
+        // A port's own: what its queues hold, and as much again as is under way.
         var count: UInt32 = 262_144
+        while owner != nil, count > 32_768, count / 2 > queued + 16_384 { count /= 2 }
         while count >= 16_384 {
-            let name = "ovs\(size)-\(node)-\(count)"
+            poolsMade += 1
+            let name = "ovs\(size)-\(node)-\(poolsMade)"
             if let pool = rte_pktmbuf_pool_create(name, count - 1, 256, 0, UInt16(size), Int32(node)) {
                 pools[kind] = Pool(pool: pool, users: 1)
                 return pool

@@ -117,7 +117,11 @@ final class PollModeThreads: FlowAccelerator {
         guard wanted != settings else { return }
         let old = settings
         settings = wanted
-        for worker in workers { worker.thread.setMaxSleep(wanted.maxSleep) }
+        for worker in workers { set(wanted, of: worker.thread) }
+        if old.cacheInsertion != wanted.cacheInsertion { Self.log.info(Self.describe(cacheInsertion: wanted.cacheInsertion)) }
+        if old.flushInterval != wanted.flushInterval {
+            Self.log.info("Flushing interval for tx queues set to \(wanted.flushInterval) us")
+        }
         guard !workers.isEmpty, old.cores != wanted.cores || old.algorithm != wanted.algorithm || old.isolates != wanted.isolates else {
             return
         }
@@ -125,6 +129,19 @@ final class PollModeThreads: FlowAccelerator {
         startThreads()
         assign(using: workers.filter { kept.contains($0.thread.core) })
         for worker in workers where !kept.contains(worker.thread.core) { stop(worker) }
+    }
+
+    private func set(_ settings: ThreadSettings, of thread: PollModeThread) {
+        thread.setMaxSleep(settings.maxSleep)
+        thread.setFlushInterval(microseconds: settings.flushInterval)
+        thread.setCacheInsertion(oneOf: settings.cacheInsertion ?? 1)
+    }
+
+    private static func describe(cacheInsertion: UInt32?) -> String {
+        guard cacheInsertion != 0 else { return "EMC insertion probability changed to zero" }
+        let n = UInt64(cacheInsertion ?? 1)
+        let hundredths = (10_000 + n / 2) / n
+        return "EMC insertion probability changed to 1/\(n) (~\(hundredths / 100).\(hundredths / 10 % 10)\(hundredths % 10)%)"
     }
 
     /// Starts the threads that are missing.
@@ -136,7 +153,7 @@ final class PollModeThreads: FlowAccelerator {
                 continue
             }
             thread.acceptTags(vlanLimit > 0)
-            thread.setMaxSleep(settings.maxSleep)
+            set(settings, of: thread)
             let worker = Worker(thread)
             worker.clearedAt = time.now
             workers.append(worker)

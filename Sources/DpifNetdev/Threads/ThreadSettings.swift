@@ -13,6 +13,10 @@ struct ThreadSettings: Equatable {
     var isolates = true
     /// Microseconds (pmd-maxsleep).
     var maxSleep = 0
+    /// For how many microseconds packets may wait for others that leave by the same queue (tx-flush-interval).
+    var flushInterval = 0
+    /// One of so many flows is remembered in the cache that is looked at first, 0: none (emc-insert-inv-prob); nil: all.
+    var cacheInsertion: UInt32?
     var balancing = Balancing()
 
     /// Automatic balancing of load (pmd-auto-lb and its relatives).
@@ -39,6 +43,8 @@ struct ThreadSettings: Equatable {
             config[key].flatMap { Int($0) }.flatMap { range.contains($0) ? $0 : nil }
         }
         maxSleep = number("pmd-maxsleep", 0...10_000) ?? 0
+        flushInterval = number("tx-flush-interval", 0...1_000_000) ?? 0
+        cacheInsertion = number("emc-insert-inv-prob", 0...Int(UInt32.max)).map { UInt32($0) }
         balancing.isOn = config["pmd-auto-lb"] == "true"
         balancing.interval = Int64(number("pmd-auto-lb-rebal-interval", 0...20_000).map { max(1, $0) } ?? 1) * 60_000
         balancing.loadThreshold = number("pmd-auto-lb-load-threshold", 0...100) ?? 95
