@@ -364,7 +364,7 @@ public final class DatapathBacker: UpcallHandler {
     private var waiting: [(passes: UInt64, done: () -> Void)] = []
     /// For how long flows are looked at before others have their turn, and how many between looks at the clock.
     private static let slice = Duration.milliseconds(1)
-    private static let leastSlice = Duration.microseconds(200)
+    private static let leastSlice = Duration.microseconds(100)
     /// With packets that take so long there is no time for more than the least.
     private static let busySlice = Duration.milliseconds(2)
     private static let batch = 100
