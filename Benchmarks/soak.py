@@ -155,6 +155,8 @@ class Soak:
         return before
 
     def counts(self):
+        # What the datapath counted is in the rules then.
+        self.switch.appctl("revalidator/wait")
         c = {}
         for number in [SINK, CHURN, CHURN_SINK, *sorted(self.present)]:
             for key, value in self.switch.counters(number).items():

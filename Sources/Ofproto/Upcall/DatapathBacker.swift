@@ -338,9 +338,11 @@ public final class DatapathBacker: UpcallHandler {
             let dirty = generation != revalidatedGeneration && now - lastRevalidation >= 20
             if due || dirty || !waiting.isEmpty { beginPass() }
         }
-        // Where packets wait they come first.
+        // Where packets wait they come first, but for a pass that is late: statistics are not to grow old.
         let begin = ContinuousClock.now
-        let end = begin + max(Self.leastSlice, min(Self.slice, (Self.busySlice - (begin - start)) / 2))
+        let isLate = pass.map { now - $0.started > settings.maxRevalidator } ?? false
+        let length = isLate ? Self.slice : max(Self.leastSlice, min(Self.slice, (Self.busySlice - (begin - start)) / 2))
+        let end = begin + length
         repeat { continuePass(limit: Self.batch) } while pass != nil && ContinuousClock.now < end
         // The rest soon, after others had their turn.
         if pass != nil || !waiting.isEmpty { onChange?() }
