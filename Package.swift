@@ -98,7 +98,10 @@ let package = Package(
             swiftSettings: checked),
         .testTarget(
             name: "OpenFlowTests", dependencies: ["OpenFlow", "Flow"], exclude: ["flow-mods.txt"], swiftSettings: checked),
-        tests("DpifNetdev", ["Dpif", "Netdev", "TestSupport", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")], usesDPDK),
+        tests(
+            "DpifNetdev",
+            ["Dpif", "FastPath", "Flow", "Netdev", "TestSupport", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")],
+            usesDPDK),
         tests("FastPath", ["Datapath", "Dpif", "Flow", "Packet", "TestSupport"], usesDPDK),
         tests("DpifNetlink", ["CLinux", "Dpif", "Flow", "Packet"]),
         tests("Packet"),
