@@ -33,6 +33,18 @@ import Testing
         #expect(group.bucketCounters.map(\.packets).max() == 3)
     }
 
+    /// Each look at a group asks after both, and each of those after both again: 2^128 looks where nothing limits them.
+    @Test func groupsThatWatchEachOtherComeToAnEnd() throws {
+        let bench = try SwitchBench()
+        for id in [1, 2] as [UInt32] {
+            let buckets = (1...3).map { Group.Bucket(id: $0, watchGroup: 3 - id, actions: [.output(OFPort(2), maxLength: 0)]) }
+            bench.bridge.setGroup(Group(id: id, kind: .fastFailover, buckets: buckets), id: id)
+        }
+        try bench.add([.group(1)])
+        try bench.receive(SwitchBench.udp)
+        #expect(bench.sent.allSatisfy { $0.isEmpty })
+    }
+
     @Test func allCopiesToEveryBucketAndLeavesThePacketAlone() throws {
         let bench = try SwitchBench()
         var first = bucket(0, to: 2)

@@ -74,6 +74,9 @@ extension Translation {
         if bucket.watchPort == .none, bucket.watchGroup == .max { return true }
         if bucket.watchPort != .none, let port = owner.port(bucket.watchPort), port.isOperational { return true }
         guard bucket.watchGroup != .max, let watched = owner.group(bucket.watchGroup) else { return false }
+        // Groups that watch each other by several buckets each could be followed for ever.
+        guard followedWatches < Self.maxResubmits else { return false }
+        followedWatches += 1
         return firstLive(watched, depth: depth + 1) != nil
     }
 

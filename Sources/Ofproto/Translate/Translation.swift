@@ -137,6 +137,8 @@ final class Translation {
     var ruleCookie: UInt64 = .max
     var depth = 0
     var resubmits = 0
+    /// Groups that were looked at because a bucket watches them.
+    var followedWatches = 0
     /// How many questions after neighbours of tunnels led to this one, each of the next.
     var questions = 0
     static let maxQuestions = 4
