@@ -92,8 +92,9 @@ final class Subtable {
             stages[i].hashes[hash, default: 0] += 1
         }
         hash = MiniMask.hash(of: rule.values, words: lastStage, basis: hash)
-        switch buckets[hash] {
-        case nil: buckets[hash] = .one(rule)
+        // Nearly always the only one.
+        switch buckets.updateValue(.one(rule), forKey: hash) {
+        case nil: break
         case .one(let other): buckets[hash] = .many(Self.sorted([other, rule]))
         case .many(let others): buckets[hash] = .many(Self.sorted(others + [rule]))
         }

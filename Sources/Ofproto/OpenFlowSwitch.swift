@@ -369,6 +369,7 @@ public final class OpenFlowSwitch {
         transaction?.came(rule)
         put(rule)
         flowsChanged()
+        guard tellsOfFlows else { return }
         if isModification, let replaced {
             eventReceiver?(.flowModified(rule, oldActions: replaced.actions))
         } else {
@@ -384,6 +385,10 @@ public final class OpenFlowSwitch {
         if let cause { eventReceiver?(.flowRemoved(rule, cause)) }
         removeLearned(orphaned)
     }
+
+    /// Whether anybody wants to know of flows that come and change. Who begins to watch them has changes that are under way completed
+    /// first.
+    public var tellsOfFlows: Bool { transaction?.isWatched ?? (eventReceiver != nil && watchesFlows()) }
 
     /// Whether nothing has to be known of the flows that a table loses.
     var canEmptyTables: Bool {

@@ -218,6 +218,7 @@ extension OpenFlowService {
 
     /// Carries a flow_mod out.
     func changeFlows(_ change: FlowChange, by connection: OpenFlowConnection, xid: UInt32) throws(OFError) {
+        guard owner.tellsOfFlows else { return try owner.carryOut(change) }
         try attributing(to: connection, xid: xid) { () throws(OFError) in try owner.carryOut(change) }
     }
 }

@@ -9,6 +9,12 @@ final class MessageBundle {
     var isClosed = false
     var steps: [BundleStep] = []
 
+    /// Nothing is left of it then.
+    func takeSteps() -> [BundleStep] {
+        defer { steps = [] }
+        return steps
+    }
+
     init(flags: UInt16) { self.flags = flags }
 
     /// How many changes of flows are carried out in steps.
@@ -30,8 +36,8 @@ final class MessageBundle {
 
 /// A long bundle of flow changes that is being carried out. Confined to the main thread.
 final class BundleCommit: LongRequest {
-    /// About a millisecond's worth.
-    private static let changesPerStep = 400
+    /// One or two milliseconds' worth.
+    private static let changesPerStep = 800
 
     private let bundle: MessageBundle
     private let request: OFMessage
@@ -83,7 +89,10 @@ final class BundleCommit: LongRequest {
             connection.fail(error, xid: request.xid, about: request.bytes)
             return
         }
-        if isOver { connection.send(reply) }
+        guard isOver else { return }
+        connection.send(reply)
+        // So many messages take a while to be freed, and the answer waits for that.
+        Reclaimer.release(bundle.takeSteps())
     }
 }
 

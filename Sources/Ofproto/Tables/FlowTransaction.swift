@@ -25,9 +25,13 @@ struct FlowTransaction {
     }
 
     private var steps: [Step] = []
+    /// How many changes there were.
+    var count: Int { steps.count }
     /// Who is to hear of events, and what of.
     fileprivate var receiver: ((SwitchEvent) -> Void)?
     fileprivate var events: [SwitchEvent] = []
+    /// Whether they want to hear of flows that come and change.
+    fileprivate(set) var isWatched = false
 
     mutating func came(_ rule: Rule) { steps.append(.came(rule)) }
     mutating func went(_ rule: Rule) { steps.append(.went(rule)) }
@@ -69,6 +73,7 @@ extension OpenFlowSwitch {
         let receiver = eventReceiver
         var log = FlowTransaction()
         log.receiver = receiver
+        log.isWatched = tellsOfFlows
         transaction = log
         eventReceiver = { [weak self] in self?.transaction?.events.append($0) }
     }
@@ -80,6 +85,7 @@ extension OpenFlowSwitch {
         eventReceiver = done.receiver
         backer.changed()
         if let receiver = done.receiver { for event in done.events { receiver(event) } }
+        if done.count >= Reclaimer.threshold { Reclaimer.release(done) }
     }
 
     /// Makes everything as it was at `beginChanges`.
