@@ -52,8 +52,9 @@ public struct Classifier {
         return subtables.firstIndex { $0.mask == mask }
     }
 
-    /// Adds a rule. One with the same match and priority that is there must be removed next: then they change places.
-    public mutating func insert(_ rule: ClassifierRule) {
+    /// Adds a rule. Returns the one with the same match and priority that is there, which must be removed next: then they change places.
+    @discardableResult
+    public mutating func insert(_ rule: ClassifierRule) -> ClassifierRule? {
         let table: Subtable
         let index: Int
         if let found = self.index(rule.mask) {
@@ -68,13 +69,14 @@ public struct Classifier {
         }
         rule.mask = table.mask
         let before = table.maxPriority
-        table.insert(rule)
+        let replaced = table.insert(rule)
         count += 1
         if table.maxPriority != before { reposition(index, from: before) }
         for i in tries.indices {
             let length = table.trieLengths[i]
             if length > 0 { tries[i].trie.insert(table.prefix(of: rule, trie: i), length: length) }
         }
+        return replaced
     }
 
     /// Removes a rule that is there.

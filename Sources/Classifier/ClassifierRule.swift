@@ -25,8 +25,9 @@ open class ClassifierRule {
         }
     }
 
-    public init(match: borrowing Match, priority: Int, conjunctions: [Conjunction] = []) {
-        mask = MiniMask(match.mask)
+    /// - Parameter likely: a mask that the match may well have, which is shared then.
+    public init(match: borrowing Match, priority: Int, conjunctions: [Conjunction] = [], likely: MiniMask? = nil) {
+        if let likely, likely.isSame(as: match.mask) { mask = likely } else { mask = MiniMask(match.mask) }
         values = mask.reduce(match.key)
         self.priority = priority
         self.conjunctions = conjunctions

@@ -21,6 +21,32 @@ struct PrefixTrie {
             self.one = one
         }
         var isLeaf: Bool { zero == nil && one == nil }
+
+        /// Adds a rule's prefix to this node, or tells below which it belongs, and how many bits are behind it then.
+        func descend(_ value: UInt128, _ wanted: Int) -> (Unmanaged<Node>, Int)? {
+            let equal = PrefixTrie.commonBits(prefix, value, limit: min(length, wanted))
+            if equal < length {
+                // Split the edge.
+                let below = Node(PrefixTrie.shifted(prefix, equal), length - equal, rules: rules, zero, one)
+                prefix = PrefixTrie.top(prefix, equal)
+                length = equal
+                rules = 0
+                let isOne = PrefixTrie.bit(below.prefix, 0)
+                zero = isOne ? nil : below
+                one = isOne ? below : nil
+            }
+            if equal == wanted {
+                rules += 1
+                return nil
+            }
+            let rest = PrefixTrie.shifted(value, equal)
+            let isOne = PrefixTrie.bit(rest, 0)
+            if let child = isOne ? PrefixTrie.own(&one) : PrefixTrie.own(&zero) { return (child, equal) }
+            let leaf = Node(rest, wanted - equal, rules: 1)
+            if isOne { one = leaf } else { zero = leaf }
+            return nil
+        }
+
         func copy() -> Node { Node(prefix, length, rules: rules, zero, one) }
     }
 
@@ -77,36 +103,21 @@ struct PrefixTrie {
 
     /// Adds a rule's prefix; `value` is left-aligned, and `length` is at least 1.
     mutating func insert(_ value: UInt128, length: Int) {
-        Self.insert(&root, Self.top(value, length), length)
+        var (rest, length) = (Self.top(value, length), length)
+        guard var node = Self.own(&root) else {
+            root = Node(rest, length, rules: 1)
+            return
+        }
+        while let (next, taken) = node._withUnsafeGuaranteedRef({ $0.descend(rest, length) }) {
+            (rest, length) = (Self.shifted(rest, taken), length - taken)
+            node = next
+        }
     }
 
-    private static func insert(_ slot: inout Node?, _ value: UInt128, _ length: Int) {
-        guard slot != nil else {
-            slot = Node(value, length, rules: 1)
-            return
-        }
-        if !isKnownUniquelyReferenced(&slot) { slot = slot?.copy() }
-        guard let node = slot else { return }
-        let equal = commonBits(node.prefix, value, limit: min(node.length, length))
-        if equal < node.length {
-            // Split the edge.
-            let below = Node(shifted(node.prefix, equal), node.length - equal, rules: node.rules, node.zero, node.one)
-            node.prefix = top(node.prefix, equal)
-            node.length = equal
-            node.rules = 0
-            node.zero = bit(below.prefix, 0) ? nil : below
-            node.one = bit(below.prefix, 0) ? below : nil
-        }
-        if equal == length {
-            node.rules += 1
-            return
-        }
-        let rest = shifted(value, equal)
-        if bit(rest, 0) {
-            insert(&node.one, rest, length - equal)
-        } else {
-            insert(&node.zero, rest, length - equal)
-        }
+    /// The node in a slot, made safe to change. The trie holds it, so that the way down counts no references.
+    private static func own(_ slot: inout Node?) -> Unmanaged<Node>? {
+        if slot != nil, !isKnownUniquelyReferenced(&slot) { slot = slot?.copy() }
+        return slot.map { Unmanaged.passUnretained($0) }
     }
 
     /// Removes a rule's prefix that was inserted before.

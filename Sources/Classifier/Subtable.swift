@@ -19,6 +19,13 @@ final class Subtable {
     enum Bucket {
         case one(ClassifierRule)
         case many([ClassifierRule])
+
+        func rule(_ values: [UInt64], priority: Int) -> ClassifierRule? {
+            switch self {
+            case .one(let rule): rule.priority == priority && rule.values == values ? rule : nil
+            case .many(let rules): rules.first { $0.priority == priority && $0.values == values }
+            }
+        }
     }
 
     /// The mask's prefix length on each of the classifier's tries; 0: none.
@@ -85,7 +92,8 @@ final class Subtable {
         return UInt128(UInt32(truncatingIfNeeded: rule.values[i] >> 32)) << 96
     }
 
-    func insert(_ rule: ClassifierRule) {
+    /// Adds a rule. Returns the one with the same words and priority that is there.
+    func insert(_ rule: ClassifierRule) -> ClassifierRule? {
         var hash = MiniMask.hashBasis
         for i in stages.indices {
             hash = MiniMask.hash(of: rule.values, words: stages[i].words, basis: hash)
@@ -93,7 +101,8 @@ final class Subtable {
         }
         hash = MiniMask.hash(of: rule.values, words: lastStage, basis: hash)
         // Nearly always the only one.
-        switch buckets.updateValue(.one(rule), forKey: hash) {
+        let before = buckets.updateValue(.one(rule), forKey: hash)
+        switch before {
         case nil: break
         case .one(let other): buckets[hash] = .many(Self.sorted([other, rule]))
         case .many(let others): buckets[hash] = .many(Self.sorted(others + [rule]))
@@ -102,6 +111,7 @@ final class Subtable {
         priorities[rule.priority, default: 0] += 1
         maxPriority = max(maxPriority, rule.priority)
         if portsLength > 0 { portsTrie.insert(ports(rule), length: portsLength) }
+        return before?.rule(rule.values, priority: rule.priority)
     }
 
     private static func sorted(_ rules: [ClassifierRule]) -> [ClassifierRule] {
@@ -138,11 +148,7 @@ final class Subtable {
 
     /// The rule with exactly these words and this priority.
     func find(_ values: [UInt64], priority: Int) -> ClassifierRule? {
-        switch bucket(values) {
-        case nil: nil
-        case .one(let rule): rule.priority == priority && rule.values == values ? rule : nil
-        case .many(let rules): rules.first { $0.priority == priority && $0.values == values }
-        }
+        bucket(values)?.rule(values, priority: priority)
     }
 
     /// The rules with the same words as `rule` and a lower priority, highest first.

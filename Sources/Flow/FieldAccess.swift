@@ -104,10 +104,11 @@ extension FieldID {
     }
 
     /// True when every packet that agrees with the match has the field.
-    public func prerequisitesHold(_ match: Match) -> Bool {
+    public func prerequisitesHold(_ match: borrowing Match) -> Bool {
         let p = row.prerequisite
         if p == .ct { return FieldPrerequisite.connectionKnown(match) }
-        return p == .none || p.holds(match.key)
+        if p == .none { return true }
+        return p.holds(match.key)
     }
 
     /// True when a value has no bits beyond the field's width. A VLAN ID may have its present bit.
@@ -125,14 +126,14 @@ extension FieldID {
 
 extension FieldPrerequisite {
     /// True when everything that agrees with the match is part of a connection that is tracked and valid.
-    static func connectionKnown(_ match: Match) -> Bool {
+    static func connectionKnown(_ match: borrowing Match) -> Bool {
         let state = match.key.ctState
         let known =
             CTState.new | CTState.established | CTState.related | CTState.reply | CTState.sourceNAT
             | CTState.destinationNAT
-        return state & known != 0
-            || (state & CTState.tracked != 0 && match.mask.bits.ctState & CTState.invalid != 0
-                && state & CTState.invalid == 0)
+        if state & known != 0 { return true }
+        let looked = match.mask.bits.ctState
+        return state & CTState.tracked != 0 && looked & CTState.invalid != 0 && state & CTState.invalid == 0
     }
 
     /// Whether the prerequisite holds of a packet's key.

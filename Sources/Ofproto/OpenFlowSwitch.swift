@@ -360,21 +360,29 @@ public final class OpenFlowSwitch {
         return changeSequence
     }
 
-    /// - Parameter replaced: the flow whose place it takes, with the same match.
-    /// - Parameter isModification: to be told as a change of that flow.
-    func install(_ rule: Rule, replacing replaced: Rule? = nil, isModification: Bool = false) {
+    /// Puts a flow into its table. Returns the one of the same match and priority that is there, which is to be uninstalled next.
+    /// - Parameter isModification: to be told as a change of that flow, and not one that comes new.
+    @discardableResult
+    func install(_ rule: Rule, isModification: Bool = false) -> Rule? {
         rule.addedAt = nextChange()
         rule.changedAt = rule.addedAt
-        if isModification, let replaced { rule.addedAt = replaced.addedAt }
         transaction?.came(rule)
-        put(rule)
+        let replaced = put(rule)
+        if let replaced {
+            if isModification {
+                rule.addedAt = replaced.addedAt
+            } else if !rule.flags.contains(.resetCounts) {
+                rule.inheritCounts(of: replaced)
+            }
+        }
         flowsChanged()
-        guard tellsOfFlows else { return }
+        guard tellsOfFlows else { return replaced }
         if isModification, let replaced {
             eventReceiver?(.flowModified(rule, oldActions: replaced.actions))
         } else {
             eventReceiver?(.flowAdded(rule, replacing: replaced))
         }
+        return replaced
     }
 
     /// - Parameter cause: nil: nobody is told.
@@ -426,11 +434,13 @@ public final class OpenFlowSwitch {
         flows = []
     }
 
-    /// Puts a flow into its table, and tells nobody.
-    func put(_ rule: Rule) {
-        tables[Int(rule.tableID)].insert(rule)
+    /// Puts a flow into its table, and tells nobody. Returns the one whose place it takes.
+    @discardableResult
+    func put(_ rule: Rule) -> Rule? {
+        let replaced = tables[Int(rule.tableID)].insert(rule)
         references.add(rule.actions, of: rule)
         if rule.idleTimeout != 0 || rule.hardTimeout != 0 { expirable[ObjectIdentifier(rule)] = rule }
+        return replaced
     }
 
     /// Takes a flow out of its table, and tells nobody. Returns where nobody learns flows any more.

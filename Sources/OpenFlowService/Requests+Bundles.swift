@@ -69,14 +69,15 @@ final class BundleCommit: LongRequest {
         defer { isRunning = false }
         do throws(OFError) {
             try service.attributing(to: connection, xid: request.xid) { () throws(OFError) in
-                for step in bundle.steps[next..<min(next + count, bundle.steps.count)] {
-                    guard case .flows(let change) = step.request else { continue }
+                for i in next..<min(next + count, bundle.steps.count) {
+                    guard case .flows(let change) = bundle.steps[i].request else { continue }
                     do throws(OFError) {
-                        try service.changeFlows(change, by: connection, xid: step.message.xid)
+                        try service.changeFlows(change, by: connection, xid: bundle.steps[i].message.xid)
                     } catch {
                         isOver = true
                         service.owner.abandonChanges()
-                        connection.fail(error, xid: step.message.xid, about: step.message.bytes)
+                        let message = bundle.steps[i].message
+                        connection.fail(error, xid: message.xid, about: message.bytes)
                         throw .bfcMsgFailed
                     }
                     next += 1
@@ -107,7 +108,8 @@ struct BundleStep {
     let request: Request
     let message: OFMessage
 
-    init(_ m: OFMessage, of connection: OpenFlowConnection) throws(OFError) {
+    /// - Parameter previous: of the step before.
+    init(_ m: OFMessage, of connection: OpenFlowConnection, after previous: Request?) throws(OFError) {
         message = m
         let options = connection.tunnelOptions
         switch m.kind {
@@ -115,7 +117,9 @@ struct BundleStep {
         case .portMod: request = .port(try PortMod.decode(m))
         case .packetOut: request = .packet(try PacketOut.decode(m, tunnelOptions: options))
         default:
-            request = .flows(FlowChange(try FlowMod.decode(m, tableID: connection.flowModHasTable, tunnelOptions: options)))
+            let before: FlowChange? = if case .flows(let change) = previous { change } else { nil }
+            let mod = try FlowMod.decode(m, tableID: connection.flowModHasTable, tunnelOptions: options)
+            request = .flows(FlowChange(mod, after: before))
         }
     }
 }
@@ -170,13 +174,14 @@ extension OpenFlowConnection {
 
     func bundleAdd(_ m: OFMessage) throws(OFError) {
         let request = try BundleAdd.decode(m)
+        let known = bundles[request.id]
         // What cannot be understood is refused right away.
-        let step = try BundleStep(request.message, of: self)
-        if bundles[request.id] == nil {
+        let step = try BundleStep(request.message, of: self, after: known?.steps.last?.request)
+        let bundle = known ?? MessageBundle(flags: request.flags)
+        if known == nil {
             guard bundles.count < Self.maxBundles else { throw .bfcOutOfBundles }
-            bundles[request.id] = MessageBundle(flags: request.flags)
+            bundles[request.id] = bundle
         }
-        guard let bundle = bundles[request.id] else { throw .bfcBadId }
         guard !bundle.isClosed else {
             bundles[request.id] = nil
             throw .bfcBundleClosed

@@ -14,19 +14,29 @@ public enum FlowChange {
     case add(Rule)
     indirect case other(FlowMod)
 
-    public init(_ mod: borrowing FlowMod) {
-        if mod.command == .add { self = .add(Rule(adding: mod)) } else { self = .other(copy mod) }
+    /// - Parameter previous: a change that may well be to the same fields.
+    public init(_ mod: consuming FlowMod, after previous: FlowChange? = nil) {
+        guard mod.command == .add else {
+            self = .other(mod)
+            return
+        }
+        if case .add(let rule) = previous {
+            self = .add(Rule(adding: mod, likely: rule.mask))
+        } else {
+            self = .add(Rule(adding: mod))
+        }
     }
 }
 
 extension Rule {
     /// The flow that a flow_mod adds. It gets its times when it is installed.
-    fileprivate convenience init(adding mod: borrowing FlowMod) {
+    fileprivate convenience init(adding mod: borrowing FlowMod, likely: MiniMask? = nil) {
         self.init(
             // 255: whichever table; there is no reason for another than the first.
             tableID: mod.table == 255 ? 0 : mod.table, match: mod.match, priority: Int(mod.priority), cookie: mod.newCookie,
             idleTimeout: mod.idleTimeout, hardTimeout: mod.hardTimeout, importance: mod.importance,
-            flags: RuleFlags(rawValue: mod.flags.rawValue), actions: mod.actions, now: 0)
+            flags: RuleFlags(rawValue: mod.flags.rawValue), actions: mod.actions, now: 0,
+            likely: likely)
     }
 }
 
@@ -120,19 +130,13 @@ extension OpenFlowSwitch {
         guard rule.tableID < 254 else { throw rule.tableID == 254 ? .brcEperm : .brcBadTableId }
         let table = tables[Int(rule.tableID)]
         rule.startTimes(at: time.now)
-        let existing = table.find(like: rule)
-        if existing == nil, rule.flags.contains(.checkOverlap), table.overlaps(rule.match, priority: rule.priority) { throw .fmfcOverlap }
-        if existing == nil { try makeRoom(in: table) }
-        if let existing {
-            if !rule.flags.contains(.resetCounts) {
-                rule.packetCount = existing.packetCount
-                rule.byteCount = existing.byteCount
-                rule.used = existing.used
-            }
+        // What replaces another needs no room, and overlaps only that.
+        if table.maxFlows != nil || rule.flags.contains(.checkOverlap), table.find(like: rule) == nil {
+            if rule.flags.contains(.checkOverlap), table.overlaps(rule.match, priority: rule.priority) { throw .fmfcOverlap }
+            try makeRoom(in: table)
         }
-        install(rule, replacing: existing)
         // Replacing is no removal: nobody is told. The new one comes first, so that the classifier keeps their place.
-        if let existing { uninstall(existing, nil) }
+        if let replaced = install(rule) { uninstall(replaced, nil) }
         checkVacancy(of: table)
     }
 
@@ -191,7 +195,7 @@ extension OpenFlowSwitch {
                     changed.packetCount = rule.packetCount
                     changed.byteCount = rule.byteCount
                 }
-                install(changed, replacing: rule, isModification: true)
+                install(changed, isModification: true)
                 uninstall(rule, nil)
             }
         }

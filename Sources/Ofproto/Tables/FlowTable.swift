@@ -128,12 +128,15 @@ public final class FlowTable {
         }
     }
 
-    func insert(_ rule: Rule) {
-        classifier.insert(rule)
+    /// Adds a rule. Returns the one of the same match and priority that is there, which is to be removed next.
+    @discardableResult
+    func insert(_ rule: Rule) -> Rule? {
+        let replaced = classifier.insert(rule)
         joinCookie(rule)
         rule.stay = stay
         if rule.isNoted { notedFlows += 1 }
         if evicts { join(rule) }
+        return replaced.map { unsafeDowncast($0, to: Rule.self) }
     }
 
     func remove(_ rule: Rule) {

@@ -46,9 +46,10 @@ public final class Rule: ClassifierRule {
     /// False once it has left its table.
     public var isInstalled: Bool { stay?.isOver == false }
 
+    /// - Parameter likely: a mask that the match may well have.
     public init(
         tableID: UInt8, match: borrowing Match, priority: Int, cookie: UInt64 = 0, idleTimeout: UInt16 = 0, hardTimeout: UInt16 = 0,
-        importance: UInt16 = 0, flags: RuleFlags = [], actions: [OFAction], now: Int64
+        importance: UInt16 = 0, flags: RuleFlags = [], actions: [OFAction], now: Int64, likely: MiniMask? = nil
     ) {
         self.tableID = tableID
         self.cookie = cookie
@@ -60,7 +61,7 @@ public final class Rule: ClassifierRule {
         created = now
         modified = now
         used = now
-        super.init(match: match, priority: priority, conjunctions: Self.conjunctions(of: actions))
+        super.init(match: match, priority: priority, conjunctions: Self.conjunctions(of: actions), likely: likely)
     }
 
     static func conjunctions(of actions: [OFAction]) -> [Conjunction] {
@@ -77,6 +78,13 @@ public final class Rule: ClassifierRule {
         created = now
         modified = now
         used = now
+    }
+
+    /// The counts go on from those of a flow that is replaced.
+    func inheritCounts(of other: Rule) {
+        packetCount = other.packetCount
+        byteCount = other.byteCount
+        used = other.used
     }
 
     func credit(packets: UInt64, bytes: UInt64, used time: Int64) {

@@ -62,7 +62,7 @@ extension ActionCodec {
         _ reader: inout WireReader, _ context: ActionContext
     ) throws(OFError) -> [OFAction] {
         // All are found to be in order before any is looked into.
-        var bodies: [UInt16: WireReader] = [:]
+        var bodies = InlineArray<7, WireReader?>(repeating: nil)
         while !reader.isEmpty {
             guard let type = reader.peek16(), let length = reader.peek16(2).map(Int.init), length >= 8, length % 8 == 0,
                 length <= reader.remaining
@@ -72,7 +72,8 @@ extension ActionCodec {
             guard type != 6 || context.version >= .v13 && context.version < .v15 else { throw .bicUnknownInst }
             var body = try reader.part(length, error: .bicBadLen)
             try body.skip(4)
-            guard bodies.updateValue(body, forKey: type) == nil else { throw .bicDupInst }
+            guard bodies[Int(type)] == nil else { throw .bicDupInst }
+            bodies[Int(type)] = body
         }
         var meter: OFAction?
         var apply: [OFAction]?

@@ -2,21 +2,22 @@
 
 import Flow
 
-/// A match together with the cookie that NXM can carry beside it.
-public struct DecodedMatch: Sendable {
-    public var match = Match()
-    public var cookie: UInt64 = 0
-    public var cookieMask: UInt64 = 0
+/// The cookie that NXM can carry beside a match.
+public struct MatchCookie: Sendable {
+    public var value: UInt64 = 0
+    public var mask: UInt64 = 0
 }
 
-/// Decoding and encoding of matches. `tunnelOptions` is the bridge's TLV table.
+/// Decoding and encoding of matches. `tunnelOptions` is the bridge's TLV table. A match is 1.3 kB: it is decoded where it is to stay.
 public enum MatchCodec {
     /// Decodes OXM or NXM entries to the end of the reader. `loose`: fields that are unknown or lack prerequisites are passed
     /// over, as in a reply that nobody can refuse.
+    @discardableResult
     static func decodeTLVs(
-        _ reader: inout WireReader, allowCookie: Bool = false, loose: Bool = false, tunnelOptions map: TunnelOptionMap?
-    ) throws(OFError) -> DecodedMatch {
-        var result = DecodedMatch()
+        _ reader: inout WireReader, into match: inout Match, allowCookie: Bool = false, loose: Bool = false,
+        tunnelOptions map: TunnelOptionMap?
+    ) throws(OFError) -> MatchCookie {
+        var cookie = MatchCookie()
         while !reader.isEmpty {
             var entry: OXMEntry
             switch try reader.oxmHeader() {
@@ -28,9 +29,8 @@ public enum MatchCodec {
                 let value = try reader.u64()
                 let mask = hasMask ? try reader.u64() : .max
                 guard value & ~mask == 0 else { throw .bmcBadWildcards }
-                guard result.cookieMask == 0 else { throw .bmcDupField }
-                result.cookie = value
-                result.cookieMask = mask
+                guard cookie.mask == 0 else { throw .bmcDupField }
+                cookie = MatchCookie(value: value, mask: mask)
                 continue
             case .unknown(let hasMask, let size):
                 if !loose { try reader.checkPayload(hasMask ? size / 2 : size, hasMask: hasMask) }
@@ -42,13 +42,13 @@ public enum MatchCodec {
             if let index = entry.field.tunnelOptionIndex {
                 guard let slot = map?.entries[index] else { throw .nxfmfcInvalidTlvField }
                 try reader.oxmPayload(&entry)
-                try set(entry, slot, map, in: &result.match)
+                try set(entry, slot, map, in: &match)
                 continue
             }
             try reader.oxmPayload(&entry)
-            try add(entry, to: &result.match, loose: loose)
+            try add(entry, to: &match, loose: loose)
         }
-        return result
+        return cookie
     }
 
     private static func set(
@@ -85,33 +85,33 @@ public enum MatchCodec {
 
     /// Decodes the match of an OpenFlow 1.1 or later message, with its padding.
     public static func decode11(
-        _ reader: inout WireReader, tunnelOptions: TunnelOptionMap?, loose: Bool = false
-    ) throws(OFError) -> DecodedMatch {
+        _ reader: inout WireReader, into match: inout Match, tunnelOptions: TunnelOptionMap?, loose: Bool = false
+    ) throws(OFError) {
         guard let type = reader.peek16(), let length = reader.peek16(2) else { throw .bmcBadLen }
         switch type {
         case 0:
             guard length == 88, reader.remaining >= 88 else { throw .bmcBadLen }
             var r = try reader.part(88)
-            return DecodedMatch(match: try standard11(&r))
+            match = try standard11(&r)
         case 1:
             let padded = (Int(length) + 7) / 8 * 8
             guard length >= 4, reader.remaining >= padded else { throw .bmcBadLen }
             var r = try reader.part(padded)
             try r.skip(4)
             var tlvs = try r.part(Int(length) - 4, error: .bmcBadLen)
-            return try decodeTLVs(&tlvs, loose: loose, tunnelOptions: tunnelOptions)
+            try decodeTLVs(&tlvs, into: &match, loose: loose, tunnelOptions: tunnelOptions)
         default: throw .bmcBadType
         }
     }
 
     /// Decodes `length` bytes of NXM entries and the padding after them.
     public static func decodeNXM(
-        _ reader: inout WireReader, length: Int, allowCookie: Bool, loose: Bool = false,
+        _ reader: inout WireReader, into match: inout Match, length: Int, allowCookie: Bool, loose: Bool = false,
         tunnelOptions: TunnelOptionMap?
-    ) throws(OFError) -> DecodedMatch {
+    ) throws(OFError) -> MatchCookie {
         var part = try reader.part((length + 7) / 8 * 8, error: .bmcBadLen)
         var tlvs = try part.part(length, error: .bmcBadLen)
-        return try decodeTLVs(&tlvs, allowCookie: allowCookie, loose: loose, tunnelOptions: tunnelOptions)
+        return try decodeTLVs(&tlvs, into: &match, allowCookie: allowCookie, loose: loose, tunnelOptions: tunnelOptions)
     }
 
     /// Decodes the fixed match of OpenFlow 1.0, 40 bytes, whose wildcards make any combination legal.

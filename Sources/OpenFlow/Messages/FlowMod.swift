@@ -67,7 +67,7 @@ public struct FlowMod: Sendable {
             rawFlags = try r.u16()
             f.importance = try r.u16()
             if v < .v14 { f.importance = 0 }
-            f.match = try MatchCodec.decode11(&r, tunnelOptions: tunnelOptions).match
+            try MatchCodec.decode11(&r, into: &f.match, tunnelOptions: tunnelOptions)
             let isDelete = command == 3 || command == 4
             guard let port = OFPort(wire32: outPort) else { throw .bacBadOutPort }
             if isDelete {
@@ -117,11 +117,10 @@ public struct FlowMod: Sendable {
                 rawFlags = try r.u16()
                 let length = Int(try r.u16())
                 try r.skip(6)
-                let decoded = try MatchCodec.decodeNXM(
-                    &r, length: length, allowCookie: true, tunnelOptions: tunnelOptions)
-                f.match = decoded.match
-                f.cookie = decoded.cookie
-                f.cookieMask = decoded.cookieMask
+                let cookie = try MatchCodec.decodeNXM(
+                    &r, into: &f.match, length: length, allowCookie: true, tunnelOptions: tunnelOptions)
+                f.cookie = cookie.value
+                f.cookieMask = cookie.mask
                 if command & 0xff == 0, f.cookieMask != 0 { throw .nxbrcNxmInvalid }
             }
             f.modifyCookie = f.newCookie != .max

@@ -38,6 +38,7 @@ public struct FlowMonitorRequest: Sendable {
     public static func decode(_ r: inout WireReader, kind: OFKind, tunnelOptions: TunnelOptionMap?) throws(OFError) -> FlowMonitorRequest {
         guard r.remaining >= 16 else { throw .brcBadLen }
         let id = try r.u32()
+        var match = Match()
         if kind == .flowMonitor {
             guard let port = OFPort(wire32: try r.u32()) else { throw .bacBadOutPort }
             let group = try r.u32()
@@ -45,9 +46,10 @@ public struct FlowMonitorRequest: Sendable {
             let table = try r.u8()
             let command = Command(rawValue: try r.u8())
             guard command == .delete || bits & ~0x5f == 0 && bits & 0xe != 0 else { throw .mofcBadFlags }
+            try MatchCodec.decode11(&r, into: &match, tunnelOptions: tunnelOptions)
             return FlowMonitorRequest(
                 id: id, command: command, flags: FlowMonitorFlags(rawValue: bits & 0x1f | (bits & 0x40) >> 1), outPort: port,
-                outGroup: group, table: table, match: try MatchCodec.decode11(&r, tunnelOptions: tunnelOptions).match)
+                outGroup: group, table: table, match: match)
         }
         let bits = try r.u16()
         guard bits & ~0x3f == 0, bits & 0xe != 0 else { throw .mofcBadFlags }
@@ -58,16 +60,15 @@ public struct FlowMonitorRequest: Sendable {
             let table = try r.u8()
             guard r.isZero(5) else { throw .nxbrcMustBeZero }
             try r.skip(5)
-            let match = try MatchCodec.decodeNXM(&r, length: length, allowCookie: false, tunnelOptions: tunnelOptions)
-            return FlowMonitorRequest(id: id, command: .add, flags: flags, outPort: port, table: table, match: match.match)
+            _ = try MatchCodec.decodeNXM(&r, into: &match, length: length, allowCookie: false, tunnelOptions: tunnelOptions)
+            return FlowMonitorRequest(id: id, command: .add, flags: flags, outPort: port, table: table, match: match)
         }
         try r.skip(2)
         guard let port = OFPort(wire32: try r.u32()) else { throw .bacBadOutPort }
         let table = try r.u8()
         try r.skip(3)
-        return FlowMonitorRequest(
-            id: id, command: .add, flags: flags, outPort: port, table: table,
-            match: try MatchCodec.decode11(&r, tunnelOptions: tunnelOptions).match)
+        try MatchCodec.decode11(&r, into: &match, tunnelOptions: tunnelOptions)
+        return FlowMonitorRequest(id: id, command: .add, flags: flags, outPort: port, table: table, match: match)
     }
 }
 

@@ -106,10 +106,9 @@ public struct FlowStatsRequest: Sendable {
             let length = Int(try r.u16())
             f.table = try r.u8()
             try r.skip(3)
-            let m = try MatchCodec.decodeNXM(&r, length: length, allowCookie: true, tunnelOptions: tunnelOptions)
-            f.match = m.match
-            f.cookie = m.cookie
-            f.cookieMask = m.cookieMask
+            let cookie = try MatchCodec.decodeNXM(&r, into: &f.match, length: length, allowCookie: true, tunnelOptions: tunnelOptions)
+            f.cookie = cookie.value
+            f.cookieMask = cookie.mask
             guard r.isEmpty else { throw .brcBadLen }
             return f
         }
@@ -128,7 +127,7 @@ public struct FlowStatsRequest: Sendable {
         try r.skip(4)
         f.cookie = try r.u64()
         f.cookieMask = try r.u64()
-        f.match = try MatchCodec.decode11(&r, tunnelOptions: tunnelOptions).match
+        try MatchCodec.decode11(&r, into: &f.match, tunnelOptions: tunnelOptions)
         return f
     }
 }

@@ -24,7 +24,7 @@ public struct PacketOut: Sendable {
         case .v15:
             length = Int(try r.u16())
             try r.skip(2)
-            p.match = try MatchCodec.decode11(&r, tunnelOptions: tunnelOptions).match
+            try MatchCodec.decode11(&r, into: &p.match, tunnelOptions: tunnelOptions)
             guard !p.match.mask.isWild(Location.inPort) else { throw .brcBadPort }
             p.inPort = OFPort(p.match.key.inPort)
         default:
@@ -187,7 +187,7 @@ public struct Resume: Sendable {
                 try b.skip(4)
                 p.cookie = try b.u64()
             case 6:
-                p.metadata = try MatchCodec.decodeTLVs(&b, loose: true, tunnelOptions: tunnelOptions).match
+                try MatchCodec.decodeTLVs(&b, into: &p.metadata, loose: true, tunnelOptions: tunnelOptions)
             case 7: p.userdata = b.rest()
             case 8:
                 try b.skip(4)
