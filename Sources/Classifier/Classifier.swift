@@ -24,9 +24,15 @@ public struct Classifier {
     public static let defaultPrefixFields = [Location.nwDst, Location.nwSrc]
 
     /// - Parameter prefixFields: locations of IPv4 or IPv6 address fields to keep tries for.
-    public init(prefixFields: [FieldLocation] = Classifier.defaultPrefixFields) {
+    public init(prefixFields: [FieldLocation]) {
         tries = prefixFields.map { ($0, PrefixTrie()) }
     }
+
+    /// Has the default fields. There are hundreds of these in each bridge, most of them empty for ever: they share what they begin with.
+    public init() { self = Self.empty }
+
+    /// Nobody changes it, and what it shares has no rules and so no nodes to change: a constant of values alone.
+    nonisolated(unsafe) private static let empty = Classifier(prefixFields: defaultPrefixFields)
 
     public var isEmpty: Bool { count == 0 }
     public var subtableCount: Int { subtables.count }

@@ -3,7 +3,11 @@
 /// Rows by table and identifier, with the types needed to read updates.
 struct OVSDBReplica {
     /// The followed columns that the server has.
-    var types: [String: [String: OVSDBColumnType]] = [:]
+    var types: [String: [String: OVSDBColumnType]] = [:] {
+        didSet { defaults = types.mapValues { $0.mapValues(\.defaultDatum) } }
+    }
+    /// What rows hold where the server says nothing.
+    private var defaults: [String: [String: OVSDBDatum]] = [:]
     var tables: [String: [UUID: OVSDBRow]] = [:]
 
     /// The wire formats of table updates.
@@ -41,8 +45,7 @@ struct OVSDBReplica {
         guard let new = update["new"] else { return remove(table, uuid) }
         let data = try data(new, types, anySize: false)
         guard tables[table]?[uuid] == nil else { return assign(table, uuid, data) }
-        insert(table, uuid, data, types)
-        return .inserted
+        return insert(table, uuid, data)
     }
 
     private mutating func modify(
@@ -54,9 +57,7 @@ struct OVSDBReplica {
         switch operation {
         case "initial", "insert":
             // Columns with their default value are left out.
-            let previous = tables[table]?[uuid]
-            insert(table, uuid, try data(content, types, anySize: false), types)
-            return OVSDBReplica.change(previous, tables[table]?[uuid])
+            return insert(table, uuid, try data(content, types, anySize: false))
         case "modify":
             guard let previous = tables[table]?[uuid]?.columns else {
                 throw .syntax(nil, "cannot modify missing row \(uuid) in table \(table)")
@@ -72,10 +73,11 @@ struct OVSDBReplica {
         }
     }
 
-    private mutating func insert(_ table: String, _ uuid: UUID, _ data: [(String, OVSDBDatum)], _ types: [String: OVSDBColumnType]) {
-        var row = OVSDBRow(table: table, uuid: uuid, columns: types.mapValues(\.defaultDatum))
+    private mutating func insert(_ table: String, _ uuid: UUID, _ data: [(String, OVSDBDatum)]) -> OVSDBRowChange? {
+        var row = OVSDBRow(table: table, uuid: uuid, columns: defaults[table] ?? [:])
         for (column, datum) in data { row.columns[column] = datum }
-        tables[table, default: [:]][uuid] = row
+        let previous = tables[table, default: [:]].updateValue(row, forKey: uuid)
+        return OVSDBReplica.change(previous, row)
     }
 
     private mutating func remove(_ table: String, _ uuid: UUID) -> OVSDBRowChange? {

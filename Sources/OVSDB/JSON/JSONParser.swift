@@ -111,10 +111,17 @@ private struct JSONParser {
     private mutating func string() throws(JSONError) -> String {
         position += 1
         let start = position
-        while let byte = next, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 0x20 { position += 1 }
+        var all: UInt8 = 0
+        while let byte = next, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\"), byte >= 0x20 {
+            all |= byte
+            position += 1
+        }
         guard next == UInt8(ascii: "\"") else { return try escapedString(Array(bytes[start..<position])) }
-        let text = String(validating: bytes[start..<position], as: UTF8.self)
-        guard let text else { throw error("invalid UTF-8 sequence in string") }
+        let content = bytes[start..<position]
+        // Nothing of ASCII alone can be invalid, and a check costs more than the rest.
+        guard let text = all < 0x80 ? String(decoding: content, as: UTF8.self) : String(validating: content, as: UTF8.self) else {
+            throw error("invalid UTF-8 sequence in string")
+        }
         position += 1
         return text
     }

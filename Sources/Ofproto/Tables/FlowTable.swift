@@ -53,7 +53,8 @@ public final class FlowTable {
     private var classifier = Classifier()
     /// Each flow knows its place in its list.
     private var byCookie: [UInt64: [Rule]] = [:]
-    private var stay = Stay()
+    /// Of the flows that are in it; nil until there was one.
+    private var stay: Stay?
     /// How many flows cannot go unnoticed: hidden ones stay, and of others somebody wants to hear.
     private var notedFlows = 0
     public private(set) var matchedCount: UInt64 = 0
@@ -133,6 +134,8 @@ public final class FlowTable {
     func insert(_ rule: Rule) -> Rule? {
         let replaced = classifier.insert(rule)
         joinCookie(rule)
+        let stay = stay ?? Stay()
+        self.stay = stay
         rule.stay = stay
         if rule.isNoted { notedFlows += 1 }
         if evicts { join(rule) }
@@ -158,8 +161,8 @@ public final class FlowTable {
 
     /// Removes every flow, in no time, however many. Returns what held them, whose memory is the caller's to free.
     func removeAll() -> Emptied {
-        stay.isOver = true
-        stay = Stay()
+        stay?.isOver = true
+        stay = nil
         notedFlows = 0
         let old = Emptied(classifier: classifier, byCookie: byCookie)
         classifier.removeAll()
