@@ -10,23 +10,66 @@
 
 import Flow
 
-/// Rules by match and priority. A value type; a copy is a snapshot.
+/// Rules by match and priority. A value type; a copy is a snapshot, which other threads may read. One thread changes a classifier and
+/// its copies.
 public struct Classifier {
-    /// Sorted by descending highest priority; subtables of equal priority keep their order.
-    private var subtables: [Subtable] = []
-    private var byMask: [MiniMask: Int] = [:]
-    private var tries: [(location: FieldLocation, trie: PrefixTrie)]
-    public private(set) var count = 0
-    /// Subtables that no snapshot shares.
-    private var owned: [ObjectIdentifier: Subtable] = [:]
+    /// What copies share until one of them is changed: one reference, so that a lookup counts few.
+    fileprivate final class Contents {
+        /// Sorted by descending highest priority; subtables of equal priority keep their order. `byMask` holds them, so that going
+        /// through them counts no references.
+        var subtables: [Unmanaged<Subtable>] = []
+        var byMask: [MiniMask: Subtable] = [:]
+        var tries: [(location: FieldLocation, trie: PrefixTrie)]
+        var count = 0
+        /// Subtables that no other contents share.
+        var owned: [ObjectIdentifier: Subtable] = [:]
+
+        init(_ prefixFields: [FieldLocation]) { tries = prefixFields.map { ($0, PrefixTrie()) } }
+
+        /// A copy, which shares the subtables: neither owns them any more.
+        init(sharing other: Contents) {
+            other.owned = [:]
+            subtables = other.subtables
+            byMask = other.byMask
+            tries = other.tries
+            count = other.count
+        }
+
+        /// A subtable, made safe to change.
+        func mutable(_ table: Subtable) -> Subtable {
+            if owned[ObjectIdentifier(table)] != nil { return table }
+            let copy = Subtable(copying: table)
+            if let index = index(table) { subtables[index] = .passUnretained(copy) }
+            byMask[copy.mask] = copy
+            owned[ObjectIdentifier(copy)] = copy
+            return copy
+        }
+
+        func index(_ table: Subtable) -> Int? {
+            let wanted = Unmanaged.passUnretained(table).toOpaque()
+            return subtables.firstIndex { $0.toOpaque() == wanted }
+        }
+
+        /// Moves a subtable to where its priority belongs: one that rises goes behind its equals, one that sinks before them.
+        func reposition(_ table: Subtable, from before: Int) {
+            guard let index = index(table) else { return }
+            let p = table.maxPriority
+            subtables.remove(at: index)
+            let at = subtables.firstIndex { entry in
+                let other = entry._withUnsafeGuaranteedRef { $0.maxPriority }
+                return p > before ? other < p : other <= p
+            }
+            subtables.insert(.passUnretained(table), at: at ?? subtables.count)
+        }
+    }
+
+    private var contents: Contents
 
     /// The fields that have tries unless told otherwise.
     public static let defaultPrefixFields = [Location.nwDst, Location.nwSrc]
 
     /// - Parameter prefixFields: locations of IPv4 or IPv6 address fields to keep tries for.
-    public init(prefixFields: [FieldLocation]) {
-        tries = prefixFields.map { ($0, PrefixTrie()) }
-    }
+    public init(prefixFields: [FieldLocation]) { contents = Contents(prefixFields) }
 
     /// Has the default fields. There are hundreds of these in each bridge, most of them empty for ever: they share what they begin with.
     public init() { self = Self.empty }
@@ -34,85 +77,71 @@ public struct Classifier {
     /// Nobody changes it, and what it shares has no rules and so no nodes to change: a constant of values alone.
     nonisolated(unsafe) private static let empty = Classifier(prefixFields: defaultPrefixFields)
 
+    public var count: Int { contents.count }
     public var isEmpty: Bool { count == 0 }
-    public var subtableCount: Int { subtables.count }
+    public var subtableCount: Int { contents.subtables.count }
+    private var subtables: [Subtable] { contents.subtables.map { $0.takeUnretainedValue() } }
 
-    /// A copy for readers. Later changes of this classifier do not show there.
-    public mutating func snapshot() -> Classifier {
-        owned = [:]
-        return self
-    }
-
-    /// The subtable at `index`, made safe to change.
-    private mutating func mutable(_ index: Int) -> Subtable {
-        let table = subtables[index]
-        if owned[ObjectIdentifier(table)] != nil { return table }
-        let copy = Subtable(copying: table)
-        subtables[index] = copy
-        owned[ObjectIdentifier(copy)] = copy
-        return copy
-    }
-
-    private func index(_ mask: MiniMask) -> Int? {
-        guard byMask[mask] != nil else { return nil }
-        return subtables.firstIndex { $0.mask == mask }
+    /// The contents, made safe to change.
+    private mutating func unique() -> Contents {
+        if !isKnownUniquelyReferenced(&contents) { contents = Contents(sharing: contents) }
+        return contents
     }
 
     /// Adds a rule. Returns the one with the same match and priority that is there, which must be removed next: then they change places.
     @discardableResult
     public mutating func insert(_ rule: ClassifierRule) -> ClassifierRule? {
+        let contents = unique()
         let table: Subtable
-        let index: Int
-        if let found = self.index(rule.mask) {
-            index = found
-            table = mutable(index)
+        if let found = contents.byMask[rule.mask] {
+            table = contents.mutable(found)
         } else {
-            table = Subtable(rule.mask, tries: tries.map(\.location))
-            owned[ObjectIdentifier(table)] = table
-            subtables.append(table)
-            byMask[rule.mask] = 1
-            index = subtables.count - 1
+            table = Subtable(rule.mask, tries: contents.tries.map(\.location))
+            contents.owned[ObjectIdentifier(table)] = table
+            contents.subtables.append(.passUnretained(table))
+            contents.byMask[rule.mask] = table
         }
         rule.mask = table.mask
         let before = table.maxPriority
         let replaced = table.insert(rule)
-        count += 1
-        if table.maxPriority != before { reposition(index, from: before) }
-        for i in tries.indices {
+        contents.count += 1
+        if table.maxPriority != before { contents.reposition(table, from: before) }
+        for i in contents.tries.indices {
             let length = table.trieLengths[i]
-            if length > 0 { tries[i].trie.insert(table.prefix(of: rule, trie: i), length: length) }
+            if length > 0 { contents.tries[i].trie.insert(table.prefix(of: rule, trie: i), length: length) }
         }
         return replaced
     }
 
     /// Removes a rule that is there.
     public mutating func remove(_ rule: ClassifierRule) {
-        guard let index = index(rule.mask) else { return }
-        let table = mutable(index)
+        let contents = unique()
+        guard let found = contents.byMask[rule.mask] else { return }
+        let table = contents.mutable(found)
         let before = table.maxPriority
         table.remove(rule)
-        count -= 1
-        for i in tries.indices {
+        contents.count -= 1
+        for i in contents.tries.indices {
             let length = table.trieLengths[i]
-            if length > 0 { tries[i].trie.remove(table.prefix(of: rule, trie: i), length: length) }
+            if length > 0 { contents.tries[i].trie.remove(table.prefix(of: rule, trie: i), length: length) }
         }
         if table.count == 0 {
-            subtables.remove(at: index)
-            byMask[rule.mask] = nil
-            owned[ObjectIdentifier(table)] = nil
+            if let index = contents.index(table) { contents.subtables.remove(at: index) }
+            contents.byMask[rule.mask] = nil
+            contents.owned[ObjectIdentifier(table)] = nil
         } else if table.maxPriority != before {
-            reposition(index, from: before)
+            contents.reposition(table, from: before)
         }
     }
 
     /// Removes all rules, in less time than one by one.
     public mutating func removeAll() {
-        self = Classifier(prefixFields: tries.map(\.location))
+        self = Classifier(prefixFields: prefixFields)
     }
 
     /// The fields that have tries. Setting them sorts all rules anew.
     public var prefixFields: [FieldLocation] {
-        get { tries.map(\.location) }
+        get { contents.tries.map(\.location) }
         set {
             guard newValue != prefixFields else { return }
             let old = self
@@ -121,26 +150,15 @@ public struct Classifier {
         }
     }
 
-    /// Moves the subtable at `index` to where its priority belongs: one that rises goes behind its equals, one that sinks
-    /// before them.
-    private mutating func reposition(_ index: Int, from before: Int) {
-        let table = subtables.remove(at: index)
-        let p = table.maxPriority
-        let at = subtables.firstIndex { p > before ? $0.maxPriority < p : $0.maxPriority <= p }
-        subtables.insert(table, at: at ?? subtables.count)
-    }
-
     /// The rule with exactly this match and priority.
     public func find(_ match: borrowing Match, priority: Int) -> ClassifierRule? {
         let mask = MiniMask(match.mask)
-        guard let index = index(mask) else { return nil }
-        return subtables[index].find(mask.reduce(match.key), priority: priority)
+        return contents.byMask[mask]?.find(mask.reduce(match.key), priority: priority)
     }
 
     /// The rule with the match and the priority of another, which need not be in the classifier.
     public func find(like rule: ClassifierRule) -> ClassifierRule? {
-        guard let index = index(rule.mask) else { return nil }
-        return subtables[index].find(rule.values, priority: rule.priority)
+        contents.byMask[rule.mask]?.find(rule.values, priority: rule.priority)
     }
 
     /// A rule of the same priority that some packet could match as well as `match`; `except` does not count.
@@ -171,11 +189,13 @@ public struct Classifier {
         while let rule = walk.next(&budget) { body(rule) }
     }
 
-    /// Goes through the rules that `forEach(within:)` finds. The classifier must not change meanwhile, but a snapshot does not.
-    public func walk(within criteria: Match) -> Walk { Walk(subtables, criteria) }
+    /// Goes through the rules that `forEach(within:)` finds now, however the classifier changes meanwhile.
+    public func walk(within criteria: Match) -> Walk { Walk(self, criteria) }
 
     /// Rules within criteria, one after another.
     public struct Walk {
+        /// Who keeps it from changes of the subtables.
+        private let source: Classifier
         private let subtables: [Subtable]
         private let mask: MiniMask
         private let values: [UInt64]
@@ -184,8 +204,9 @@ public struct Classifier {
         /// For each word of the criteria, where it is among the subtable's words.
         private var places: [(at: Int, bits: UInt64, value: UInt64)] = []
 
-        fileprivate init(_ subtables: [Subtable], _ criteria: Match) {
-            self.subtables = subtables
+        fileprivate init(_ source: Classifier, _ criteria: Match) {
+            self.source = source
+            subtables = source.subtables
             mask = MiniMask(criteria.mask)
             values = mask.reduce(criteria.key)
         }
@@ -225,28 +246,36 @@ public struct Classifier {
     ///
     /// - Parameter consulted: gains the bits of the key that the answer depends on.
     public func lookup(_ key: borrowing FlowKey, consulted: inout FlowMask) -> ClassifierRule? {
-        let rule = lookup(key, consulted: &consulted, allowConjunctions: true)
+        let rule = contents.lookup(key, consulted: &consulted, allowConjunctions: true)
         // No packet has a conj_id; what made it is in the mask.
         consulted.bits.conjID = 0
         return rule
     }
+}
 
-    private func lookup(_ key: borrowing FlowKey, consulted: inout FlowMask, allowConjunctions: Bool) -> ClassifierRule? {
+extension Classifier.Contents {
+    func lookup(_ key: borrowing FlowKey, consulted: inout FlowMask, allowConjunctions: Bool) -> ClassifierRule? {
         var hard: ClassifierRule?
+        var highest = Int.min
         var soft: [(rule: ClassifierRule, table: Subtable)] = []
         var lookups = TrieLookups(tries)
-        for table in subtables {
-            if let hard, table.maxPriority <= hard.priority { break }
-            guard let rule = table.lookup(key, tries: &lookups, consulted: &consulted) else { continue }
-            if let hard, rule.priority <= hard.priority { continue }
+        let subtables = subtables
+        for i in subtables.indices {
+            if hard != nil, subtables[i]._withUnsafeGuaranteedRef({ $0.maxPriority }) <= highest { break }
+            let table = subtables[i].takeUnretainedValue()
+            guard let rule = table.lookup(key, tries: &lookups, consulted: &consulted), rule.priority > highest else { continue }
             if rule.conjunctions.isEmpty {
                 hard = rule
-            } else if allowConjunctions {
+                highest = rule.priority
+                continue
+            }
+            if allowConjunctions {
                 soft.append((rule, table))
             } else if let next = table.rulesBelow(rule).first(where: { $0.conjunctions.isEmpty }),
-                next.priority > hard?.priority ?? Int.min
+                next.priority > highest
             {
                 hard = next
+                highest = next.priority
             }
         }
         return soft.isEmpty ? hard : resolve(key, soft, hard, &consulted)

@@ -1,71 +1,102 @@
 // Objects by hash: the index of datapath flows, of which there are hundreds of thousands and thousands come in a second.
 //
 // A dictionary hashes ids that are hashes already, keeps them beside what they stand for, and moves all of them at once when it grows.
-// This index keeps 32 bits of each object's hash and a reference, in pages that are split one by one (extendible hashing):
+// This index keeps 32 bits of each object's hash and a reference, in pages that are split one by one (extendible hashing). A page is 64
+// buckets, each one cache line:
 //
-//     hash ─▶ tag (32 bits) ─ leading bits ─▶ directory ─▶ page: 256 tags │ 256 references
-//                           └ trailing bits ────────────────────▶ place in the page, and on from there
+//     hash ─▶ tag (32 bits) ─ leading bits ─▶ directory ─▶ page
+//                           └ trailing bits ────────────────▶ bucket: 5 tags │ strays │ 5 references
 //
-// So no step takes longer than to split a page, an object that is not there is told from its tag alone, nearly always, and what it takes of
-// memory is about 18 bytes for each object. Several objects may have the same hash: who asks says which is meant.
+// An object lies in the bucket that its tag says, or in one of the next three, and then the first counts it among its strays. So to find
+// an object, to know that it is not there, and to add it takes one line that is not in the cache, nearly always; no step takes longer
+// than to split a page; and what it takes of memory is about 20 bytes for each object. Several objects may have the same hash: who asks says
+// which is meant.
 //
 // Hashes must be made with a random number that nobody outside knows: otherwise packets could be made that all land in one page.
 
 /// A set of objects, each found by its hash. Confined to one thread.
 public final class HashIndex<Element: AnyObject> {
-    /// One page's memory: numbers, tags, references. Plain memory, which `HashIndex` alone touches; a tag other than 0 says that its
-    /// place holds a reference, which the index owns.
+    /// A cache line: 5 tags of 4 bytes, the number of strays, the page's depth in its first bucket, and 5 references. A tag other than 0
+    /// says that its place holds a reference, which the index owns.
+    @usableFromInline struct Bucket {
+        @usableFromInline let line: UnsafeMutableRawPointer
+
+        @inlinable static var slots: Int { 5 }
+        @inlinable static var size: Int { 64 }
+
+        @inlinable init(_ line: UnsafeMutableRawPointer) { self.line = line }
+
+        @inlinable var tags: UnsafeMutablePointer<UInt32> { line.assumingMemoryBound(to: UInt32.self) }
+        @inlinable var elements: UnsafeMutablePointer<Unmanaged<Element>> { (line + 24).assumingMemoryBound(to: Unmanaged<Element>.self) }
+        /// How many objects that belong here lie in the next buckets. There is room for 15 there.
+        @inlinable var strays: Int {
+            get { Int(line.load(fromByteOffset: 20, as: UInt8.self)) }
+            nonmutating set { line.storeBytes(of: UInt8(truncatingIfNeeded: newValue), toByteOffset: 20, as: UInt8.self) }
+        }
+
+        @inlinable func put(_ tag: UInt32, _ element: Unmanaged<Element>) -> Bool {
+            for i in 0..<Self.slots where tags[i] == 0 {
+                tags[i] = tag
+                elements[i] = element
+                return true
+            }
+            return false
+        }
+    }
+
+    /// One page's memory. Plain memory, which `HashIndex` alone touches.
     @usableFromInline struct Page {
         @usableFromInline let memory: UnsafeMutableRawPointer
 
-        @inlinable static var slots: Int { 256 }
-        /// More in a page, and it is split.
-        @inlinable static var limit: Int { 208 }
-        @inlinable static var size: Int { 16 + slots * 12 }
+        @inlinable static var buckets: Int { 64 }
+        @inlinable static var size: Int { buckets * Bucket.size }
+        /// In how many buckets an object may lie.
+        @inlinable static var reach: Int { 4 }
 
         @inlinable init(depth: Int) {
-            memory = .allocate(byteCount: Self.size, alignment: 16)
+            memory = .allocate(byteCount: Self.size, alignment: Bucket.size)
             memory.initializeMemory(as: UInt8.self, repeating: 0, count: Self.size)
-            memory.storeBytes(of: depth, toByteOffset: 8, as: Int.self)
+            memory.storeBytes(of: UInt8(truncatingIfNeeded: depth), toByteOffset: 21, as: UInt8.self)
         }
 
-        /// How many it holds.
-        @inlinable var count: Int {
-            get { memory.load(as: Int.self) }
-            nonmutating set { memory.storeBytes(of: newValue, as: Int.self) }
-        }
         /// How many leading bits the tags of its objects have in common.
-        @inlinable var depth: Int { memory.load(fromByteOffset: 8, as: Int.self) }
-        @inlinable var tags: UnsafeMutablePointer<UInt32> { (memory + 16).assumingMemoryBound(to: UInt32.self) }
-        @inlinable var elements: UnsafeMutablePointer<Unmanaged<Element>> {
-            (memory + (16 + 4 * Self.slots)).assumingMemoryBound(to: Unmanaged<Element>.self)
-        }
+        @inlinable var depth: Int { Int(memory.load(fromByteOffset: 21, as: UInt8.self)) }
 
-        @inlinable func put(_ tag: UInt32, _ element: Unmanaged<Element>) {
-            var i = Int(tag) & (Self.slots - 1)
-            while tags[i] != 0 { i = (i + 1) & (Self.slots - 1) }
-            tags[i] = tag
-            elements[i] = element
-            count += 1
-        }
+        /// The bucket that a tag says, or the `step`th behind it.
+        @inlinable @inline(__always)
+        func bucket(_ tag: UInt32, _ step: Int = 0) -> Bucket { self[Int(tag) &+ step] }
 
-        /// Empties a place, and moves those up that would not be found any more.
-        @inlinable func clear(_ place: Int) {
-            var hole = place
-            var next = place
-            while true {
-                next = (next + 1) & (Self.slots - 1)
-                let tag = tags[next]
-                guard tag != 0 else { break }
-                // It may go to the hole unless it belongs behind that.
-                let home = Int(tag) & (Self.slots - 1)
-                guard (next &- home) & (Self.slots - 1) >= (next &- hole) & (Self.slots - 1) else { continue }
-                tags[hole] = tag
-                elements[hole] = elements[next]
-                hole = next
+        @inlinable @inline(__always)
+        subscript(number: Int) -> Bucket { Bucket(memory + (number & (Self.buckets - 1)) * Bucket.size) }
+
+        /// False when there is no room.
+        @inlinable func put(_ tag: UInt32, _ element: Unmanaged<Element>) -> Bool {
+            let home = bucket(tag)
+            if home.put(tag, element) { return true }
+            for step in 1..<Self.reach where bucket(tag, step).put(tag, element) {
+                home.strays += 1
+                return true
             }
-            tags[hole] = 0
-            count -= 1
+            return false
+        }
+
+        @inlinable func forEach(_ body: (_ bucket: Int, _ slot: Int, UInt32, Unmanaged<Element>) -> Void) {
+            for number in 0..<Self.buckets {
+                let bucket = self[number]
+                for i in 0..<Bucket.slots where bucket.tags[i] != 0 { body(number, i, bucket.tags[i], bucket.elements[i]) }
+            }
+        }
+
+        /// A page of the objects whose tags have a bit, or have it not, each where it was: there it is found.
+        @inlinable func half(_ bit: UInt32, isSet: Bool, depth: Int) -> Page {
+            let half = Page(depth: depth)
+            forEach { number, i, tag, element in
+                guard (tag & bit != 0) == isSet else { return }
+                half[number].tags[i] = tag
+                half[number].elements[i] = element
+                if number != Int(tag) & (Self.buckets - 1) { half.bucket(tag).strays += 1 }
+            }
+            return half
         }
     }
 
@@ -87,7 +118,7 @@ public final class HashIndex<Element: AnyObject> {
 
     private func free() {
         forEachPage { page in
-            for i in 0..<Page.slots where page.tags[i] != 0 { page.elements[i].release() }
+            page.forEach { _, _, _, element in element.release() }
             page.memory.deallocate()
         }
     }
@@ -118,56 +149,50 @@ public final class HashIndex<Element: AnyObject> {
     /// The object of this hash that is wanted.
     @inlinable
     public func find(_ hash: UInt64, where isWanted: (Element) -> Bool) -> Element? {
-        let tag = Self.tag(hash)
-        let page = page(tag)
-        let tags = page.tags
-        var i = Int(tag) & (Page.slots - 1)
-        // A page is never full.
-        while tags[i] != 0 {
-            if tags[i] == tag {
-                let element = page.elements[i].takeUnretainedValue()
-                if isWanted(element) { return element }
-            }
-            i = (i + 1) & (Page.slots - 1)
+        var search = search(hash)
+        while let element = next(&search) {
+            if isWanted(element) { return element }
         }
-        return overflow.isEmpty ? nil : overflow.first(where: { $0.tag == tag && isWanted($0.element) })?.element
+        return nil
     }
 
     /// A search under way.
     public struct Search {
         @usableFromInline let tag: UInt32
-        /// In the page; negative: in the overflow, -1 its first.
-        @usableFromInline var place: Int
-        @inlinable init(_ tag: UInt32, _ place: Int) {
+        /// Bucket and slot, three bits, and behind those that may hold the object the place in the overflow.
+        @usableFromInline var place = 0
+        /// Where the buckets end.
+        @usableFromInline let end: Int
+        @inlinable init(_ tag: UInt32, end: Int) {
             self.tag = tag
-            self.place = place
+            self.end = end
         }
     }
 
     /// Begins to go through the objects of a hash, and a few that may have others; for those who cannot say in a closure which they want.
-    @inlinable
+    @inlinable @inline(__always)
     public func search(_ hash: UInt64) -> Search {
         let tag = Self.tag(hash)
-        return Search(tag, Int(tag) & (Page.slots - 1))
+        return Search(tag, end: page(tag).bucket(tag).strays == 0 ? 8 : Page.reach * 8)
     }
 
     /// The next object. The index must not have changed since the search began.
-    @inlinable
+    @inlinable @inline(__always)
     public func next(_ search: inout Search) -> Element? {
         let page = page(search.tag)
-        while search.place >= 0 {
-            let place = search.place
-            let tag = page.tags[place]
-            guard tag != 0 else {
-                search.place = -1
-                break
-            }
-            search.place = (place + 1) & (Page.slots - 1)
-            if tag == search.tag { return page.elements[place].takeUnretainedValue() }
+        while search.place < search.end {
+            let bucket = page.bucket(search.tag, search.place >> 3)
+            let i = search.place & 7
+            search.place += i == Bucket.slots - 1 ? 8 - i : 1
+            if bucket.tags[i] == search.tag { return bucket.elements[i].takeUnretainedValue() }
         }
-        while -search.place <= overflow.count {
-            let entry = overflow[-search.place - 1]
-            search.place -= 1
+        return overflow.isEmpty ? nil : nextOverflowing(&search)
+    }
+
+    @usableFromInline func nextOverflowing(_ search: inout Search) -> Element? {
+        while search.place - search.end < overflow.count {
+            let entry = overflow[search.place - search.end]
+            search.place += 1
             if entry.tag == search.tag { return entry.element }
         }
         return nil
@@ -177,15 +202,16 @@ public final class HashIndex<Element: AnyObject> {
     @inlinable
     public func insert(_ hash: UInt64, _ element: Element) {
         let tag = Self.tag(hash)
+        let reference = Unmanaged.passUnretained(element)
         total += 1
-        while page(tag).count >= Page.limit {
+        while !page(tag).put(tag, reference) {
             guard page(tag).depth < Self.maxDepth else {
                 overflow.append((tag, element))
                 return
             }
             split(tag)
         }
-        page(tag).put(tag, Unmanaged.passRetained(element))
+        _ = reference.retain()
     }
 
     /// Takes an object out that was put in with this hash. False when it is not there.
@@ -193,16 +219,17 @@ public final class HashIndex<Element: AnyObject> {
     public func remove(_ hash: UInt64, _ element: Element) -> Bool {
         let tag = Self.tag(hash)
         let page = page(tag)
-        var i = Int(tag) & (Page.slots - 1)
-        while page.tags[i] != 0 {
-            if page.tags[i] == tag, page.elements[i].toOpaque() == Unmanaged.passUnretained(element).toOpaque() {
-                let found = page.elements[i]
-                page.clear(i)
+        for step in 0..<Page.reach {
+            let bucket = page.bucket(tag, step)
+            for i in 0..<Bucket.slots where bucket.tags[i] == tag {
+                let found = bucket.elements[i]
+                guard found.toOpaque() == Unmanaged.passUnretained(element).toOpaque() else { continue }
+                bucket.tags[i] = 0
+                if step > 0 { page.bucket(tag).strays -= 1 }
                 total -= 1
                 found.release()
                 return true
             }
-            i = (i + 1) & (Page.slots - 1)
         }
         guard let place = overflow.firstIndex(where: { $0.element === element }) else { return false }
         overflow.remove(at: place)
@@ -223,26 +250,21 @@ public final class HashIndex<Element: AnyObject> {
     public var all: [Element] {
         var result: [Element] = []
         result.reserveCapacity(count)
-        forEachPage { page in
-            for i in 0..<Page.slots where page.tags[i] != 0 { result.append(page.elements[i].takeUnretainedValue()) }
-        }
+        forEachPage { page in page.forEach { _, _, _, element in result.append(element.takeUnretainedValue()) } }
         for entry in overflow { result.append(entry.element) }
         return result
     }
 
     /// Deals the objects of the page that holds a tag to two, by the bit behind those that they have in common.
-    @inlinable func split(_ tag: UInt32) {
+    @usableFromInline func split(_ tag: UInt32) {
         let page = page(tag)
         let shared = page.depth
         if shared == depth {
             directory = directory.flatMap { [$0, $0] }
             depth += 1
         }
-        let halves = (Page(depth: shared + 1), Page(depth: shared + 1))
         let bit: UInt32 = 1 << UInt32(31 - shared)
-        for i in 0..<Page.slots where page.tags[i] != 0 {
-            (page.tags[i] & bit == 0 ? halves.0 : halves.1).put(page.tags[i], page.elements[i])
-        }
+        let halves = (page.half(bit, isSet: false, depth: shared + 1), page.half(bit, isSet: true, depth: shared + 1))
         // The places in the directory that the page stood in.
         let width = 1 << (depth - shared)
         let first = place(tag) & ~(width - 1)

@@ -119,7 +119,7 @@ public final class FlowTable {
                 return nil
             }
         }
-        var walk = classifier.snapshot().walk(within: criteria)
+        var walk = classifier.walk(within: criteria)
         return { budget in
             while let found = walk.next(&budget) {
                 let rule = unsafeDowncast(found, to: Rule.self)
