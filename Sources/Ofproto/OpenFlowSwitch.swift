@@ -37,12 +37,21 @@ public enum FlowRemovedCause: UInt8, Sendable {
 public final class OpenFlowSwitch {
     public let id: Int
     /// Names the bridge to whoever continues what it has begun: 16 random bytes.
-    public let identity: [UInt8] = (0..<16).map { _ in .random(in: .min ... .max) }
+    public let identity = [UInt8](unsafeUninitializedCapacity: 16) { bytes, count in
+        for _ in 0..<2 {
+            withUnsafeBytes(of: UInt64.random(in: .min ... .max)) { word in
+                for byte in word {
+                    bytes.initializeElement(at: count, to: byte)
+                    count += 1
+                }
+            }
+        }
+    }
     public let name: String
     public let backer: DatapathBacker
     public let time: TimeSource
     public var datapathID: UInt64 = 0
-    public let tables: [FlowTable]
+    public let tables = FlowTables()
     public let macs: MACLearning
     /// Nil while multicast is not snooped.
     public internal(set) var snooping: MulticastSnooping?
@@ -122,7 +131,6 @@ public final class OpenFlowSwitch {
         self.name = name
         self.backer = backer
         time = backer.time
-        tables = (0..<255).map { FlowTable(id: UInt8($0)) }
         macs = MACLearning(time: backer.time)
         let now = backer.time.now
         func hidden(_ register: UInt32, _ actions: [OFAction]) -> Rule {
@@ -497,7 +505,7 @@ public final class OpenFlowSwitch {
     /// Removes every flow, as when no controller is to be obeyed any more.
     public func flushFlows() {
         settle()
-        var flows: [SelectedFlows] = tables.dropLast().filter { $0.count > 0 }.map { table in
+        var flows: [SelectedFlows] = tables.used.filter { $0.count > 0 && $0.id != Self.internalTable }.map { table in
             var rules: [Rule] = []
             table.forEach { rules.append($0) }
             return (table, rules)
@@ -514,5 +522,5 @@ public final class OpenFlowSwitch {
             Rule(tableID: 0, match: match, priority: priority, flags: .hidden, actions: actions, now: time.now))
     }
 
-    public var flowCount: Int { tables.reduce(0) { $0 + $1.count } }
+    public var flowCount: Int { tables.used.reduce(0) { $0 + $1.count } }
 }

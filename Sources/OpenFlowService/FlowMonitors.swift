@@ -100,7 +100,7 @@ extension OpenFlowConnection {
     /// Rules that are watched, each once, table by table.
     private func watchedRules(_ watches: [FlowMonitor], _ condition: (Rule) -> Bool) -> [Rule] {
         var found: [Rule] = []
-        for table in owner.tables where watches.contains(where: { $0.table == table.id || $0.table == 255 }) {
+        for table in owner.tables.used where watches.contains(where: { $0.table == table.id || $0.table == 255 }) {
             table.forEach { rule in
                 if condition(rule), watches.contains(where: { $0.covers(rule, old: nil) }) { found.append(rule) }
             }

@@ -78,7 +78,7 @@ extension OpenFlowConnection {
     /// Options that flows match stay mapped.
     private func checkUnused() throws(OFError) {
         let words = Location.tunOptionsFirstWord..<(Location.tunOptionsFirstWord + Location.tunOptionWords)
-        for table in owner.tables where table.count > 0 {
+        for table in owner.tables.used where table.count > 0 {
             var isUsed = false
             table.forEach { rule in
                 let mask = rule.match.mask

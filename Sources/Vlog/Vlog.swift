@@ -178,8 +178,8 @@ public enum Vlog {
         }
         if record.level <= module.level(.syslog) {
             let text = output.patterns[VlogDestination.syslog.rawValue].expand(record)
-            for line in text.split(separator: "\n") {
-                String(line).withCString { pointer in
+            for line in text.utf8.contains(0x0a) ? text.split(separator: "\n").map(String.init) : [text] {
+                line.withCString { pointer in
                     withVaList([pointer]) { vsyslog(record.facility << 3 | record.level.syslogSeverity, "%s", $0) }
                 }
             }

@@ -42,7 +42,7 @@ import Testing
 
     @Test func bytesStayInOrderWhenTheSocketIsFull() throws {
         try withOutlet { channel, outlet, peer in
-            let message = { (n: Int) in [UInt8](repeating: UInt8(truncatingIfNeeded: n), count: 10_000 + n) }
+            let message: @Sendable (Int) -> [UInt8] = { n in [UInt8](repeating: UInt8(truncatingIfNeeded: n), count: 10_000 + n) }
             let messages = 400
             // Nobody reads: the first go to the socket, some bytes of one of them, and the others wait in the channel.
             let backlog = try channel.eventLoop.submit {

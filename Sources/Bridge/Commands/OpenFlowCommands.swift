@@ -24,7 +24,7 @@ extension ControlCommands {
     private func dumpFlows(_ target: OpenFlowSwitch, offload: Bool) -> String {
         var out = ""
         let now = fabric.time.now
-        for table in target.tables where table.count > 0 {
+        for table in target.tables.used where table.count > 0 {
             var rules: [Rule] = []
             table.forEach { rules.append($0) }
             if table.id == OpenFlowSwitch.internalTable {

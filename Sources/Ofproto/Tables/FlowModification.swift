@@ -213,10 +213,11 @@ extension OpenFlowSwitch {
 
     // MARK: Finding
 
-    func selectedTables(_ id: UInt8) throws(OFError) -> ArraySlice<FlowTable> {
-        if id == 255 { return tables[0..<254] }
+    /// The table of a number, or of all those that may have flows.
+    func selectedTables(_ id: UInt8) throws(OFError) -> [FlowTable] {
+        if id == 255 { return tables.used.filter { $0.id != Self.internalTable } }
         guard id < 254 else { throw id == 254 ? .brcEperm : .brcBadTableId }
-        return tables[Int(id)...Int(id)]
+        return [tables[Int(id)]]
     }
 
     private func select(loosely mod: FlowMod) throws(OFError) -> [SelectedFlows] {

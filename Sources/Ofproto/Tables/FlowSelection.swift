@@ -63,7 +63,7 @@ extension OpenFlowSwitch {
     public func select(table: UInt8, _ criteria: FlowCriteria) throws(OFError) -> FlowSelection {
         var criteria = criteria
         criteria.includesHidden = table == 254
-        let chosen = table == 254 ? tables[254...254] : try selectedTables(table)
+        let chosen = table == 254 ? [tables[254]] : try selectedTables(table)
         return FlowSelection(
             criteria,
             chosen.filter { $0.count > 0 }.map {
