@@ -112,13 +112,13 @@ private func exercise(_ match: Match, _ actions: [OFAction], _ v: OFVersion, _ m
         var match = Match()
         for loose in [false, true] {
             var r = WireReader(bytes)
-            if let m = try? MatchCodec.decodeNXM(
-                &r, length: bytes.count / 8 * 8, allowCookie: true, loose: loose, tunnelOptions: map)
-            {
-                match = m.match
-            }
+            var decoded = Match()
+            let cookie = try? MatchCodec.decodeNXM(
+                &r, into: &decoded, length: bytes.count / 8 * 8, allowCookie: true, loose: loose, tunnelOptions: map)
+            if cookie != nil { match = decoded }
             r = WireReader(bytes)
-            if let m = try? MatchCodec.decode11(&r, tunnelOptions: map, loose: loose) { match = m.match }
+            decoded = Match()
+            if (try? MatchCodec.decode11(&r, into: &decoded, tunnelOptions: map, loose: loose)) != nil { match = decoded }
         }
         exercise(match, [], version, map)
         var r = WireReader(bytes)
