@@ -1,12 +1,12 @@
-// A flow as the fast path holds it: three cache lines, of which the first two decide and the third counts and says what to do.
+// A flow as the fast path holds it: two cache lines, of which the first decides, and the second counts and says what to do. The mask is
+// its subtable's, which many flows share.
 
 import CDPDK
 
 /// One flow in a `FlowStore`. The owner of the fields is the polling thread, but for what `FlowStore` says.
 public struct FlowEntry {
     var bytes = HeaderBytes()
-    var mask = HeaderBytes()
-    // The third line.
+    // The second line.
     var inPort: UInt32 = 0
     /// HeaderShape.rawValue.
     var shape: UInt8 = 0
@@ -25,6 +25,7 @@ public struct FlowEntry {
     var counters: InlineArray<4, UInt64> = [0, 0, 0, 0]
     /// The next flow of the same subtable and hash; 0 ends the chain, since index 0 is no flow.
     var next: UInt32 = 0
+    /// Whose mask it has.
     var subtable: UInt32 = 0
 
     public enum Kind: UInt8 {
@@ -42,10 +43,9 @@ public struct FlowEntry {
 
     public init() {}
 
-    /// A flow that covers what `match` covers on one port.
+    /// A flow that covers what `match` covers on one port, once it has the mask's subtable.
     public init(_ match: HeaderMatch, inPort: UInt32) {
         bytes = match.bytes
-        mask = match.mask
         self.inPort = inPort
         shape = match.shape.rawValue
         isPrefixOnly = match.isPrefixOnly

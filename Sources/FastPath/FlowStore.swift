@@ -39,18 +39,21 @@ public struct FlowStore: ~Copyable {
     private let nextOffset = MemoryLayout<FlowEntry>.offset(of: \.next) ?? 0
     /// For each shape, the bits that flows look at.
     let relevant: UnsafeMutablePointer<HeaderBytes>
+    /// The mask of each subtable, beside the rest of it: lookups by the cache need no more.
+    let masks: UnsafeMutablePointer<HeaderBytes>
     private let subtables: UnsafeMutablePointer<Subtable>
+    /// Of those that are looked up.
     private(set) var subtableCount = 0
     /// Numbers of subtables in the order of lookup.
     private let order: UnsafeMutablePointer<UInt32>
     private let maskHeads: UnsafeMutablePointer<UInt32>
-    private static let maskHeadBits = 12
+    private static let maskHeadBits = 16
     private var freeSubtable: UInt32 = 0
     /// Number 0 is none.
     private var usedSubtables = 1
-    /// Masks beyond this have no subtable: their flows are found through the cache alone, once the main thread hints at them.
-    private static let subtableCapacity = 1 << 12
-    /// Flows without a subtable.
+    /// Subtables beyond this are not looked up: their flows are found through the cache alone, once the main thread hints at them.
+    private static let orderCapacity = 1 << 12
+    /// Flows of such subtables.
     private var unlinkedCount = 0
     /// Which part of what subtables find is put into the cache; `max`: all of it.
     var cacheInsertion = UInt32.max
@@ -60,11 +63,10 @@ public struct FlowStore: ~Copyable {
 
     /// The flows of one mask and shape: chains by hash.
     struct Subtable {
-        var mask: HeaderBytes
         var shape: UInt8
         var isPrefixOnly: Bool
-        /// Index of the first flow, by hash.
-        var heads: UnsafeMutablePointer<UInt32>
+        /// Index of the first flow, by hash; nil in one that is not looked up.
+        var heads: UnsafeMutablePointer<UInt32>?
         var headBits: Int
         var count: Int
         var hits: UInt64
@@ -76,17 +78,20 @@ public struct FlowStore: ~Copyable {
 
     /// Nil when the system has no address space for it.
     init?() {
-        guard let entryMemory = Self.map(Self.capacity * FlowEntry.size) else { return nil }
-        guard let cacheMemory = Self.map(Self.bucketCount * 64) else {
-            munmap(entryMemory, Self.capacity * FlowEntry.size)
-            return nil
+        guard let memory = Self.map(Self.sizes.reduce(0, +)) else { return nil }
+        var next = memory
+        func part<T>(_ size: Int, _: T.Type) -> UnsafeMutablePointer<T> {
+            defer { next += size }
+            return next.bindMemory(to: T.self, capacity: size / MemoryLayout<T>.stride)
         }
-        entries = entryMemory.bindMemory(to: FlowEntry.self, capacity: Self.capacity)
-        cache = cacheMemory.bindMemory(to: UInt32.self, capacity: Self.bucketCount * 16)
+        entries = part(Self.sizes[0], FlowEntry.self)
+        cache = part(Self.sizes[1], UInt32.self)
+        // There are never more subtables than flows.
+        masks = part(Self.sizes[2], HeaderBytes.self)
+        subtables = part(Self.sizes[3], Subtable.self)
         relevant = .allocate(capacity: HeaderShape.count)
         relevant.initialize(repeating: HeaderBytes(), count: HeaderShape.count)
-        subtables = .allocate(capacity: Self.subtableCapacity)
-        order = .allocate(capacity: Self.subtableCapacity)
+        order = .allocate(capacity: Self.orderCapacity)
         maskHeads = .allocate(capacity: 1 << Self.maskHeadBits)
         maskHeads.initialize(repeating: 0, count: 1 << Self.maskHeadBits)
         var generator = SystemRandomNumberGenerator()
@@ -98,15 +103,19 @@ public struct FlowStore: ~Copyable {
     }
 
     deinit {
-        for i in 0..<subtableCount { subtables[Int(order[i])].heads.deallocate() }
-        munmap(entries, Self.capacity * FlowEntry.size)
-        munmap(cache, Self.bucketCount * 64)
+        for i in 0..<subtableCount { subtables[Int(order[i])].heads?.deallocate() }
+        munmap(entries, Self.sizes.reduce(0, +))
         relevant.deallocate()
         seedWords.deallocate()
-        subtables.deallocate()
         order.deallocate()
         maskHeads.deallocate()
     }
+
+    /// Of the entries, the cache, the masks and the subtables, in bytes: multiples of a huge page.
+    private static let sizes = [
+        capacity * FlowEntry.size, bucketCount * 64, capacity * MemoryLayout<HeaderBytes>.stride,
+        capacity * MemoryLayout<Subtable>.stride,
+    ]
 
     /// Zeroed memory that takes room only where it is used, in huge pages where the system gives them.
     private static func map(_ size: Int) -> UnsafeMutableRawPointer? {
@@ -171,9 +180,10 @@ public struct FlowStore: ~Copyable {
     }
 
     /// Whether a packet's bytes are those of a flow, whatever its shape.
+    /// - Parameter mask: the flow's.
     @inline(__always)
-    static func agrees(_ e: UnsafeMutablePointer<FlowEntry>, _ bytes: HeaderBytes, _ inPort: UInt32) -> Bool {
-        let d = (bytes ^ e.pointee.bytes) & e.pointee.mask
+    static func agrees(_ e: UnsafeMutablePointer<FlowEntry>, under mask: HeaderBytes, _ bytes: HeaderBytes, _ inPort: UInt32) -> Bool {
+        let d = (bytes ^ e.pointee.bytes) & mask
         let d4 = d.lowHalf | d.highHalf
         let d2 = d4.lowHalf | d4.highHalf
         return d2[0] | d2[1] == 0 && e.pointee.inPort == inPort
@@ -181,11 +191,19 @@ public struct FlowStore: ~Copyable {
 
     /// Whether a flow covers a packet of which `length` bytes can be read.
     @inline(__always)
-    static func covers(_ e: UnsafeMutablePointer<FlowEntry>, _ bytes: HeaderBytes, _ inPort: UInt32, _ length: Int, _ shape: HeaderShape)
-        -> Bool
-    {
-        guard agrees(e, bytes, inPort) else { return false }
+    static func covers(
+        _ e: UnsafeMutablePointer<FlowEntry>, under mask: HeaderBytes, _ bytes: HeaderBytes, _ inPort: UInt32, _ length: Int,
+        _ shape: HeaderShape
+    ) -> Bool {
+        guard agrees(e, under: mask, bytes, inPort) else { return false }
         return e.pointee.shape == shape.rawValue || (e.pointee.isPrefixOnly && length >= Int(e.pointee.minimumLength))
+    }
+
+    /// Whether the flow at an index does.
+    @inline(__always)
+    func covers(_ index: UInt32, _ bytes: HeaderBytes, _ inPort: UInt32, _ length: Int, _ shape: HeaderShape) -> Bool {
+        let e = entries + Int(index)
+        return Self.covers(e, under: masks[Int(e.pointee.subtable)], bytes, inPort, length, shape)
     }
 
     /// The flow that covers a packet, by the cache, or by the subtables when the cache does not know it; 0 when none does.
@@ -197,7 +215,7 @@ public struct FlowStore: ~Copyable {
         while set != 0 {
             let place = set.trailingZeroBitCount
             let index = b[place] & Self.indexMask
-            if index != 0, Self.covers(entries + Int(index), bytes, inPort, length, shape) {
+            if index != 0, covers(index, bytes, inPort, length, shape) {
                 // What stands before it dates from when flows looked at fewer bits.
                 if place != first { swap(&b[place], &b[first]) }
                 return index
@@ -210,12 +228,13 @@ public struct FlowStore: ~Copyable {
     private func findInSubtables(_ bytes: HeaderBytes, _ hash: UInt64, _ inPort: UInt32, _ length: Int, _ shape: HeaderShape) -> UInt32 {
         for i in 0..<min(subtableCount, Self.subtableLimit) {
             let t = subtables + Int(order[i])
-            guard t.pointee.shape == shape.rawValue || t.pointee.isPrefixOnly else { continue }
-            let h = self.hash(bytes & t.pointee.mask, inPort)
-            var index = t.pointee.heads[Int(truncatingIfNeeded: h >> UInt64(64 - t.pointee.headBits))]
+            guard t.pointee.shape == shape.rawValue || t.pointee.isPrefixOnly, let heads = t.pointee.heads else { continue }
+            let mask = masks[Int(order[i])]
+            let h = self.hash(bytes & mask, inPort)
+            var index = heads[Int(truncatingIfNeeded: h >> UInt64(64 - t.pointee.headBits))]
             while index != 0 {
                 let e = entries + Int(index)
-                if Self.covers(e, bytes, inPort, length, shape) {
+                if Self.covers(e, under: mask, bytes, inPort, length, shape) {
                     t.pointee.hits &+= 1
                     if cacheInsertion == .max || Self.chance() < cacheInsertion { remember(index, hash) }
                     return index
@@ -244,21 +263,21 @@ public struct FlowStore: ~Copyable {
     // MARK: Change
 
     /// Puts a flow at an index, which must be free.
-    mutating func insert(_ flow: FlowEntry, at index: UInt32) {
+    mutating func insert(_ flow: FlowEntry, mask: HeaderBytes, at index: UInt32) {
         guard index > 0, index < Self.capacity else { return }
         let e = entries + Int(index)
         e.initialize(to: flow)
-        makeRelevant(flow.mask, flow.shape, flow.isPrefixOnly)
-        guard let number = subtable(for: flow) else {
-            e.pointee.subtable = 0
-            unlinkedCount += 1
-            return
-        }
-        let t = subtables + Int(number)
-        if t.pointee.count > 1 << t.pointee.headBits { grow(t) }
-        link(e, index, t)
-        t.pointee.count += 1
+        makeRelevant(mask, flow.shape, flow.isPrefixOnly)
+        let number = subtable(mask, for: flow)
         e.pointee.subtable = number
+        let t = subtables + Int(number)
+        if t.pointee.heads == nil {
+            unlinkedCount += 1
+        } else {
+            if t.pointee.count > 1 << t.pointee.headBits { grow(t) }
+            link(e, index, t)
+        }
+        t.pointee.count += 1
     }
 
     /// What bytes alone decide concerns packets of every shape.
@@ -273,25 +292,24 @@ public struct FlowStore: ~Copyable {
         let e = entries + Int(index)
         // Shapes that bytes alone decide have the same relevant bits or more.
         remember(index, hash(bytes & relevant[Int(e.pointee.shape)], e.pointee.inPort))
-        if e.pointee.subtable != 0 { subtables[Int(e.pointee.subtable)].hits &+= 1 }
+        subtables[Int(e.pointee.subtable)].hits &+= 1
     }
 
-    private func head(_ e: UnsafeMutablePointer<FlowEntry>, _ t: UnsafeMutablePointer<Subtable>) -> UnsafeMutablePointer<UInt32> {
-        t.pointee.heads + Int(truncatingIfNeeded: hash(e.pointee.bytes, e.pointee.inPort) >> UInt64(64 - t.pointee.headBits))
+    private func head(_ e: UnsafeMutablePointer<FlowEntry>, _ t: UnsafeMutablePointer<Subtable>) -> UnsafeMutablePointer<UInt32>? {
+        t.pointee.heads.map { $0 + Int(truncatingIfNeeded: hash(e.pointee.bytes, e.pointee.inPort) >> UInt64(64 - t.pointee.headBits)) }
     }
 
     private func link(_ e: UnsafeMutablePointer<FlowEntry>, _ index: UInt32, _ t: UnsafeMutablePointer<Subtable>) {
-        let head = head(e, t)
+        guard let head = head(e, t) else { return }
         e.pointee.next = head.pointee
         head.pointee = index
     }
 
     private func grow(_ t: UnsafeMutablePointer<Subtable>) {
-        let old = t.pointee.heads
+        guard let old = t.pointee.heads else { return }
         let oldSize = 1 << t.pointee.headBits
         t.pointee.headBits += 2
-        t.pointee.heads = .allocate(capacity: 1 << t.pointee.headBits)
-        t.pointee.heads.initialize(repeating: 0, count: 1 << t.pointee.headBits)
+        t.pointee.heads = Self.makeHeads(1 << t.pointee.headBits)
         for i in 0..<oldSize {
             var index = old[i]
             while index != 0 {
@@ -304,17 +322,23 @@ public struct FlowStore: ~Copyable {
         old.deallocate()
     }
 
+    private static func makeHeads(_ count: Int) -> UnsafeMutablePointer<UInt32> {
+        let heads = UnsafeMutablePointer<UInt32>.allocate(capacity: count)
+        heads.initialize(repeating: 0, count: count)
+        return heads
+    }
+
     private func maskHead(_ mask: HeaderBytes, _ shape: UInt8) -> UnsafeMutablePointer<UInt32> {
         maskHeads + Int(truncatingIfNeeded: hash(mask, UInt32(shape)) >> UInt64(64 - Self.maskHeadBits))
     }
 
-    /// The number of the subtable for a flow, made when there is none; nil when there are too many.
-    private mutating func subtable(for flow: FlowEntry) -> UInt32? {
-        let head = maskHead(flow.mask, flow.shape)
+    /// The number of the subtable for a flow, made when there is none.
+    private mutating func subtable(_ mask: HeaderBytes, for flow: FlowEntry) -> UInt32 {
+        let head = maskHead(mask, flow.shape)
         var number = head.pointee
         while number != 0 {
             let t = subtables + Int(number)
-            if t.pointee.shape == flow.shape, t.pointee.isPrefixOnly == flow.isPrefixOnly, t.pointee.mask == flow.mask { return number }
+            if t.pointee.shape == flow.shape, t.pointee.isPrefixOnly == flow.isPrefixOnly, masks[Int(number)] == mask { return number }
             number = t.pointee.nextOfHash
         }
         let new: UInt32
@@ -322,19 +346,20 @@ public struct FlowStore: ~Copyable {
             new = freeSubtable
             freeSubtable = subtables[Int(new)].nextOfHash
         } else {
-            guard usedSubtables < Self.subtableCapacity else { return nil }
             new = UInt32(usedSubtables)
             usedSubtables += 1
         }
-        let heads = UnsafeMutablePointer<UInt32>.allocate(capacity: 16)
-        heads.initialize(repeating: 0, count: 16)
+        let isLookedUp = subtableCount < Self.orderCapacity
+        masks[Int(new)] = mask
         (subtables + Int(new)).initialize(
             to: Subtable(
-                mask: flow.mask, shape: flow.shape, isPrefixOnly: flow.isPrefixOnly, heads: heads, headBits: 4, count: 0, hits: 0,
-                nextOfHash: head.pointee, place: subtableCount))
+                shape: flow.shape, isPrefixOnly: flow.isPrefixOnly, heads: isLookedUp ? Self.makeHeads(16) : nil, headBits: 4, count: 0,
+                hits: 0, nextOfHash: head.pointee, place: subtableCount))
         head.pointee = new
-        order[subtableCount] = new
-        subtableCount += 1
+        if isLookedUp {
+            order[subtableCount] = new
+            subtableCount += 1
+        }
         return new
     }
 
@@ -342,16 +367,15 @@ public struct FlowStore: ~Copyable {
     mutating func remove(_ index: UInt32) -> UnsafeMutablePointer<FlowStep>? {
         guard index > 0, index < Self.capacity, entries[Int(index)].kind != .free else { return nil }
         let e = entries + Int(index)
-        if e.pointee.subtable == 0 {
-            unlinkedCount -= 1
-        } else {
-            let t = subtables + Int(e.pointee.subtable)
-            var slot = head(e, t)
+        let t = subtables + Int(e.pointee.subtable)
+        if var slot = head(e, t) {
             while slot.pointee != index, slot.pointee != 0 { slot = next(of: slot.pointee) }
             if slot.pointee == index { slot.pointee = e.pointee.next }
-            t.pointee.count -= 1
-            if t.pointee.count == 0 { removeSubtable(e.pointee.subtable) }
+        } else {
+            unlinkedCount -= 1
         }
+        t.pointee.count -= 1
+        if t.pointee.count == 0 { removeSubtable(e.pointee.subtable) }
         e.pointee.kind = .free
         // Covers nothing from now on.
         e.pointee.inPort = .max
@@ -366,7 +390,7 @@ public struct FlowStore: ~Copyable {
 
     private mutating func removeSubtable(_ number: UInt32) {
         let t = subtables + Int(number)
-        let head = maskHead(t.pointee.mask, t.pointee.shape)
+        let head = maskHead(masks[Int(number)], t.pointee.shape)
         if head.pointee == number {
             head.pointee = t.pointee.nextOfHash
         } else {
@@ -374,11 +398,13 @@ public struct FlowStore: ~Copyable {
             while before.pointee.nextOfHash != number { before = subtables + Int(before.pointee.nextOfHash) }
             before.pointee.nextOfHash = t.pointee.nextOfHash
         }
-        t.pointee.heads.deallocate()
-        subtableCount -= 1
-        let last = order[subtableCount]
-        order[t.pointee.place] = last
-        subtables[Int(last)].place = t.pointee.place
+        if let heads = t.pointee.heads {
+            heads.deallocate()
+            subtableCount -= 1
+            let last = order[subtableCount]
+            order[t.pointee.place] = last
+            subtables[Int(last)].place = t.pointee.place
+        }
         t.pointee.nextOfHash = freeSubtable
         freeSubtable = number
     }
@@ -398,7 +424,7 @@ public struct FlowStore: ~Copyable {
         for i in 0..<subtableCount {
             let t = subtables + Int(order[i])
             t.pointee.hits /= 2
-            makeRelevant(t.pointee.mask, t.pointee.shape, t.pointee.isPrefixOnly)
+            makeRelevant(masks[Int(order[i])], t.pointee.shape, t.pointee.isPrefixOnly)
         }
     }
 }

@@ -174,6 +174,7 @@ struct Pipeline: ~Copyable {
         var last = queue.pointee.last
         var runs = queue.pointee.runs
         let triesLast = runs > 4 && last != 0
+        let lastMask = store.masks[Int(entries[Int(last)].subtable)]
         let lastIsPrefix = entries[Int(last)].isPrefixOnly
         let lastMinimum = Int(entries[Int(last)].minimumLength)
         let lastShape = entries[Int(last)].shape
@@ -185,7 +186,7 @@ struct Pipeline: ~Copyable {
             let p = cdpdk_data(m).unsafelyUnwrapped
             let readable = Int(cdpdk_first_length(m))
             let length = Int(cdpdk_length(m))
-            let mayBeLast = triesLast && FlowStore.agrees(entries + Int(last), firstBytes(p), inPort)
+            let mayBeLast = triesLast && FlowStore.agrees(entries + Int(last), under: lastMask, firstBytes(p), inPort)
             if mayBeLast, lastIsPrefix, readable >= lastMinimum {
                 flows[i] = last
                 same &+= 1
@@ -221,7 +222,6 @@ struct Pipeline: ~Copyable {
                 let e = UnsafeRawPointer(entries + Int(index))
                 cdpdk_prefetch(e)
                 cdpdk_prefetch(e + 64)
-                cdpdk_prefetch(e + 128)
                 k &+= 1
             }
             k = 0
@@ -235,7 +235,7 @@ struct Pipeline: ~Copyable {
                 let readable = Int(cdpdk_first_length(m))
                 let shape = HeaderShape(shapes[i])
                 let index = flows[i]
-                if index == 0 || !FlowStore.covers(entries + Int(index), bytes, inPort, readable, shape) {
+                if index == 0 || !store.covers(index, bytes, inPort, readable, shape) {
                     misses &+= 1
                     flows[i] = store.find(bytes, hashes[i], inPort, readable, shape)
                 }
@@ -375,7 +375,6 @@ struct Pipeline: ~Copyable {
                 let e = UnsafeRawPointer(store.entries + Int(index))
                 cdpdk_prefetch(e)
                 cdpdk_prefetch(e + 64)
-                cdpdk_prefetch(e + 128)
             }
             k &+= 1
         }
@@ -387,7 +386,7 @@ struct Pipeline: ~Copyable {
                 let readable = Int(cdpdk_first_length(m))
                 let shape = HeaderShape(shapes[k])
                 let index = flows[k]
-                if index == 0 || !FlowStore.covers(store.entries + Int(index), bytes, ports[k], readable, shape) {
+                if index == 0 || !store.covers(index, bytes, ports[k], readable, shape) {
                     flows[k] = store.find(bytes, hashes[k], ports[k], readable, shape)
                 }
             }

@@ -19,6 +19,7 @@ struct Command {
     var kind: Kind
     var index: UInt32 = 0
     var flow = FlowEntry()
+    var mask = HeaderBytes()
     var device: UInt16 = 0
     var queue: UInt16 = 0
     var port: UInt32 = 0
@@ -201,6 +202,7 @@ public final class PollModeThread: @unchecked Sendable {
         }
         var command = Command(kind: .insert, index: index)
         command.flow = entry
+        command.mask = match.mask
         guard give(command) else {
             entry.steps?.deallocate()
             return false
@@ -403,7 +405,7 @@ public final class PollModeThread: @unchecked Sendable {
 
     private func run(_ c: Command) {
         switch c.kind {
-        case .insert: pipeline.pointee.store.insert(c.flow, at: c.index)
+        case .insert: pipeline.pointee.store.insert(c.flow, mask: c.mask, at: c.index)
         case .remove: pipeline.pointee.store.remove(c.index)?.deallocate()
         case .hint: pipeline.pointee.store.hint(c.index, c.flow.bytes)
         case .addReceiveQueue:

@@ -208,6 +208,24 @@ import Testing
         #expect(pools[0].hasPrefix("mempool <ovs") && pools[1].hasPrefix("mempool <ovs") && pools[0] != pools[1])
     }
 
+    /// Packet memory is made for the MTUs that are asked for, and ports share what will do for them.
+    @Test(.enabled(if: canMakePorts, "needs /dev/net/tun for the bridge's local port"))
+    func portsShareThePoolsThatAreAskedFor() throws {
+        let daemon = try Self.daemon("other_config:shared-mempool-config=\"3000:0,many\"")
+        let bridge = "br\(UInt16.random(in: 1000...9999))"
+        _ = try daemon.vsctl("add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev")
+        for (name, mtu) in [("small", 1500), ("large", 2500)] {
+            _ = try daemon.vsctl(
+                "add-port", bridge, name, "--", "set", "interface", name, "type=dpdk", "mtu_request=\(mtu)",
+                "options:dpdk-devargs=\"net_null_\(name),no-rx=1\"")
+            #expect(try daemon.vsctl("get", "interface", name, "mtu", "error") == "\(mtu)\n[]")
+        }
+        let pools = try ["small", "large"].map { try daemon.appctl("netdev-dpdk/get-mempool-info", $0).split(separator: ">")[0] }
+        // 3,000 bytes and headers, in steps of 1,024.
+        #expect(pools[0].hasPrefix("mempool <ovs4224-") && pools[0] == pools[1])
+        #expect(try String(contentsOfFile: "\(daemon.directory)/ovs-vswitchd.log", encoding: .utf8).contains("shared-mempool-config: 'many' is no MTU"))
+    }
+
     /// Threads come and go, and queues move between them, while packets flow: none is lost, and each is counted once.
     @Test(
         .enabled(if: canMakePorts, "needs /dev/net/tun for the bridge's local port"),

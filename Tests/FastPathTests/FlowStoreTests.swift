@@ -44,9 +44,9 @@ extension HeaderBytes {
             let match = try #require(HeaderMatch(key: key(packet), mask: mask, shape: .ipv4Transport))
             var flow = FlowEntry(match, inPort: 1)
             flow.kind = .drop
-            store.insert(flow, at: UInt32(i + 1))
+            store.insert(flow, mask: match.mask, at: UInt32(i + 1))
         }
-        #expect(store.subtableCount == 1)
+        #expect(store.subtableCount == 1 && FlowEntry.size == 128)
         for round in 0..<2 {
             for i in 0..<200 {
                 let bytes = HeaderBytes(udp(source: 0x0b00_0000 + UInt32(i), destination: 0x0a80_0007 + UInt32(i) << 8))
@@ -78,7 +78,7 @@ extension HeaderBytes {
             let match = try #require(HeaderMatch(key: key(packet(i)), mask: mask, shape: .ipv4Transport))
             var flow = FlowEntry(match, inPort: 1)
             flow.kind = .drop
-            store.insert(flow, at: i)
+            store.insert(flow, mask: match.mask, at: i)
         }
         #expect(store.subtableCount < count)
         for i in [1, 70, count] {

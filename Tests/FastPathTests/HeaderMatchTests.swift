@@ -110,7 +110,7 @@ enum RandomPacket {
                     bytes.baseAddress.map { HeaderShape.of($0, readable: bytes.count, length: bytes.count, acceptsTag: true) } ?? .slow
                 }
                 let got = withUnsafeMutablePointer(to: &entry) {
-                    FlowStore.covers($0, HeaderBytes(second), 1, second.count, itsShape)
+                    FlowStore.covers($0, under: match.mask, HeaderBytes(second), 1, second.count, itsShape)
                 }
                 if got { covered += 1 }
                 #expect(!got || expected, "seed \(g.seed): \(first) under \(mask) covers \(second), whose key differs")
