@@ -30,7 +30,7 @@ extension OpenFlowConnection {
     func tableStats(_ m: OFMessage) {
         owner.backer.synchronise()
         var reply = MultipartReply(to: m)
-        for table in owner.tables.dropLast() {
+        for table in owner.tables.visible {
             var stats = TableStats(table: table.id)
             stats.name = table.name
             stats.maxEntries = table.maxEntries
@@ -51,7 +51,8 @@ extension OpenFlowConnection {
     func tableMod(_ m: OFMessage) throws(OFError) {
         let config = try TableConfig.decode(m)
         guard config.table == 255 || config.table < 254 else { throw .tmfcBadTable }
-        for table in owner.tables.dropLast() where config.table == 255 || config.table == table.id {
+        for id in config.table == 255 ? 0...253 : Int(config.table)...Int(config.table) {
+            let table = owner.tables[id]
             if let miss = config.miss {
                 table.miss = miss == .controller ? .controller : miss == .continue ? .continue : .drop
             }
@@ -65,7 +66,7 @@ extension OpenFlowConnection {
 
     func tableDescription(_ m: OFMessage) {
         var reply = MultipartReply(to: m)
-        for table in owner.tables.dropLast() {
+        for table in owner.tables.visible {
             let description = TableConfig(table)
             reply.append { description.encodeDescription(version: m.version, to: &$0) }
         }

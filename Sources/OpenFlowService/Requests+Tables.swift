@@ -10,7 +10,7 @@ extension OpenFlowConnection {
     func tableFeatures(_ m: OFMessage, _ parts: [OFMessage]) throws(OFError) {
         try changeTables(parts)
         var reply = MultipartReply(to: m)
-        for table in owner.tables.dropLast() {
+        for table in owner.tables.visible {
             let features = TableFeatures(table: table.id, name: table.name, maxEntries: table.maxEntries)
             reply.append { features.encode(version: m.version, to: &$0) }
         }

@@ -21,7 +21,7 @@ public struct TableSettings: Hashable, Sendable {
 extension OpenFlowSwitch {
     /// Applies a table's settings; what no longer fits is evicted when the settings say so.
     public func configureTable(_ id: UInt8, _ settings: TableSettings) {
-        guard Int(id) < tables.count - 1 else { return }
+        guard Int(id) < Self.internalTable else { return }
         let table = tables[Int(id)]
         table.configuredName = settings.name
         table.maxFlows = settings.flowLimit
