@@ -11,7 +11,7 @@ import Testing
     /// What the tables and groups hold, as text.
     private func contents(_ bridge: OpenFlowSwitch) -> [String] {
         var lines: [String] = []
-        for table in bridge.tables {
+        for table in bridge.tables.used {
             table.forEach { rule in
                 lines.append(
                     "\(rule.tableID) \(rule.priority) \(rule.match.hashValue) \(rule.cookie) \(rule.actions) \(rule.packetCount) "
