@@ -190,13 +190,6 @@ public final class DatapathBacker: UpcallHandler {
     func megaflow(_ translation: Translation, _ key: borrowing FlowKey) -> (mask: FlowMask, actions: [DpAction]) {
         var slow = translation.slowPath
         var mask = translation.wildcards
-        if key.ethType == EtherType.ipv6, key.nwProto == IPProtocol.icmpv6 {
-            // Where more than the 8 bits of type and code was looked at, the real daemon leaves neighbor discovery out.
-            let looked = translation.consulted ?? mask
-            if looked.bits.tpSrc | looked.bits.tpDst > 0xff {
-                for l in [Location.ndTarget, Location.arpSHA, Location.arpTHA] { mask.bits[l] = 0 }
-            }
-        }
         if fit.trim(&mask, key: key) { slow.insert(.match) }
         if slow.isEmpty, fit.problem(actions: translation.actions) != nil { slow.insert(.action) }
         if !megaflowsEnabled || !capabilities.megaflows {
