@@ -52,8 +52,6 @@ struct PrefixTrie {
 
     private var root: Node?
 
-    var isEmpty: Bool { root == nil }
-
     private static func top(_ value: UInt128, _ length: Int) -> UInt128 {
         length == 0 ? 0 : length >= 128 ? value : value & ~(UInt128.max >> UInt128(length))
     }

@@ -37,16 +37,7 @@ public enum FlowRemovedCause: UInt8, Sendable {
 public final class OpenFlowSwitch {
     public let id: Int
     /// Names the bridge to whoever continues what it has begun: 16 random bytes.
-    public let identity = [UInt8](unsafeUninitializedCapacity: 16) { bytes, count in
-        for _ in 0..<2 {
-            withUnsafeBytes(of: UInt64.random(in: .min ... .max)) { word in
-                for byte in word {
-                    bytes.initializeElement(at: count, to: byte)
-                    count += 1
-                }
-            }
-        }
-    }
+    public let identity = (0..<2).flatMap { _ in withUnsafeBytes(of: UInt64.random(in: .min ... .max)) { [UInt8]($0) } }
     public let name: String
     public let backer: DatapathBacker
     public let time: TimeSource

@@ -52,7 +52,7 @@ extension Translation {
     private func execute(_ bucket: Group.Bucket) {
         let saved = (flow, wasMPLS, conntracked, exit)
         let savedSteps = frozenSteps
-        frozenSteps = []
+        frozenSteps = FrozenSteps()
         let oldTrace = trace
         if let trace { self.trace = trace.add(.bucket, "bucket \(bucket.id)") }
         execute(Self.ordered(bucket.actions))

@@ -48,9 +48,7 @@ extension Translation {
 
     private func freeze(_ rest: ArraySlice<OFAction>) {
         // Applied when the packet comes back; what can only be decided now has been.
-        let steps = rest.map { FrozenState.Step.action($0) }
-        if steps.contains(where: \.needsCookie) { frozenSteps.append(.unroll(table: table, cookie: ruleCookie)) }
-        frozenSteps.append(contentsOf: steps)
+        frozenSteps.take(rest.lazy.map { FrozenState.Step.action($0) }, table: table, cookie: ruleCookie)
     }
 
     /// Behind a popped MPLS label the datapath has to look again before what lies there is used. What plainly does not use it

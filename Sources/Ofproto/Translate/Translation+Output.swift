@@ -180,7 +180,7 @@ extension Translation {
         let saved = (flow, owner, stack, actionSet, wasMPLS, conntracked, exit, table, rule, ruleCookie)
         let savedTrace = trace
         let savedSteps = frozenSteps
-        frozenSteps = []
+        frozenSteps = FrozenSteps()
         owner = next
         if let trace { self.trace = trace.add(.bridge, "bridge(\"\(next.name)\")") }
         flow.inPort = peer.number.rawValue

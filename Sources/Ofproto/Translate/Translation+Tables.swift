@@ -91,7 +91,6 @@ extension Translation {
         inGroup = false
         execute(found.actions)
         inGroup = wasInGroup
-        if isFreezing { frozenSteps.append(.unroll(table: oldTable, cookie: oldCookie)) }
         if deepens { depth -= 1 }
         rule = oldRule
         ruleCookie = oldCookie
@@ -141,7 +140,7 @@ extension Translation {
         if let pause = pauseAction {
             pauseAction = nil
             guard sideEffects || !isTracing else { return }
-            let id = allocate(steps: frozenSteps, controller: pause)
+            let id = allocate(steps: frozenSteps.steps, controller: pause)
             commit()
             actions.append(
                 .userspace(
@@ -149,11 +148,11 @@ extension Translation {
                         reason: pause.reason.rawValue, dontSend: !sideEffects && isTracing, continuation: true,
                         recircID: id, ruleCookie: ruleCookie, controllerID: pause.controllerID,
                         maxLength: pause.maxLength)))
-            frozenSteps = []
+            frozenSteps = FrozenSteps()
             return
         }
-        let id = allocate(steps: frozenSteps, controller: nil)
-        frozenSteps = []
+        let id = allocate(steps: frozenSteps.steps, controller: nil)
+        frozenSteps = FrozenSteps()
         commit()
         if let hash = recirculationHash {
             actions.append(.hash(algorithm: hash.algorithm, basis: hash.basis))
@@ -174,8 +173,7 @@ extension Translation {
         let state = FrozenState(
             switchID: owner.id, table: table, inPort: flow.inPort, metadata: flow.metadata,
             registers: (0..<16).map { flow.reg($0) }, tunnelID: flow.tunID, stack: stack.map(\.value), steps: steps,
-            actionSet: isFinal ? [] : actionSet, conntracked: conntracked, wasMPLS: wasMPLS, userdata: controller?.userdata ?? [],
-            cookie: isFinal ? .max : ruleCookie)
+            actionSet: isFinal ? [] : actionSet, conntracked: conntracked, wasMPLS: wasMPLS, userdata: controller?.userdata ?? [])
         let id = owner.backer.recirculation.id(for: state)
         recirculationIDs.append(id)
         return id
@@ -227,8 +225,6 @@ extension Translation {
         if isFreezing {
             finishFreezing()
         } else if hasActionSet {
-            // The real daemon knows whose actions these are only when others before them needed it.
-            if !state.steps.contains(where: \.needsCookie) { ruleCookie = .max }
             executeActionSet()
         }
         if isFreezing { finishFreezing() }
@@ -248,6 +244,11 @@ extension Translation {
                 branch(on: size, destination) { run(steps: rest) }
                 return
             case .action(let action): if !execute([action]) { return }
+            case .unroll where wasMPLS:
+                // Not one of the actions that plainly do not look behind a popped label; and whose actions follow is not known then.
+                isFreezing = true
+                frozenSteps.take(steps[i...], table: table, cookie: ruleCookie)
+                return
             case .unroll(let oldTable, let cookie):
                 if let trace {
                     let state = "table=\(oldTable), cookie=\(AddressText.hex(cookie))"
@@ -258,7 +259,7 @@ extension Translation {
                 ruleCookie = cookie
             }
             if isFreezing {
-                frozenSteps.append(contentsOf: rest)
+                frozenSteps.take(rest, table: table, cookie: ruleCookie)
                 return
             }
             if exit { return }

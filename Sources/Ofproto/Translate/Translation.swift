@@ -86,7 +86,28 @@ public struct FrozenState: Hashable, Sendable {
     public var bond: String?
     /// For packet-ins.
     public var userdata: [UInt8] = []
-    public var cookie: UInt64
+    /// What a controller resumes with; otherwise whose actions these are is known when a step says so.
+    public var cookie = UInt64.max
+}
+
+/// Collects what is left to do where a translation freezes, and whose actions these are before the first that has to know.
+struct FrozenSteps {
+    private(set) var steps: [FrozenState.Step] = []
+    private var unrolled: (table: UInt8, cookie: UInt64)?
+
+    private mutating func unroll(table: UInt8, cookie: UInt64) {
+        if let unrolled, unrolled == (table, cookie) { return }
+        unrolled = (table, cookie)
+        steps.append(.unroll(table: table, cookie: cookie))
+    }
+
+    /// Takes what the flow with this cookie had still to do, in this table.
+    mutating func take(_ rest: some Sequence<FrozenState.Step>, table: UInt8, cookie: UInt64) {
+        for step in rest {
+            if step.needsCookie { unroll(table: table, cookie: cookie) }
+            steps.append(step)
+        }
+    }
 }
 
 /// A pass of the datapath that follows, when the packet comes back from the connection tracker.
@@ -164,7 +185,7 @@ final class Translation {
     var isFreezing = false
     /// The action that froze is executed again when translation goes on.
     var freezesCurrentAction = false
-    var frozenSteps: [FrozenState.Step] = []
+    var frozenSteps = FrozenSteps()
     var pauseAction: ControllerAction?
     /// A hash to compute before recirculating.
     var recirculationHash: (algorithm: HashAlgorithm, basis: UInt32)?
@@ -262,9 +283,9 @@ final class Translation {
             wildcards.bits.ethSrc = 0
             wildcards.bits.ethDst = 0
         }
-        // Judged by what the packet has become; elsewhere the whole words may stay.
+        // Judged by what the packet has become; elsewhere, and where the translation failed, the whole words may stay.
         let icmp = flow.ethType == 0x0800 && flow.nwProto == 1 || flow.ethType == 0x86dd && flow.nwProto == 58
-        if icmp {
+        if icmp, consulted == nil {
             wildcards.bits.tpSrc &= 0xff
             wildcards.bits.tpDst &= 0xff
         }
