@@ -245,8 +245,9 @@ Medians of {arguments.rounds} rounds of `Benchmarks/scale.py` on {datetime.date.
 
 {table}
 
-The longest wait is of a client that asks for the version over the control socket every 5 ms while the part runs. Times include those of
-`ovs-ofctl` and `ovs-vsctl`, which waits for the daemon.
+The longest wait is of a client that asks for the version over the control socket every 20 ms while the part runs, whether or not the last
+answer came, so that both daemons are asked equally often; 8 questions wait at most. Times include those of `ovs-ofctl` and `ovs-vsctl`,
+which waits for the daemon.
 """)
 
 
