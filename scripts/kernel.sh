@@ -28,11 +28,18 @@ trap '[ -z "$pid" ] || kill -KILL -- "-$pid" 2>/dev/null || true; rm -rf "$work"
 memory=$work
 [ ! -d /dev/shm ] || [ "$(df --output=avail -B1M /dev/shm | tail -1)" -lt 3000 ] || memory=/dev/shm
 memory=$(mktemp -d "$memory/kernel-XXXXXX")
-timeout --signal=KILL "${KERNEL_TIMEOUT:-300}" env -i PATH="$PATH" TMPDIR="$memory" \
+registers=
+if grep -qw amx_tile /proc/cpuinfo; then
+    registers=LD_PRELOAD=$work/whole-registers.so
+    clang -O1 -shared -fPIC -o "$work/whole-registers.so" "$here/whole-registers.c"
+fi
+timeout --signal=KILL "${KERNEL_TIMEOUT:-300}" env -i PATH="$PATH" TMPDIR="$memory" ${registers:+"$registers"} \
     "$kernel" mem="${KERNEL_MEMORY:-2G}" umid="vsw$$" uml_dir="$work" rootfstype=hostfs ro init="$here/kernel-init.sh" work="$work" results="${RESULTS:-}" here="$PWD" modules="${KERNEL_MODULES:-}" \
     quiet loglevel=1 con=null con0=null,fd:1 > "$work/console" 2>&1 < /dev/null &
 pid=$!
 wait "$pid" || true
+# A kernel that aborts leaves its processes behind.
+kill -KILL -- "-$pid" 2>/dev/null || true
 pid=
 cat "$work/result.out" 2>/dev/null || true
 if [ ! -f "$work/result.status" ]; then
