@@ -199,7 +199,9 @@ open class UserspaceDatapath: Dpif {
         isCovered: Bool = true
     ) throws(DpifError) -> Megaflow {
         try check(key, flow.mask, flow.actions)
-        var known = table.flow(flow.ufid)
+        var known: Megaflow?
+        // An id is made of the key and the mask.
+        if isCovered { known = table.flow(flow.ufid) }
         if known == nil, isCovered { known = table.flow(key: key, mask: flow.mask) }
         if let existing = known {
             guard mode != .create else { throw DpifError(17, "flow \(flow.ufid)") }
@@ -327,7 +329,7 @@ open class UserspaceDatapath: Dpif {
             drop(.noUpcallHandler)
             return nil
         }
-        let verdict = handler.handleMiss(key, packet: packet)
+        var verdict = handler.handleMiss(key, packet: packet)
         guard !verdict.isFailed else {
             counters.missed -= 1
             counters.lost += 1
@@ -335,7 +337,7 @@ open class UserspaceDatapath: Dpif {
             return nil
         }
         run(verdict.actions, packet, key: &metadata, parsed: key, depth: depth)
-        guard let install = verdict.install else { return nil }
+        guard let install = verdict.install.take() else { return nil }
         // After the packet, which would else meet the flow when it comes back from recirculation.
         let isCovered = table.additions != additions || table.maskCount > table.lookupLimit
         let flow = try? put(install, key: key, .createOrModify, isCovered: isCovered)

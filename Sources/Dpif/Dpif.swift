@@ -165,7 +165,7 @@ open class DpFlowRecord {
 
 /// A flow that an upcall handler wants to have for packets like one that came up. Key and mask have the form in which they are kept, and
 /// are shared by all who keep them.
-public struct FlowInstallation {
+public struct FlowInstallation: ~Copyable {
     public let ufid: UFID
     /// The packet's.
     public let key: MiniKey
@@ -184,7 +184,7 @@ public struct FlowInstallation {
 }
 
 /// What the upcall handler decided about a packet.
-public struct UpcallVerdict {
+public struct UpcallVerdict: ~Copyable {
     /// The actions for this packet. The provider executes them.
     public var actions: [DpAction]
     /// The flow to install, or nil.
@@ -198,7 +198,7 @@ public struct UpcallVerdict {
         isFailed = true
     }
 
-    public init(actions: [DpAction], install: FlowInstallation? = nil) {
+    public init(actions: [DpAction], install: consuming FlowInstallation? = nil) {
         self.actions = actions
         self.install = install
         isFailed = false

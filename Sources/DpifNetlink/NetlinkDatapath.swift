@@ -463,8 +463,8 @@ public final class NetlinkDatapath: Dpif {
         var question = Upcall(kind: kind, key: key)
         if let actions = upcall.actions { question.actions = (try? flowRequests.actions.read(actions)) ?? [] }
         if let tunnel = upcall.egressTunnel { question.egressTunnel = try? flowRequests.keys.readTunnel(tunnel) }
-        let verdict = handler.handle(question, packet: packet)
-        if let install = verdict.install {
+        var verdict = handler.handle(question, packet: packet)
+        if let install = verdict.install.take() {
             let flow = DpFlow(ufid: install.ufid, key: key, mask: install.mask.mask, actions: install.actions)
             let put = DpFlowPut(.createOrModify, flow)
             answers.append(Answer(request: try flowRequests.put(put), put: put))

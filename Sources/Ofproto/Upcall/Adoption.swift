@@ -3,11 +3,8 @@
 import Dpif
 import Flow
 import OpenFlow
-import Vlog
 
 extension DatapathBacker {
-    private static let log = Vlog.module("ofproto_dpif_upcall")
-
     /// Looks through the flows that the datapath had before, once bridges and ports are there, and goes on with those that are right.
     /// Nothing happens for a datapath that is this daemon's own, or was taken over before.
     public func adopt() {

@@ -113,7 +113,13 @@ clean() {
         kill $(ip netns pids "$name") 2> /dev/null
         ip netns del "$name"
     done
-    for name in $(ip -o link show type veth | sed -n 's/^[0-9]*: \([^@:]*\).*/\1/p'); do ip link del "$name" 2> /dev/null; done
+    until_ok "the end of all cables" no_cables
+}
+# A list that changes while it is told may lack some.
+no_cables() {
+    local name
+    for name in $(ip -o link show type veth | sed -n 's/^[0-9]*: \([^@:]*\).*/\1/p'); do ip link del "$name"; done
+    [ -z "$(ip -o link show type veth)" ]
 }
 
 lane=${KERNEL_LANE:-1/1}
