@@ -239,16 +239,16 @@ extension Translation {
             let rest = steps[(i + 1)...]
             isLastAction = wasLast && rest.isEmpty
             switch step {
+            case .unroll where wasMPLS, .action(.checkPacketLarger) where wasMPLS:
+                // None of those that plainly do not look behind a popped label; and whose actions follow is not known then.
+                isFreezing = true
+                frozenSteps.take(steps[i...], table: table, cookie: ruleCookie)
+                return
             case .action(.checkPacketLarger(let size, let destination)) where capabilities.checkPacketLength:
                 if let trace { trace.add(.action, OFAction.text([.checkPacketLarger(size, to: destination)], ports: owner.portNames)) }
                 branch(on: size, destination) { run(steps: rest) }
                 return
             case .action(let action): if !execute([action]) { return }
-            case .unroll where wasMPLS:
-                // Not one of the actions that plainly do not look behind a popped label; and whose actions follow is not known then.
-                isFreezing = true
-                frozenSteps.take(steps[i...], table: table, cookie: ruleCookie)
-                return
             case .unroll(let oldTable, let cookie):
                 if let trace {
                     let state = "table=\(oldTable), cookie=\(AddressText.hex(cookie))"

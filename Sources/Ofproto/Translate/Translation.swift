@@ -104,6 +104,8 @@ struct FrozenSteps {
     /// Takes what the flow with this cookie had still to do, in this table.
     mutating func take(_ rest: some Sequence<FrozenState.Step>, table: UInt8, cookie: UInt64) {
         for step in rest {
+            // There is nothing to restore of what does nothing.
+            if case .action(.note) = step { continue }
             if step.needsCookie { unroll(table: table, cookie: cookie) }
             steps.append(step)
         }

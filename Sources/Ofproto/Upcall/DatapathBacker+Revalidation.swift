@@ -132,8 +132,9 @@ extension DatapathBacker {
 
     private func passCompleted() {
         guard !revalidation.waiting.isEmpty else { return }
-        let done = revalidation.waiting.filter { $0.passes <= revalidation.passesBegun }
-        revalidation.waiting.removeAll { $0.passes <= revalidation.passesBegun }
+        let begun = revalidation.passesBegun
+        let done = revalidation.waiting.filter { $0.passes <= begun }
+        revalidation.waiting.removeAll { $0.passes <= begun }
         for waiter in done { waiter.done() }
     }
 
