@@ -283,9 +283,14 @@ extension Packet {
             pushNSH(nsh)
             key.packetType = layer3(EtherType.nsh)
         case .popNSH:
-            guard let next = popNSH() else { return false }
-            // RFC 8300 section 2.2: 1 IPv4, 2 IPv6, 3 Ethernet.
-            key.packetType = next == 1 ? layer3(EtherType.ipv4) : next == 2 ? layer3(EtherType.ipv6) : 0
+            // RFC 8300 section 2.2.
+            switch popNSH() {
+            case 1: key.packetType = layer3(EtherType.ipv4)
+            case 2: key.packetType = layer3(EtherType.ipv6)
+            case 3: key.packetType = 0
+            case 4: key.packetType = layer3(EtherType.nsh)
+            default: return false
+            }
         default: return false
         }
         return true

@@ -380,10 +380,21 @@ open class UserspaceDatapath: Dpif {
             return
         }
         var packet = packet
+        if packet.receiveHash == nil { packet.receiveHash = parsed.fiveTupleHash(basis: 0) }
         let outer = running
         running = actions
         runAll(actions[...], &packet, key: &key, parsed: parsed, depth: depth)
         running = outer
+    }
+
+    /// The packet's hash, of what it is now where it has none.
+    private func receiveHash(_ packet: inout Packet, _ key: borrowing FlowKey) -> UInt32 {
+        if let hash = packet.receiveHash { return hash }
+        var current = key.metadataOnly
+        current.extract(from: &packet, vlanLimit: vlanLimit)
+        let hash = current.fiveTupleHash(basis: 0)
+        packet.receiveHash = hash
+        return hash
     }
 
     /// Runs actions on a packet in place. Returns false when the packet is gone.
@@ -434,13 +445,15 @@ open class UserspaceDatapath: Dpif {
                 next.recircID = id
                 process(packet.clone(), key: &next, depth: depth + 1)
             case .hash(let algorithm, let basis):
-                var current = key.metadataOnly
-                current.extract(from: &packet, vlanLimit: vlanLimit)
+                let hash: UInt32
+                if algorithm == .l4 {
+                    hash = MurmurHash.pair(receiveHash(&packet, key), basis)
+                } else {
+                    var current = key.metadataOnly
+                    current.extract(from: &packet, vlanLimit: vlanLimit)
+                    hash = current.symmetricHash(basis: basis, udpPorts: false)
+                }
                 // No hash is 0: that says that there is none.
-                let hash =
-                    algorithm == .l4
-                    ? MurmurHash.pair(current.fiveTupleHash(basis: 0), basis)
-                    : current.symmetricHash(basis: basis, udpPorts: false)
                 key.dpHash = max(hash, 1)
             case .sample(let probability, let nested):
                 let chosen = probability == .max || UInt32.random(in: 0 ... .max, using: &random) < probability
@@ -487,9 +500,7 @@ open class UserspaceDatapath: Dpif {
                 drop(code: code)
                 return false
             case .tunnelPush(let header):
-                var inner = key.metadataOnly
-                inner.extract(from: &packet, vlanLimit: vlanLimit)
-                packet.push(header, hash: inner.fiveTupleHash(basis: 0), now: time.now) {
+                packet.push(header, hash: receiveHash(&packet, key), now: time.now) {
                     let next = tunnelSequences[header.tunnelPort, default: 0]
                     tunnelSequences[header.tunnelPort] = next &+ 1
                     return next
@@ -505,6 +516,7 @@ open class UserspaceDatapath: Dpif {
                 var outer = key.metadataOnly
                 outer.extract(from: &packet, vlanLimit: vlanLimit)
                 var copy = packet.clone()
+                copy.receiveHash = nil
                 var next = FlowKey()
                 next.inPort = port
                 guard copy.popTunnel(device.type, options: tunnelOptions, key: &next) else {
@@ -513,9 +525,7 @@ open class UserspaceDatapath: Dpif {
                 }
                 process(copy, key: &next, depth: depth + 1)
             case .lbOutput(let id):
-                var current = key.metadataOnly
-                current.extract(from: &packet, vlanLimit: vlanLimit)
-                if let port = bonds.port(of: id, hash: current.fiveTupleHash(basis: 0), bytes: packet.count) {
+                if let port = bonds.port(of: id, hash: receiveHash(&packet, key), bytes: packet.count) {
                     transmit(packet.clone(), to: port)
                 } else {
                     drop(.invalidPort)

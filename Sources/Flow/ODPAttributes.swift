@@ -4,6 +4,8 @@
 /// How a datapath field is written.
 enum ODPFormat {
     case decimal, hex, mac, ipv4, ipv6, fragment, tcpFlags, ctState
+    /// Zero is 0x0, too.
+    case longHex
     /// MPLS prints its masks with a fixed prefix.
     case mplsLabel, mplsTC, mplsTTL, mplsBOS
 }
@@ -146,12 +148,12 @@ struct ODPAttribute {
             .init(name: "ttl", location: Location.nshTTL, format: .decimal),
             .init(name: "mdtype", location: Location.nshMDType, format: .decimal),
             .init(name: "np", location: Location.nshNP, format: .decimal),
-            .init(name: "spi", location: Location.nshSPI, format: .hex),
+            .init(name: "spi", location: Location.nshSPI, format: .longHex),
             .init(name: "si", location: Location.nshSI, format: .decimal),
-            .init(name: "c1", location: Location.nshC(0), format: .hex),
-            .init(name: "c2", location: Location.nshC(1), format: .hex),
-            .init(name: "c3", location: Location.nshC(2), format: .hex),
-            .init(name: "c4", location: Location.nshC(3), format: .hex),
+            .init(name: "c1", location: Location.nshC(0), format: .longHex),
+            .init(name: "c2", location: Location.nshC(1), format: .longHex),
+            .init(name: "c3", location: Location.nshC(2), format: .longHex),
+            .init(name: "c4", location: Location.nshC(3), format: .longHex),
         ])
     static let mpls = ODPAttribute(
         "mpls",

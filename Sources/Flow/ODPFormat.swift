@@ -66,7 +66,12 @@ public struct ODPFormatter {
             layers.append("vlan(vid=0,cfi=0)")
             layers.append("encap()")
         }
-        for attribute in mplsOrUpper(key) where mask == nil || verbose || !attribute.maskIsEmpty(mask!) {
+        for attribute in mplsOrUpper(key) {
+            if attribute.name == "nsh" {
+                layers.append(nshText(key, mask))
+                continue
+            }
+            if let mask, !verbose, attribute.maskIsEmpty(mask) { continue }
             // Flags that are neither there nor matched are no attribute at all.
             if attribute.name == "tcp_flags", let mask, key.tcpFlags == 0, mask.bits.tcpFlags == 0 { continue }
             // Neighbour discovery is matched only where type and code are, in the eight bits that they have.
@@ -139,6 +144,18 @@ public struct ODPFormatter {
         return "mpls(\(parts.joined(separator: ",")))"
     }
 
+    /// Unlike others, what was not looked at is left out even where all is to be told, and the attribute is there whatever was. Metadata that
+    /// is not of type 1 shows as zeros.
+    private func nshText(_ key: FlowKey, _ mask: FlowMask?) -> String {
+        let attribute = ODPAttribute.nsh
+        var parts = attribute.fields.compactMap { field -> String? in
+            if let mask, mask.isWild(field.location) { return nil }
+            return text(field, key, mask).map { "\(field.name)=\($0)" }
+        }
+        if mask != nil, key[Location.nshMDType] != 1 { parts += (1...4).map { "c\($0)=0x0" } }
+        return "nsh(\(parts.joined(separator: ",")))"
+    }
+
     func text(_ attribute: ODPAttribute, _ key: FlowKey, _ mask: FlowMask?) -> String {
         if attribute.isScalar {
             let field = attribute.fields[0]
@@ -158,6 +175,7 @@ public struct ODPFormatter {
         let exact = m == ones
         switch field.format {
         case .decimal: return exact ? "\(value)" : "\(value)/\(AddressText.hex(m))"
+        case .longHex: return "0x\(String(value, radix: 16))" + (exact ? "" : "/0x\(String(m, radix: 16))")
         case .hex: return AddressText.hex(value) + (exact ? "" : "/\(AddressText.hex(m))")
         case .mac:
             return AddressText.mac(UInt64(value)) + (exact ? "" : "/\(AddressText.mac(UInt64(m)))")

@@ -36,6 +36,10 @@ public struct Packet: ~Copyable, @unchecked Sendable {
     /// The queue that the packet is to leave by (OFPAT_SET_QUEUE); 0: that of all that asked for none.
     public var priority: UInt32 = 0
 
+    /// The hash of the addresses and ports that it came in with, as network cards tell (RSS); nil: nobody asked yet. It stays while headers
+    /// change around it, until it leaves a tunnel.
+    public var receiveHash: UInt32?
+
     public static let defaultHeadroom = 128
 
     /// A packet of `count` zero bytes.
@@ -84,6 +88,7 @@ public struct Packet: ~Copyable, @unchecked Sendable {
         copy.l4 = l4
         copy.l2PadSize = l2PadSize
         copy.connectionZone = connectionZone
+        copy.receiveHash = receiveHash
         return copy
     }
 

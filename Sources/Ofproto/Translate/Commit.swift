@@ -43,6 +43,11 @@ extension FlowKey {
         for i in FlowStage.l3.words.lowerBound..<FlowKey.wordCount where i != Location.ctNwSrc.word { words[i] = 0 }
     }
 
+    /// Takes the tags away, when the packet becomes what another carries.
+    mutating func clearTags() {
+        for l in [Location.vlanTPID, Location.vlanTCI, Location.innerVLANTPID, Location.innerVLANTCI] { self[l] = 0 }
+    }
+
     /// - Parameter keepsLayers: what lies below the first label stays as it was known.
     mutating func pushMPLS(ethType type: UInt16, count n: Int, keepsLayers: Bool = false) {
         for i in stride(from: min(n, maxMPLSLabels - 1), to: 0, by: -1) { setMPLSLSE(i, mplsLSE(i - 1)) }
@@ -275,6 +280,7 @@ extension Translation {
             base.packetType = flow.packetType
             base.ethType = flow.ethType
             for i in Location.nshFlags.word...Location.nshC(3).word { base.words[i] = flow.words[i] }
+            base.clearTags()
             base.ethSrc = 0
             base.ethDst = 0
         case .addMPLS:
@@ -285,8 +291,6 @@ extension Translation {
         case .popNSH:
             actions.append(.popNSH)
             base.packetType = flow.packetType
-            base.ethType = flow.ethType
-            for i in Location.nshFlags.word...Location.nshC(3).word { base.words[i] = 0 }
         }
     }
 

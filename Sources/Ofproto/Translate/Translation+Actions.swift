@@ -146,7 +146,6 @@ extension Translation {
             source.match(in: &wildcards)
             stack.append((source.value(in: flow), source.count))
         case .stackPop(let destination):
-            destination.match(in: &wildcards)
             if let top = stack.popLast() {
                 store(destination, top.value & destination.ones)
             } else {

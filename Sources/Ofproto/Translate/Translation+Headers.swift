@@ -133,6 +133,7 @@ extension Translation {
             }
             if header.mdType == 1 { header.context = [UInt8](repeating: 0, count: 16) }
             flow.clearUpperLayers()
+            flow.clearTags()
             flow.packetType = 1 << 16 | UInt32(EtherType.nsh)
             flow.ethType = EtherType.nsh
             flow.ethSrc = 0
@@ -157,7 +158,7 @@ extension Translation {
         for i in stride(from: count, to: 0, by: -1) { flow.setMPLSLSE(i, flow.mplsLSE(i - 1)) }
         if count == 0 {
             flow.clearUpperLayers()
-            for l in [Location.vlanTPID, Location.vlanTCI, Location.innerVLANTPID, Location.innerVLANTCI] { flow[l] = 0 }
+            flow.clearTags()
             for i in 1..<maxMPLSLabels { flow.setMPLSLSE(i, 0) }
         }
         flow.setMPLSLSE(0, (count == 0 ? 0x100 : 0) | 64)
@@ -186,12 +187,13 @@ extension Translation {
             case 1: flow.packetType = 1 << 16 | 0x0800
             case 2: flow.packetType = 1 << 16 | 0x86dd
             case 3: flow.packetType = 0
+            case 4: flow.packetType = 1 << 16 | UInt32(EtherType.nsh)
             default:
                 error = .unsupportedPacketType
                 return
             }
             pendingEncapsulation = .popNSH
-            for i in Location.nshFlags.word...Location.nshC(3).word { flow.words[i] = 0 }
+            // What was carried is known when the packet comes back.
             isFreezing = true
         } else {
             error = .unsupportedPacketType
