@@ -347,8 +347,9 @@ extension Translation {
     }
 
     private func executeClone(_ list: [OFAction]) {
-        // What is done to the copy shows neither here nor in the datapath's packet.
-        var saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit)
+        // What is done to the copy shows neither here nor in the datapath's packet; but where the copy ends with `exit`, all does, as in the
+        // real daemon.
+        var saved = (flow, base, stack, actionSet, wasMPLS, conntracked)
         let wasInGroup = inGroup
         inGroup = false
         defer { inGroup = wasInGroup }
@@ -363,7 +364,7 @@ extension Translation {
             if isFreezing { finishFreezing() }
             let inner = actions
             actions = outer + (inner.isEmpty ? [] : [.clone(inner)])
-            (flow, base, stack, actionSet, wasMPLS, conntracked, exit) = saved
+            (flow, base, stack, actionSet, wasMPLS, conntracked) = saved
             if isFrozen { exit = true }
             return
         }
@@ -372,7 +373,7 @@ extension Translation {
         let isFrozen = isFreezing
         if isFreezing { finishFreezing() }
         // A label that was popped stays noted here: the real daemon has no copy then, and forgets to forget.
-        (flow, _, stack, actionSet, _, conntracked, exit) = saved
+        (flow, _, stack, actionSet, _, conntracked) = saved
         // Without a copy the packet is gone with its recirculation.
         if isFrozen { exit = true }
     }
@@ -463,8 +464,12 @@ extension Translation {
                 .setL4SrcPort, .setL4DstPort, .setVLANVID, .setVLANPCP, .setMPLSLabel, .setMPLSTC, .setMPLSTTL, .setTunnel:
                 9
             case .setQueue: 10
-            case .group: 12
-            case .output, .outputRegister, .outputTruncated, .controller, .enqueue, .bundle, .resubmit, .ct: 13
+            // What becomes of the packet: only the highest of these counts.
+            case .ct: 11
+            case .ctClear: 12
+            case .resubmit: 13
+            case .output, .outputRegister, .outputTruncated, .controller, .enqueue, .bundle: 14
+            case .group: 15
             default: nil
             }
         }
@@ -474,12 +479,9 @@ extension Translation {
             guard let r = rank(action) else { continue }
             if r == 9 { sets.append(action) } else { singles[r] = action }
         }
-        if singles[12] != nil { singles[13] = nil }
-        var out: [OFAction] = []
-        for r in singles.keys.sorted() where r < 9 { out.append(singles[r]!) }
-        out += sets
-        for r in singles.keys.sorted() where r > 9 { out.append(singles[r]!) }
-        // Without an output or a group the packet is dropped, and nothing else matters.
-        return complete || singles[12] != nil || singles[13] != nil ? out : []
+        let last = (11...15).last { singles[$0] != nil }
+        // Otherwise the packet is dropped, and nothing else matters.
+        guard complete || last != nil else { return [] }
+        return (0..<9).compactMap { singles[$0] } + sets + [singles[10], last.flatMap { singles[$0] }].compactMap { $0 }
     }
 }
