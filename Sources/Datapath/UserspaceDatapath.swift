@@ -429,7 +429,9 @@ open class UserspaceDatapath: Dpif {
             case .pushVLAN(let tpid, let tci): packet.pushVLAN(tpid: tpid, tci: tci)
             case .popVLAN: packet.popVLAN()
             case .pushMPLS(let lse, let type): packet.pushMPLS(lse: lse, ethType: type)
-            case .popMPLS(let type): packet.popMPLS(ethType: type)
+            case .popMPLS(let type):
+                packet.popMPLS(ethType: type)
+                packet.receiveHash = nil
             case .addMPLS, .pushEthernet, .popEthernet, .pushNSH, .popNSH:
                 guard packet.changeOutermost(action, key: &key, vlanLimit: vlanLimit) else {
                     drop(.nsh)
@@ -446,12 +448,12 @@ open class UserspaceDatapath: Dpif {
                 process(packet.clone(), key: &next, depth: depth + 1)
             case .hash(let algorithm, let basis):
                 let hash: UInt32
-                if algorithm == .l4 {
-                    hash = MurmurHash.pair(receiveHash(&packet, key), basis)
+                if algorithm == .l4, let known = packet.receiveHash {
+                    hash = MurmurHash.pair(known, basis)
                 } else {
                     var current = key.metadataOnly
                     current.extract(from: &packet, vlanLimit: vlanLimit)
-                    hash = current.symmetricHash(basis: basis, udpPorts: false)
+                    hash = algorithm == .l4 ? current.fiveTupleHash(basis: basis) : current.symmetricHash(basis: basis, udpPorts: false)
                 }
                 // No hash is 0: that says that there is none.
                 key.dpHash = max(hash, 1)

@@ -37,7 +37,7 @@ public struct Packet: ~Copyable, @unchecked Sendable {
     public var priority: UInt32 = 0
 
     /// The hash of the addresses and ports that it came in with, as network cards tell (RSS); nil: nobody asked yet. It stays while headers
-    /// change around it, until it leaves a tunnel.
+    /// change around it, until it leaves a tunnel or loses a label.
     public var receiveHash: UInt32?
 
     public static let defaultHeadroom = 128
