@@ -268,6 +268,10 @@ extension Packet {
             insert(HeaderSize.mpls, at: 0)
             store32(0, lse)
             key.packetType = layer3(type)
+        case .popMPLS(let type):
+            guard EtherType.isMPLS(UInt16(truncatingIfNeeded: key.packetType)), HeaderSize.mpls <= count else { return true }
+            remove(HeaderSize.mpls, at: 0)
+            key.packetType = type == EtherType.transparentEthernet ? 0 : layer3(type)
         case .pushEthernet(let source, let destination):
             insert(HeaderSize.ethernet, at: 0)
             store48(0, destination)

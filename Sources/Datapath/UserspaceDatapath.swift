@@ -199,11 +199,7 @@ open class UserspaceDatapath: Dpif {
         isCovered: Bool = true
     ) throws(DpifError) -> Megaflow {
         try check(key, flow.mask, flow.actions)
-        var known: Megaflow?
-        // An id is made of the key and the mask.
-        if isCovered { known = table.flow(flow.ufid) }
-        if known == nil, isCovered { known = table.flow(key: key, mask: flow.mask) }
-        if let existing = known {
+        if isCovered, let existing = known(flow, key) {
             guard mode != .create else { throw DpifError(17, "flow \(flow.ufid)") }
             if existing.actions != flow.actions {
                 existing.actions = flow.actions
@@ -215,6 +211,12 @@ open class UserspaceDatapath: Dpif {
         let entry = table.insert(flow.ufid, key: key, miniKey: flow.key, mask: flow.mask, actions: flow.actions)
         if let stats { entry.stats = stats }
         return entry
+    }
+
+    /// An id is made of the key and the mask, mostly; dpctl's users choose their own.
+    private func known(_ flow: borrowing FlowInstallation, _ key: borrowing FlowKey) -> Megaflow? {
+        if let known = table.flow(flow.ufid) { return known }
+        return table.flow(key: key, mask: flow.mask)
     }
 
     /// Throws EINVAL for what the datapath did not advertise. Subclasses that pretend to be less check more.
@@ -429,10 +431,10 @@ open class UserspaceDatapath: Dpif {
             case .pushVLAN(let tpid, let tci): packet.pushVLAN(tpid: tpid, tci: tci)
             case .popVLAN: packet.popVLAN()
             case .pushMPLS(let lse, let type): packet.pushMPLS(lse: lse, ethType: type)
-            case .popMPLS(let type):
+            case .popMPLS(let type) where key.packetType == 0:
                 packet.popMPLS(ethType: type)
                 packet.receiveHash = nil
-            case .addMPLS, .pushEthernet, .popEthernet, .pushNSH, .popNSH:
+            case .addMPLS, .popMPLS, .pushEthernet, .popEthernet, .pushNSH, .popNSH:
                 guard packet.changeOutermost(action, key: &key, vlanLimit: vlanLimit) else {
                     drop(.nsh)
                     return false

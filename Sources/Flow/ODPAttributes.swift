@@ -4,8 +4,8 @@
 /// How a datapath field is written.
 enum ODPFormat {
     case decimal, hex, mac, ipv4, ipv6, fragment, tcpFlags, ctState
-    /// Zero is 0x0, too.
-    case longHex
+    /// A mask of eight bits makes the value hexadecimal; one of 32 has all its digits, and zero is 0x0, too.
+    case byte, word
     /// MPLS prints its masks with a fixed prefix.
     case mplsLabel, mplsTC, mplsTTL, mplsBOS
 }
@@ -144,16 +144,16 @@ struct ODPAttribute {
     static let nsh = ODPAttribute(
         "nsh",
         [
-            .init(name: "flags", location: Location.nshFlags, format: .decimal),
-            .init(name: "ttl", location: Location.nshTTL, format: .decimal),
-            .init(name: "mdtype", location: Location.nshMDType, format: .decimal),
-            .init(name: "np", location: Location.nshNP, format: .decimal),
-            .init(name: "spi", location: Location.nshSPI, format: .longHex),
-            .init(name: "si", location: Location.nshSI, format: .decimal),
-            .init(name: "c1", location: Location.nshC(0), format: .longHex),
-            .init(name: "c2", location: Location.nshC(1), format: .longHex),
-            .init(name: "c3", location: Location.nshC(2), format: .longHex),
-            .init(name: "c4", location: Location.nshC(3), format: .longHex),
+            .init(name: "flags", location: Location.nshFlags, format: .byte),
+            .init(name: "ttl", location: Location.nshTTL, format: .byte),
+            .init(name: "mdtype", location: Location.nshMDType, format: .byte),
+            .init(name: "np", location: Location.nshNP, format: .byte),
+            .init(name: "spi", location: Location.nshSPI, format: .word),
+            .init(name: "si", location: Location.nshSI, format: .byte),
+            .init(name: "c1", location: Location.nshC(0), format: .word),
+            .init(name: "c2", location: Location.nshC(1), format: .word),
+            .init(name: "c3", location: Location.nshC(2), format: .word),
+            .init(name: "c4", location: Location.nshC(3), format: .word),
         ])
     static let mpls = ODPAttribute(
         "mpls",

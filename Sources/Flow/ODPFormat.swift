@@ -68,7 +68,7 @@ public struct ODPFormatter {
         }
         for attribute in mplsOrUpper(key) {
             if attribute.name == "nsh" {
-                layers.append(nshText(key, mask))
+                layers.append(nshText(key, mask, hasOtherMetadata: mask != nil && key[Location.nshMDType] != 1))
                 continue
             }
             if let mask, !verbose, attribute.maskIsEmpty(mask) { continue }
@@ -146,13 +146,13 @@ public struct ODPFormatter {
 
     /// Unlike others, what was not looked at is left out even where all is to be told, and the attribute is there whatever was. Metadata that
     /// is not of type 1 shows as zeros.
-    private func nshText(_ key: FlowKey, _ mask: FlowMask?) -> String {
-        let attribute = ODPAttribute.nsh
-        var parts = attribute.fields.compactMap { field -> String? in
+    func nshText(_ key: FlowKey, _ mask: FlowMask?, hasOtherMetadata: Bool) -> String {
+        let own = ODPAttribute.nsh.fields.filter { !hasOtherMetadata || $0.location.word == Location.nshFlags.word }
+        var parts = own.compactMap { field -> String? in
             if let mask, mask.isWild(field.location) { return nil }
             return text(field, key, mask).map { "\(field.name)=\($0)" }
         }
-        if mask != nil, key[Location.nshMDType] != 1 { parts += (1...4).map { "c\($0)=0x0" } }
+        if hasOtherMetadata { parts += (1...4).map { "c\($0)=0x0" } }
         return "nsh(\(parts.joined(separator: ",")))"
     }
 
@@ -175,7 +175,8 @@ public struct ODPFormatter {
         let exact = m == ones
         switch field.format {
         case .decimal: return exact ? "\(value)" : "\(value)/\(AddressText.hex(m))"
-        case .longHex: return "0x\(String(value, radix: 16))" + (exact ? "" : "/0x\(String(m, radix: 16))")
+        case .byte: return exact ? "\(value)" : "0x" + Self.hexadecimal(value, 2) + "/0x" + Self.hexadecimal(m, 2)
+        case .word: return "0x\(String(value, radix: 16))" + (exact ? "" : "/0x" + Self.hexadecimal(m, 8))
         case .hex: return AddressText.hex(value) + (exact ? "" : "/\(AddressText.hex(m))")
         case .mac:
             return AddressText.mac(UInt64(value)) + (exact ? "" : "/\(AddressText.mac(UInt64(m)))")
@@ -201,6 +202,11 @@ public struct ODPFormatter {
         case .mplsLabel, .mplsTTL: return "\(value)" + (exact ? "" : "/0x\(String(m, radix: 16))")
         case .mplsTC, .mplsBOS: return "\(value)" + (exact ? "" : "/\(String(m, radix: 16))")
         }
+    }
+
+    private static func hexadecimal(_ value: UInt128, _ digits: Int) -> String {
+        let text = String(value, radix: 16)
+        return String(repeating: "0", count: max(0, digits - text.utf8.count)) + text
     }
 
     private func tunnelText(_ key: FlowKey, _ mask: FlowMask?) -> String {

@@ -198,7 +198,7 @@ private struct ODPParser {
         case .mac: AddressText.parseMAC(text).map { UInt128($0) }
         case .ipv4: AddressText.parseIPv4(text).map { UInt128($0) }
         case .ipv6: AddressText.parseIPv6(text)
-        case .mplsLabel, .mplsTC, .mplsTTL, .mplsBOS, .decimal, .hex, .longHex, .fragment, .tcpFlags, .ctState:
+        case .mplsLabel, .mplsTC, .mplsTTL, .mplsBOS, .decimal, .hex, .byte, .word, .fragment, .tcpFlags, .ctState:
             AddressText.parseInteger(text)
         }
     }

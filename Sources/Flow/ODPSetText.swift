@@ -17,6 +17,9 @@ public enum ODPSetText {
         }
         if kind == "tunnel" { return ODPFormatter().setTunnelText(key) }
         guard let attribute = attribute(kind) else { return "\(kind)()" }
+        if attribute.name == ODPAttribute.nsh.name {
+            return ODPFormatter().nshText(key, mask, hasOtherMetadata: fields.contains { $0.mask == 0 })
+        }
         return ODPFormatter().text(attribute, key, mask)
     }
 

@@ -125,4 +125,34 @@ final class Sink: PacketDevice {
         #expect(bench.sinks[1].sent.map(\.count) == [50])
         #expect(bench.sinks[2].sent.map(\.count) == [106])
     }
+
+    /// dp_hash is the hash of the packet as it came in, whatever was written since.
+    @Test func hashIsOfThePacketThatCame() throws {
+        let bench = try Bench()
+        var came = FlowKey()
+        var packet = Packet(try Bench.udp())
+        came.extract(from: &packet)
+        let hash = MurmurHash.pair(came.fiveTupleHash(basis: 0), 0)
+        try bench.flow("set(ipv4(dst=10.0.0.9)),hash(l4(0)),recirc(0x7)")
+        for (wanted, port) in [(hash, 3), (~hash, 2)] {
+            let flow = try ODPFlow(parsing: "recirc_id(0x7),dp_hash(\(wanted)),in_port(1)")
+            try bench.engine.putFlow(
+                DpFlowPut(
+                    .create,
+                    DpFlow(
+                        ufid: UFID(key: flow.key, mask: flow.mask), key: flow.key, mask: flow.mask, actions: [.output(UInt32(port))])))
+        }
+        bench.engine.receive(packet, on: 1)
+        #expect(bench.sinks[2].sent.count == 1)
+        #expect(bench.sinks[1].sent.isEmpty)
+    }
+
+    /// What is below a label may be an Ethernet frame.
+    @Test func labelIsTakenOffOfAFrame() throws {
+        let bench = try Bench()
+        let inner = try Bench.udp()
+        try bench.flow("add_mpls(label=5,tc=0,ttl=64,bos=1,eth_type=0x8847),pop_mpls(eth_type=0x6558),2")
+        bench.engine.receive(Packet(inner), on: 1)
+        #expect(bench.sinks[1].sent == [inner])
+    }
 }

@@ -17,8 +17,13 @@ PACKETS = {
     "label": "5054000000025054000000018847000641ff45000032000000003d1159a70a0908010a09080200070009001ebd6fa5a5a5a5",
     "labels": "505400000002505400000001884700064040000651ff45000032000000003d1159a70a0908010a09080200070009001ebd6fa5a5a5a5",
     "tagged label": "505400000002505400000001810000018847000641ff45000032000000003d1159a70a0908010a09080200070009001ebd6fa5a5a5a5",
+    "service header": "505400000002505400000001894f0fc6010300002201" + "00000007" * 4 + "5054000000025054000000010800" + "45" + "00001c0000000040"
+                      "11f96cc0a80001c0a800020005000100080000",
+    "other service header": "505400000002505400000001894f0fc402030000220110000a0412345678" + "5054000000025054000000010800" + "45"
+                            "00001c000000004011f96cc0a80001c0a800020005000100080000",
 }
-MATCHES = {"udp": "udp", "tcp": "tcp", "tagged": "udp", "arp": "arp", "udp6": "udp6", "label": "mpls", "labels": "mpls", "tagged label": "mpls"}
+MATCHES = {"udp": "udp", "tcp": "tcp", "tagged": "udp", "arp": "arp", "udp6": "udp6", "label": "mpls", "labels": "mpls", "tagged label": "mpls",
+           "service header": "dl_type=0x894f", "other service header": "dl_type=0x894f"}
 #: Where values are pushed from, popped and moved to.
 FIELDS = ["NXM_NX_REG0[]", "NXM_NX_REG1[0..15]", "NXM_OF_ETH_SRC[]", "NXM_OF_VLAN_TCI[0..11]", "OXM_OF_METADATA[0..31]", "NXM_NX_XXREG1[0..63]",
           "NXM_NX_PKT_MARK[]", "NXM_NX_TUN_ID[0..31]"]
@@ -26,12 +31,17 @@ FIELDS_OF_IP = ["NXM_OF_IP_SRC[]", "NXM_OF_IP_DST[0..15]", "NXM_NX_IP_TTL[]", "N
 SERVICE_HEADERS = [
     "encap(nsh(md_type=1)),set_field:0x22->nsh_spi,encap(ethernet),output:3", "encap(nsh),dec_nsh_ttl,output:2,decap(),output:3",
     "encap(nsh(md_type=2,tlv(0x1000,10,0x12345678))),encap(ethernet),set_field:11:22:33:44:55:66->eth_dst,output:4"]
+#: What is put around a packet goes out at once: the real daemon dies where something else goes out first.
+ON_SERVICE_HEADERS = ["dec_nsh_ttl", "set_field:3->nsh_si", "set_field:0x44->nsh_spi", "decap(),decap()", "decap(),encap(ethernet),output:3",
+                      "encap(nsh),encap(ethernet),output:4", "move:NXOXM_NSH_SPI[0..15]->NXM_NX_REG0[0..15]"]
 GROUPS = 7
 
 
 class Maker:
     def __init__(self, seed):
         self.random = random.Random(seed)
+        #: Actions for packets of the case's kind only.
+        self.of_kind = ["note:03"]
 
     def port(self):
         return self.random.randint(2, 5)
@@ -53,7 +63,8 @@ class Maker:
             lambda: f"load:{number(1, 6)}->NXM_NX_REG5[0..15],output:NXM_NX_REG5[0..15]", lambda: f"controller(userdata={number(10, 99)})",
             lambda: f"multipath(eth_src,{number(0, 99)},{choose(['modulo_n', 'hrw'])},{number(1, 9)},0,NXM_NX_REG6[0..3])",
             lambda: f"set_queue:{number(0, 3)}", lambda: "note:02", lambda: "exit" if number(0, 9) == 0 else "ct_clear",
-            lambda: choose(SERVICE_HEADERS) if depth == 0 else "output:2"])()
+            lambda: choose(SERVICE_HEADERS) if depth == 0 else "output:2",
+            lambda: choose(self.of_kind)])()
 
     def actions(self, fields, count, depth=0):
         return ",".join(self.on_any(fields, depth) for _ in range(count))
@@ -103,6 +114,7 @@ class Maker:
         match = MATCHES.get(kind)
         match = f"{match}," if match else ""
         fields = FIELDS + (FIELDS_OF_IP if match in ("udp,", "tcp,") else [])
+        self.of_kind = ON_SERVICE_HEADERS if "service" in kind else ["decap(),encap(ethernet),output:3", "note:03"]
         first = self.on_labels(2 if kind == "labels" else 1, number(2, 9)) if "label" in kind else self.actions(fields, number(2, 6))
         written = choose(["", "", f",write_actions(group:{number(1, GROUPS)})", ",write_actions(output:2,set_field:5->reg0,push_vlan:0x8100)"])
         yield "ofctl -O OpenFlow15 del-flows br0"
@@ -114,7 +126,7 @@ class Maker:
         yield "ofctl -O OpenFlow15 add-flows br0 - <<EOF"
         yield f"table=0,cookie=1,{match}actions={first}{written}"
         for table in range(1, 5):
-            yield f"table={table},cookie={table + 1},{choose([match, ''])}actions={self.actions(FIELDS, number(1, 3))}"
+            yield f"table={table},cookie={table + 1},{match if 'service' in kind else choose([match, ''])}actions={self.actions(FIELDS, number(1, 3))}"
         yield "EOF"
         yield "appctl revalidator/purge"
         yield "@only ^(Flow|Final flow|Megaflow|Datapath actions): "

@@ -113,10 +113,11 @@ extension ControlCommands {
     private static let usualLine = 224
     private static let mostReserved: UInt64 = 1 << 20
 
-    /// A datapath's flows as text, a line each, after a heading where there are any.
+    /// A datapath's flows as text, a line each, after a heading where there are any. What changed before is heeded by them.
     func dumpFlows(
         _ dpif: any Dpif, verbose: Bool, names: Bool, heading: String = "", where wanted: (DpFlow) -> Bool = { _ in true }
     ) -> String {
+        for backer in fabric.backers.values where backer.dpif === dpif { backer.catchUp() }
         let portName: (UInt32) -> String? = { names ? dpif.port($0)?.name : nil }
         let formatter = ODPFormatter(verbose: verbose, portName: portName)
         var out = ""

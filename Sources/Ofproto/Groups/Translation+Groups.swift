@@ -51,6 +51,7 @@ extension Translation {
     /// stays, as in the real daemon.
     private func execute(_ bucket: Group.Bucket) {
         let saved = (flow, wasMPLS, conntracked, exit)
+        let encapsulated = encapsulation
         let savedSteps = frozenSteps
         frozenSteps = FrozenSteps()
         let oldTrace = trace
@@ -60,6 +61,7 @@ extension Translation {
         trace = oldTrace
         frozenSteps = savedSteps
         (flow, wasMPLS, conntracked, exit) = saved
+        encapsulation.leaveCopy(encapsulated)
         // What one copy of the packet cannot become does not keep the others from being sent.
         if error == .tooManyMPLSLabels || error == .unsupportedPacketType { error = nil }
     }

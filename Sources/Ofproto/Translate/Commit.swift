@@ -79,9 +79,9 @@ extension Translation {
     /// Emits the actions that make the datapath's packet what `flow` says. Fields that change are matched exactly.
     func commit() {
         // Mostly there is nothing to do.
-        if pendingEncapsulation == nil, !isChanged { return }
+        if encapsulation.pending == nil, !isChanged, !carriesServiceHeader { return }
         commitEncapsulation()
-        commitSet(.eth, [Location.ethSrc, Location.ethDst])
+        if flow.packetType == 0, base.packetType == 0 { commitSet(.eth, [Location.ethSrc, Location.ethDst]) }
         var mplsDone = false
         if EtherType.isMPLS(base.ethType), !EtherType.isMPLS(flow.ethType) {
             commitMPLS()
@@ -114,10 +114,15 @@ extension Translation {
         if kind == .icmp || kind == .icmpv6 { changed = locations }
         if kind == .nsh { changed = locations.filter { flow[$0] != base[$0] || !wildcards.isWild($0) } }
         if capabilities.maskedSet {
-            let fields = changed.map { l in
-                // Only the bits that were looked at or written; a field that was not is written whole.
-                let m = wildcards.bits[l]
-                return DpSet.Field(l, flow[l], mask: m == 0 ? l.allOnes : m)
+            // Only the bits that were looked at or written. What differs otherwise was lost with a header.
+            switch kind {
+            case .skbPriority, .skbMark, .icmp, .icmpv6: for l in changed where wildcards.isWild(l) { wildcards.setExact(l) }
+            default: break
+            }
+            var fields = changed.filter { !wildcards.isWild($0) }.map { DpSet.Field($0, flow[$0], mask: wildcards.bits[$0]) }
+            if kind == .nsh, flow[Location.nshMDType] != 1 {
+                // Seen in flows as zeros that rewrite nothing.
+                fields += (0..<4).map { DpSet.Field(Location.nshC($0), 0, mask: 0) }
             }
             actions.append(.set(DpSet(kind, fields)))
         } else {
@@ -125,10 +130,7 @@ extension Translation {
             for l in all { wildcards.setExact(l) }
             actions.append(.set(DpSet(kind, all.map { DpSet.Field($0, flow[$0]) })))
         }
-        for l in changed {
-            if wildcards.bits[l] == 0 { wildcards.setExact(l) }
-            base[l] = flow[l]
-        }
+        for l in changed { base[l] = flow[l] }
         return true
     }
 
@@ -254,8 +256,8 @@ extension Translation {
     }
 
     private func commitEncapsulation() {
-        guard let pending = pendingEncapsulation else { return }
-        pendingEncapsulation = nil
+        guard let pending = encapsulation.pending ?? (carriesServiceHeader ? .popNSH : nil) else { return }
+        encapsulation.commit()
         switch pending {
         case .pushEthernet:
             actions.append(.pushEthernet(source: flow.ethSrc, destination: flow.ethDst))
@@ -288,10 +290,19 @@ extension Translation {
             // All that was is carried now.
             for i in FlowStage.l2.words.lowerBound..<FlowKey.wordCount { base.words[i] = flow.words[i] }
             base.packetType = flow.packetType
-        case .popNSH:
-            actions.append(.popNSH)
+        case .popMPLS:
+            // Labels are taken off as those within Ethernet.
             base.packetType = flow.packetType
+        case .popNSH:
+            // What is below is not known before the packet comes back. Where others follow that go out as the packet was, the real daemon
+            // takes the header off again for each.
+            actions.append(.popNSH)
         }
+    }
+
+    /// The packet has a service header in front that it should not have, put there for others than those that follow.
+    private var carriesServiceHeader: Bool {
+        base.packetType == 1 << 16 | UInt32(EtherType.nsh) && flow.packetType != base.packetType
     }
 
     private func commitNSH() {
@@ -303,10 +314,27 @@ extension Translation {
     }
 }
 
+/// What is to be put around the packet or taken off before it goes out.
+struct EncapsulationState {
+    var pending: Encapsulation?
+    private var commits = 0
+
+    mutating func commit() {
+        pending = nil
+        commits += 1
+    }
+
+    /// Goes back to what was to be done when a copy was made of the packet, unless it has been done for the copy already.
+    mutating func leaveCopy(_ before: EncapsulationState) {
+        pending = commits == before.commits ? before.pending : nil
+    }
+}
+
 /// A header that was pushed or popped around the packet and not yet committed.
 enum Encapsulation {
     case pushEthernet, popEthernet
     case pushNSH(DpNSH)
     case popNSH
     case addMPLS
+    case popMPLS
 }

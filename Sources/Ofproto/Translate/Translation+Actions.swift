@@ -350,13 +350,18 @@ extension Translation {
         // What is done to the copy shows neither here nor in the datapath's packet; but where the copy ends with `exit`, all does, as in the
         // real daemon.
         var saved = (flow, base, stack, actionSet, wasMPLS, conntracked)
+        var before = encapsulation
         let wasInGroup = inGroup
         inGroup = false
-        defer { inGroup = wasInGroup }
+        defer {
+            inGroup = wasInGroup
+            encapsulation.leaveCopy(before)
+        }
         let needsClone = !isLastAction && list.contains(where: Self.isIrreversible)
         if needsClone, capabilities.clone {
             commit()
             saved.1 = base
+            before = encapsulation
             let outer = actions
             actions = []
             executeCopy(list)
@@ -389,6 +394,7 @@ extension Translation {
         commit()
         let before = actions
         let saved = (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace)
+        let encapsulated = encapsulation
         var left = (stack, actionSet)
         func translate(_ value: UInt128) -> [DpAction] {
             actions = []
@@ -401,6 +407,7 @@ extension Translation {
             let result = actions
             left = (stack, actionSet)
             (flow, base, stack, actionSet, wasMPLS, conntracked, exit, trace) = saved
+            encapsulation.leaveCopy(encapsulated)
             return result
         }
         let greater = translate(1)

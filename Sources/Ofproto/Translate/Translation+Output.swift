@@ -104,9 +104,10 @@ extension Translation {
                 flow.packetType = 1 << 16 | UInt32(flow.ethType)
                 flow.ethSrc = 0
                 flow.ethDst = 0
-                pendingEncapsulation = .popEthernet
+                encapsulation.pending = .popEthernet
                 outputThroughTunnel(port, tunnel, datapathPort)
                 (flow, base) = saved
+                encapsulation.pending = nil
             } else {
                 outputThroughTunnel(port, tunnel, datapathPort)
             }
@@ -178,6 +179,7 @@ extension Translation {
         guard resourcesLeft() else { return }
         next.settle()
         let saved = (flow, owner, stack, actionSet, wasMPLS, conntracked, exit, table, rule, ruleCookie)
+        let encapsulated = encapsulation
         let savedTrace = trace
         let savedSteps = frozenSteps
         frozenSteps = FrozenSteps()
@@ -207,6 +209,7 @@ extension Translation {
         }
         depth -= 1
         (flow, owner, stack, actionSet, wasMPLS, conntracked, exit, table, rule, ruleCookie) = saved
+        encapsulation.leaveCopy(encapsulated)
         trace = savedTrace
         frozenSteps = savedSteps
         if error != nil, error != .recursionTooDeep, error != .tooManyResubmits { error = nil }

@@ -176,7 +176,7 @@ final class Translation {
     var hasActionSet: Bool { !actionSet.isEmpty }
     var inGroup = false
     var inActionSet = false
-    var pendingEncapsulation: Encapsulation?
+    var encapsulation = EncapsulationState()
     var originalQueue: UInt32
     var queue: UInt32 = 0
     /// The connection tracker has seen the packet in this pass.
@@ -327,7 +327,7 @@ final class Translation {
             flow.packetType = 0
             flow.ethSrc = 0
             flow.ethDst = 0
-            pendingEncapsulation = .pushEthernet
+            encapsulation.pending = .pushEthernet
         }
         let netFlow = flow.ethType == 0x0800 ? owner.netFlow : nil
         if netFlow != nil { NetFlow.consult(&wildcards, of: flow) }

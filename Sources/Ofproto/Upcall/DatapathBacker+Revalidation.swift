@@ -163,6 +163,10 @@ extension DatapathBacker {
             matched.bits.tpSrc &= 0xff
             matched.bits.tpDst &= 0xff
         }
+        if entry.key.ethType != EtherType.nsh {
+            // What was looked at of a service header that the packet has not goes, as in the real daemon.
+            for word in Location.nshFlags.word...Location.nshC(3).word { matched.bits.words[word] = 0 }
+        }
         guard translation.error != .noRecirculationContext, matched.isSuperset(of: translation.consulted ?? mask)
         else {
             delete(entry)

@@ -307,6 +307,8 @@ private struct Printer {
         put(.nshNP)
         putHex("nsh_spi", Location.nshSPI, digits: 1)
         put(.nshSI)
+        // The context is that of type 1, and is told where the type is.
+        guard key[Location.nshMDType] == 1, !mask.isWild(Location.nshMDType) else { return }
         for n in 0..<4 { putHex("nsh_c\(n + 1)", Location.nshC(n), digits: 1) }
     }
 
