@@ -9,7 +9,7 @@ extension FieldRow {
     private static let tunnelRows: [FieldRow] = [
         FieldRow(
             .dpHash, "dp_hash", bytes: 4, bits: 32, maskable: true, .hexadecimal, at: Location.dpHash,
-            .nxmNX(35, "NXM_NX_DP_HASH")),
+            .nxmNX(35, "NXM_NX_DP_HASH"), .nxET(0, "NXOXM_ET_DP_HASH", .v15)),
         FieldRow(
             .recircID, "recirc_id", bytes: 4, bits: 32, .decimal, at: Location.recircID,
             .nxmNX(36, "NXM_NX_RECIRC_ID")),

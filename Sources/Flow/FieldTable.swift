@@ -119,7 +119,7 @@ public struct FieldHeader: Hashable, Sendable {
     static func oxmPacketRegs(_ n: UInt8, _ name: StaticString) -> FieldHeader { of(0x8001, 0, n, name, .v13) }
     static func onf(_ n: UInt8, _ name: StaticString) -> FieldHeader { of(0xffff, 0x4f4e_4600, n, name, .v13) }
     static func nsh(_ n: UInt8, _ name: StaticString) -> FieldHeader { of(0xffff, 0x005a_d650, n, name, .v10) }
-    static func nxET(_ n: UInt8, _ name: StaticString) -> FieldHeader { of(0xffff, 0x0000_2320, n, name, .v10) }
+    static func nxET(_ n: UInt8, _ name: StaticString, _ since: Since = .v10) -> FieldHeader { of(0xffff, 0x0000_2320, n, name, since) }
 
     @inlinable
     public static func == (a: FieldHeader, b: FieldHeader) -> Bool {

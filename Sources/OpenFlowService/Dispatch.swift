@@ -32,6 +32,7 @@ extension OpenFlowConnection {
         guard let first = parts.first else { return }
         owner.settle()
         do throws(OFError) {
+            guard first.isWhole(with: parts.dropFirst()) else { throw .brcBadLen }
             if first.kind == .tableFeatures {
                 try tableFeatures(first, parts)
             } else {

@@ -168,6 +168,8 @@ extension OpenFlowConnection {
             guard bundles.removeValue(forKey: request.id) != nil else { throw .bfcBadId }
             reply.kind = .discardReply
         case .openReply, .closeReply, .commitReply, .discardReply: throw .bfcBadType
+        // As the real daemon answers what it does not know.
+        case nil: break
         }
         send(reply.encode(version: m.version, xid: m.xid))
     }

@@ -7,8 +7,9 @@ import Ofproto
 extension OpenFlowConnection {
     func flowMod(_ m: OFMessage) throws(OFError) {
         let mod = try FlowMod.decode(m, tableID: flowModHasTable, tunnelOptions: tunnelOptions)
-        // No packet is ever kept for later.
-        guard mod.bufferID == .max else { throw .brcBufferUnknown }
+        // No packet is ever kept for later, and where flows go none is asked for.
+        guard mod.table != 254 || mod.command == .deleteStrict else { throw .brcEperm }
+        guard mod.bufferID == .max || mod.command == .delete || mod.command == .deleteStrict else { throw .brcBufferUnknown }
         try service.changeFlows(FlowChange(mod), by: self, xid: m.xid)
     }
 
@@ -50,7 +51,7 @@ extension OpenFlowConnection {
 
     func tableMod(_ m: OFMessage) throws(OFError) {
         let config = try TableConfig.decode(m)
-        guard config.table == 255 || config.table < 254 else { throw .tmfcBadTable }
+        guard config.table != 254 else { throw .tmfcEperm }
         for id in config.table == 255 ? 0...253 : Int(config.table)...Int(config.table) {
             let table = owner.tables[id]
             if let miss = config.miss {
@@ -82,9 +83,8 @@ extension TableConfig {
             vacancyOn = true
             vacancyDown = vacancy.down
             vacancyUp = vacancy.up
-            if let limit = table.maxFlows, limit > 0 {
-                vacancyNow = UInt8(clamping: max(0, limit - table.count) * 100 / limit)
-            }
+            let limit = table.maxFlows ?? Int(UInt32.max)
+            if limit > 0 { vacancyNow = UInt8(clamping: max(0, limit - table.count) * 100 / limit) }
         }
     }
 }

@@ -61,13 +61,12 @@ extension OpenFlowService {
             guard let old else { throw .gmfcUnknownGroup }
             var description = old.description
             let type = description.type
-            try mod.check(buckets, type: type)
-            if type == 2 { throw .gmfcBadBucket }
             for bucket in buckets where description.buckets.contains(where: { $0.id == bucket.id }) {
                 throw .gmfcBucketExists
             }
+            if type == 2 { throw .gmfcBadBucket }
             switch mod.bucketID {
-            case GroupMod.bucketFirst: description.buckets.insert(contentsOf: buckets, at: 0)
+            case GroupMod.bucketFirst, GroupMod.bucketAll: description.buckets.insert(contentsOf: buckets, at: 0)
             case GroupMod.bucketLast: description.buckets.append(contentsOf: buckets)
             default:
                 guard let at = description.buckets.firstIndex(where: { $0.id == mod.bucketID }) else {

@@ -95,7 +95,7 @@ extension OpenFlowConnection {
     /// The port that a port_mod means, checked.
     func portForMod(_ mod: PortMod) throws(OFError) -> SwitchPort {
         guard let port = owner.port(mod.port) else { throw .pmfcBadPort }
-        guard mod.address == 0 || mod.address == port.device.macAddress else { throw .pmfcBadHwAddr }
+        guard mod.address == port.device.macAddress else { throw .pmfcBadHwAddr }
         return port
     }
 
@@ -184,7 +184,7 @@ extension OpenFlowConnection {
 
     func resume(_ m: OFMessage) throws(OFError) {
         let request = try Resume.decode(m, tunnelOptions: tunnelOptions)
-        guard !request.continuation.isEmpty else { throw .nxrNotSupported }
+        guard !request.continuation.isEmpty else { throw .nxrStale }
         try owner.resume(request, version: m.version)
     }
 

@@ -240,6 +240,8 @@ extension OpenFlowSwitch {
 
     private func rules(strictly mod: FlowMod) throws(OFError) -> [Rule] {
         var found: [Rule] = []
+        // What is not there need not be refused.
+        if mod.command == .deleteStrict, mod.table == Self.internalTable { return found }
         for flowTable in try selectedTables(mod.table) where flowTable.count > 0 {
             guard let rule = flowTable.find(mod.match, priority: Int(mod.priority)), !rule.isHidden,
                 (rule.cookie ^ mod.cookie) & mod.cookieMask == 0

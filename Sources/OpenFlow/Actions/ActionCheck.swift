@@ -61,10 +61,8 @@ public struct ActionChecker {
     private mutating func checkOne(_ action: inout OFAction) throws(OFError) {
         switch action {
         case .output(let port, _): try ActionCodec.checkOutput(port)
-        case .enqueue(let port, _):
+        case .enqueue(let port, _), .outputTruncated(let port, maxLength: _):
             guard port < .max || port == .inPort || port == .local else { throw .bacBadOutPort }
-        case .group(let id):
-            guard id <= 0xffff_ff00 else { throw .bacBadOutGroup }
         case .outputRegister(let s, _): try readable(s)
         case .deleteField(let field):
             guard field.isTunnelOption else { throw .bacBadArgument }
@@ -135,7 +133,6 @@ public struct ActionChecker {
             if a.withCT { guard FieldID.ctNwProto.prerequisitesHold(match), isIP else { throw .bacMatchInconsistent } }
         case .finTimeout: require(isIP && match.key.nwProto == 6)
         case .learn(let a): try checkLearn(a)
-        case .checkPacketLarger(_, let s): try readable(s)
         case .clone(var inner):
             let saved = match
             try checkAll(&inner)

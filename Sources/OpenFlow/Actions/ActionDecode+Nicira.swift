@@ -45,8 +45,9 @@ extension ActionCodec {
     /// The size in bytes of an action whose size never varies.
     private static let sizes: [UInt16: Int] = [
         1: 16, 2: 16, 4: 16, 5: 16, 7: 24, 9: 24, 10: 32, 14: 16, 15: 24, 17: 16, 18: 16, 19: 16, 20: 16, 22: 32,
-        23: 16, 24: 16, 25: 16, 26: 16, 29: 24, 30: 16, 31: 16, 34: 16, 38: 32, 39: 16, 40: 16, 41: 32, 43: 16, 44: 16,
-        47: 16, 48: 16, 50: 24, 254: 16, 255: 16,
+        23: 16, 24: 16, 25: 16, 26: 16, 27: 24, 28: 24, 29: 24, 30: 16, 31: 16, 32: 24, 34: 16, 38: 32, 39: 16, 40: 16, 41: 32, 43: 16,
+        44: 16,
+        48: 16, 50: 24, 254: 16, 255: 16,
     ]
 
     private static func decodeNicira(
@@ -96,7 +97,6 @@ extension ActionCodec {
             let n = Int(try r.u16())
             guard r.isZero(4) else { throw .nxbrcMustBeZero }
             try r.skip(4)
-            guard n > 0 else { throw .bacBadArgument }
             guard r.remaining >= 2 * n else { throw .bacBadLen }
             var ids: [UInt16] = []
             for _ in 0..<n { ids.append(try r.u16()) }
@@ -112,7 +112,7 @@ extension ActionCodec {
         case 26: return .decMPLSTTL
         case 27, 28:
             let low = Int(try r.u16())
-            let field = try r.oxmFieldHeader(c.tunnelOptions, unknown: .bmcBadField).field
+            let field = try r.oxmFieldHeader(c.tunnelOptions, isOXM: true).field
             let s = Subfield(field, low: low, count: Int(try r.u16()))
             guard r.isZero() else { throw .nxbrcMustBeZero }
             if subtype == 27 {
@@ -124,15 +124,10 @@ extension ActionCodec {
         case 29, 38, 41: return try sample(subtype, &r)
         case 30:
             try r.skip(2)
-            let label = try r.u32()
-            guard label & ~0xfffff == 0 else { throw .bacBadArgument }
-            return .setMPLSLabel(label)
-        case 31:
-            let tc = try r.u8()
-            guard tc & ~7 == 0 else { throw .bacBadArgument }
-            return .setMPLSTC(tc)
+            return .setMPLSLabel(try r.u32())
+        case 31: return .setMPLSTC(try r.u8())
         case 33:
-            return try setField(&r, c, mayMask: true, padded: true)
+            return try setField(&r, c, mayMask: true, isStandard: false)
         case 34:
             // Clauses are counted from 1 in text and from 0 on the wire.
             let clause = try r.u8()
@@ -140,11 +135,13 @@ extension ActionCodec {
             guard count >= 2, count <= 64, clause < count else { throw .nxbacBadConjunction }
             return .conjunction(id: try r.u32(), clause: clause, count: count)
         case 35: return .ct(try CTAction.decode(&r, c))
-        case 36: return .nat(try NATAction.decode(&r))
+        case 36:
+            let nat = try NATAction.decode(&r)
+            guard c.isInConntrack else { throw .bacBadSetArgument }
+            return .nat(nat)
         case 37: return .controller(try controller2(&r))
         case 39:
             let port = OFPort(UInt32(try r.u16()))
-            guard port < .max || port == .inPort || port == .local else { throw .bacBadOutPort }
             let length = try r.u32()
             // An Ethernet header is the least.
             guard length >= 14 else { throw .bacBadArgument }
@@ -158,19 +155,22 @@ extension ActionCodec {
         case 43: return .ctClear
         case 46: return .encap(try EncapAction.decode(&r))
         case 47:
+            guard r.remaining >= 6 else { throw .bacBadLen }
+            // No property of what is taken off is known.
+            guard r.remaining == 6 else { throw .nxbacUnknownEdProp }
             try r.skip(2)
             return .decap(packetType: try r.u32())
         case 48: return .decNSHTTL
         case 49:
+            guard r.remaining >= 14 else { throw .bacBadLen }
             let size = try r.u16()
             let low = Int(try r.u16())
-            let s = Subfield(try r.oxmFieldHeader(c.tunnelOptions, unknown: .bmcBadField).field, low: low, count: 1)
+            let s = Subfield(try r.oxmFieldHeader(c.tunnelOptions, isOXM: true).field, low: low, count: 1)
             guard r.isZero() else { throw .nxbrcMustBeZero }
             try checkDestination(s)
             return .checkPacketLarger(size, to: s)
         case 50:
-            let field = try r.oxmFieldHeader(c.tunnelOptions, unknown: .bmcBadField).field
-            guard field.isTunnelOption else { throw .bacBadArgument }
+            let field = try r.oxmFieldHeader(c.tunnelOptions, isOXM: true).field
             return .deleteField(field)
         case 254: return .debugSlow
         case 255: return .debugRecirc
@@ -198,11 +198,7 @@ extension ActionCodec {
         try r.skip(6)
         var a = ControllerAction()
         while !r.isEmpty {
-            guard let type = r.peek16(), let length = r.peek16(2).map(Int.init), length >= 4, length <= r.remaining
-            else { throw .bpcBadLen }
-            var p = try r.part(length, error: .bpcBadLen)
-            try p.skip(4)
-            p.shortError = .bpcBadLen
+            var (type, p) = try r.property()
             switch type {
             case 0: a.maxLength = try p.u16()
             case 1: a.controllerID = try p.u16()
@@ -213,10 +209,8 @@ extension ActionCodec {
             case 3: a.userdata = p.rest()
             case 4: a.pause = true
             case 5: a.meterID = try p.u32()
-            default: throw .bpcBadType
+            default: throw .unknownProperty(type)
             }
-            let pad = min((8 - length % 8) % 8, r.remaining)
-            try r.skip(pad)
         }
         return a
     }
@@ -229,7 +223,7 @@ extension ActionCodec {
         let count = Int(range & 63) + 1
         if extended {
             let maxLength = try r.u16()
-            let s = Subfield(try r.oxmFieldHeader(c.tunnelOptions, unknown: .bmcBadField).field, low: low, count: count)
+            let s = Subfield(try r.oxmFieldHeader(c.tunnelOptions, isOXM: true).field, low: low, count: count)
             guard r.isZero() else { throw .nxbrcMustBeZero }
             try checkSource(s)
             return .outputRegister(s, maxLength: maxLength)

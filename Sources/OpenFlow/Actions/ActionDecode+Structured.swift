@@ -4,7 +4,7 @@ import Flow
 
 extension LearnAction {
     static func decode(_ r: inout WireReader, _ c: ActionContext, extended: Bool) throws(OFError) -> LearnAction {
-        guard r.remaining >= 22 else { throw .bacBadLen }
+        guard r.remaining >= (extended ? 30 : 22) else { throw .bacBadLen }
         var a = LearnAction()
         a.isLearn2 = extended
         a.idleTimeout = try r.u16()
@@ -19,12 +19,11 @@ extension LearnAction {
         let known: UInt16 = extended ? 7 : 3
         guard a.flags.rawValue & ~known == 0, a.table != 255 else { throw .bacBadArgument }
         if extended {
-            guard r.remaining >= 8 else { throw .bacBadLen }
             a.limit = try r.u32()
             let low = Int(try r.u16())
             guard try r.u16() == 0 else { throw .nxbacMustBeZero }
             if a.flags.contains(.writeResult) {
-                let s = Subfield(try r.oxmFieldHeader(c.tunnelOptions, unknown: .bmcBadField).field, low: low, count: 1)
+                let s = Subfield(try r.oxmFieldHeader(c.tunnelOptions, isOXM: true).field, low: low, count: 1)
                 try ActionCodec.checkDestination(s)
                 a.result = s
             } else if low != 0 {
@@ -44,7 +43,11 @@ extension LearnAction {
         let bits = Int(header & 0x7ff)
         let immediate = header & 0x2000 != 0
         let kind = header >> 11 & 3
-        guard header & 0xc000 == 0, kind != 3, bits > 0 else { throw .bacBadArgument }
+        guard kind < 2 || kind == 2 && !immediate else { throw .bacBadArgument }
+        // What the shortest of its kind needs.
+        let least = (immediate ? (bits + 15) / 16 * 2 : 6) + (kind < 2 ? 6 : 0)
+        guard r.remaining >= least else { throw .bacBadLen }
+        guard header & 0xc000 == 0, bits > 0 else { throw .bacBadArgument }
         func subfield(_ r: inout WireReader) throws(OFError) -> Subfield {
             let field = try r.oxmFieldHeader(c.tunnelOptions).field
             return Subfield(field, low: Int(try r.u16()), count: bits)
@@ -71,9 +74,7 @@ extension LearnAction {
             let s = try subfield(&r)
             try ActionCodec.checkDestination(s)
             return Spec(bits: bits, source: source, destination: .load(s))
-        default:
-            guard !immediate else { throw .bacBadArgument }
-            return Spec(bits: bits, source: source, destination: .output)
+        default: return Spec(bits: bits, source: source, destination: .output)
         }
     }
 }
@@ -103,7 +104,7 @@ extension CTAction {
         a.recircTable = try r.u8()
         try r.skip(3)
         a.alg = try r.u16()
-        a.actions = try ActionCodec.decodeActions(&r, try c.nested())
+        a.actions = try ActionCodec.decodeActions(&r, try c.nested(inConntrack: true))
         guard !a.force || a.commit else { throw .bacBadArgument }
         for action in a.actions {
             switch action {
@@ -132,16 +133,11 @@ extension NATAction {
         guard !a.flags.isSuperset(of: [.source, .destination]),
             !a.flags.isSuperset(of: [.protocolHash, .protocolRandom])
         else { throw .bacBadArgument }
-        r.shortError = .bacBadLen
-        // Without a side to translate there is nothing to say of ranges.
-        if a.flags.isDisjoint(with: [.source, .destination]) {
-            guard present == 0, a.flags.isEmpty else { throw .bacBadArgument }
-            return a
-        }
+        r.shortError = .bacBadArgument
         let hasV4 = present & 1 != 0
         let hasV6 = present & 4 != 0
         guard !(present & 3 != 0 && present & 12 != 0), present & 2 == 0 || hasV4, present & 8 == 0 || hasV6,
-            present & 32 == 0 || present & 16 != 0
+            present & 32 == 0 || present & 16 != 0, present & 16 == 0 || hasV4 || hasV6
         else { throw .bacBadArgument }
         if hasV4 {
             let low = try r.u32()
@@ -170,25 +166,25 @@ extension EncapAction {
         var a = EncapAction(packetType: try r.u32())
         a.headerSize = size
         guard [0, 0x1894f, 0x18847, 0x18848].contains(a.packetType) else { throw .nxbacBadHeaderType }
-        while r.remaining >= 4 {
+        while !r.isEmpty {
             let propClass = try r.u16()
             let type = try r.u8()
             let length = Int(try r.u8())
-            if propClass == 0, type == 0, length == 0 { break }
-            guard length >= 4, length - 4 <= r.remaining else { throw .nxbacBadEdProp }
+            guard length >= 4, length - 4 <= r.remaining else { throw .bacBadLen }
+            // Padding is looked into, too.
+            let behind = r
             var p = try r.part(length - 4, error: .nxbacBadEdProp)
             try r.skip(min((8 - length % 8) % 8, r.remaining))
             guard propClass == 4 else { throw .nxbacUnknownEdProp }
             switch type {
             case 1:
-                guard length == 5 else { throw .nxbacBadEdProp }
-                let type = try p.u8()
-                guard type == 1 || type == 2 else { throw .nxbacBadEdProp }
-                a.properties.append(.nshMDType(type))
+                p = behind
+                a.properties.append(.nshMDType(try p.u8()))
             case 2:
                 let tlvClass = try p.u16()
                 let type = try p.u8()
                 let size = Int(try p.u8())
+                guard length == (8 + size + 7) / 8 * 8 else { throw .nxbacBadEdProp }
                 a.properties.append(.nshTLV(tlvClass: tlvClass, type: type, value: try p.array(size)))
             default: throw .nxbacUnknownEdProp
             }

@@ -8,6 +8,8 @@ public struct ActionContext {
     /// The bridge's TLV table; nil accepts every tunnel option.
     public var tunnelOptions: TunnelOptionMap?
     var depth = 0
+    /// Within ct, where alone nat may stand.
+    var isInConntrack = false
 
     public init(version: OFVersion, tunnelOptions: TunnelOptionMap? = nil) {
         self.version = version
@@ -15,10 +17,11 @@ public struct ActionContext {
     }
 
     /// For a list within an action.
-    func nested() throws(OFError) -> ActionContext {
+    func nested(inConntrack: Bool = false) throws(OFError) -> ActionContext {
         guard depth < 16 else { throw .bacTooMany }
         var c = self
         c.depth += 1
+        c.isInConntrack = inConntrack
         return c
     }
 }
@@ -123,14 +126,10 @@ public enum ActionCodec {
             actions.append(.setIPECN(ecn))
         case (_, 13):
             try fixed(r, 8)
-            let label = try r.u32()
-            guard label & ~0xfffff == 0 else { throw .bacBadArgument }
-            actions.append(.setMPLSLabel(label))
+            actions.append(.setMPLSLabel(try r.u32()))
         case (_, 14):
             try fixed(r, 8)
-            let tc = try r.u8()
-            guard tc & ~7 == 0 else { throw .bacBadArgument }
-            actions.append(.setMPLSTC(tc))
+            actions.append(.setMPLSTC(try r.u8()))
         case (_, 15):
             try fixed(r, 8)
             actions.append(.setMPLSTTL(try r.u8()))
@@ -164,7 +163,7 @@ public enum ActionCodec {
             try fixed(r, 8)
             actions.append(.decTTL(DecTTLAction()))
         case (.v12..., 25):
-            actions.append(try setField(&r, c, mayMask: c.version >= .v15, padded: true))
+            actions.append(try setField(&r, c, mayMask: c.version >= .v15, isStandard: true))
         case (.v15, 28):
             actions.append(try copyField(&r, c))
         case (.v15, 29):
@@ -172,12 +171,6 @@ public enum ActionCodec {
             actions.append(.meter(try r.u32()))
         default: throw .bacBadType
         }
-    }
-
-    static func meterID(_ r: inout WireReader) throws(OFError) -> UInt32 {
-        let id = try r.u32()
-        guard id != 0, id <= 0xffff_0000 else { throw .mmfcInvalidMeter }
-        return id
     }
 
     static func pushMPLS(_ r: inout WireReader) throws(OFError) -> OFAction {
@@ -197,7 +190,7 @@ public enum ActionCodec {
     }
 
     static func setField(
-        _ r: inout WireReader, _ c: ActionContext, mayMask: Bool, padded: Bool
+        _ r: inout WireReader, _ c: ActionContext, mayMask: Bool, isStandard: Bool
     ) throws(OFError) -> OFAction {
         // Whose class is unknown, its length is said to be wrong.
         let isOfClass = [0, 1, 0x8000, 0x8001, 0xffff].contains(r.peek16())
@@ -206,14 +199,14 @@ public enum ActionCodec {
         guard !isEmpty else { throw .bacBadSetType }
         guard entry.field.isTunnelOption || entry.size == entry.field.row.bytes else { throw .bacBadSetLen }
         if let index = entry.field.tunnelOptionIndex, let map = c.tunnelOptions, map.entries[index] == nil { throw .nxfmfcInvalidTlvField }
-        guard mayMask || !entry.hasMask else { throw .bacBadSetMask }
         try r.oxmPayload(&entry)
+        guard mayMask || !entry.hasMask else { throw .bacBadSetMask }
         let field = entry.field
         let row = field.row
         let bits: UInt128 = entry.size >= 16 ? .max : (1 << UInt128(entry.size * 8)) - 1
         if !row.maskable, !field.isTunnelOption, entry.mask != bits { throw .bacBadSetMask }
-        guard !padded || r.isZero() else { throw .bacBadSetArgument }
-        guard row.writable, field != .inPortOXM else { throw .bacBadSetArgument }
+        guard r.isZero() else { throw .bacBadSetArgument }
+        guard row.writable, field != .inPortOXM || !isStandard else { throw .bacBadSetArgument }
         guard field.isValid(entry.value), field != .vlanVID || entry.value & 0x1000 != 0 else {
             throw .bacBadSetArgument
         }
@@ -239,8 +232,8 @@ public enum ActionCodec {
     static func move(
         _ r: inout WireReader, _ c: ActionContext, bits: Int, from: Int, to: Int
     ) throws(OFError) -> OFAction {
-        let source = Subfield(try r.oxmFieldHeader(c.tunnelOptions, unknown: .bmcBadField).field, low: from, count: bits)
-        let destination = Subfield(try r.oxmFieldHeader(c.tunnelOptions, unknown: .bmcBadField).field, low: to, count: bits)
+        let source = Subfield(try r.oxmFieldHeader(c.tunnelOptions, isOXM: true).field, low: from, count: bits)
+        let destination = Subfield(try r.oxmFieldHeader(c.tunnelOptions, isOXM: true).field, low: to, count: bits)
         guard r.isZero() else { throw .nxbrcMustBeZero }
         try checkSource(source)
         try checkDestination(destination)

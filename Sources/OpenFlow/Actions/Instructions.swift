@@ -69,7 +69,7 @@ extension ActionCodec {
             else { throw .bicBadLen }
             let size = try size(ofInstruction: type)
             guard size.hasActions || length == size.bytes else { throw .bicBadLen }
-            guard type != 6 || context.version >= .v13 && context.version < .v15 else { throw .bicUnknownInst }
+            guard type != 6 || context.version < .v15 else { throw .bicUnknownInst }
             var body = try reader.part(length, error: .bicBadLen)
             try body.skip(4)
             guard bodies[Int(type)] == nil else { throw .bicDupInst }
@@ -79,7 +79,7 @@ extension ActionCodec {
         var apply: [OFAction]?
         var write: OFAction?
         var metadata: OFAction?
-        if var r = bodies[6] { meter = .meter(try meterID(&r)) }
+        if var r = bodies[6] { meter = .meter(try r.u32()) }
         if var r = bodies[4] {
             try r.skip(4)
             apply = try decodeActions(&r, context)

@@ -10,17 +10,22 @@ public struct MatchCookie: Sendable {
 
 /// Decoding and encoding of matches. `tunnelOptions` is the bridge's TLV table. A match is 1.3 kB: it is decoded where it is to stay.
 public enum MatchCodec {
-    /// Decodes OXM or NXM entries to the end of the reader. `loose`: fields that are unknown or lack prerequisites are passed
-    /// over, as in a reply that nobody can refuse.
+    /// Decodes OXM or NXM entries to the end of the reader. `loose`: fields that are unknown are passed over, and what
+    /// others need is not asked for, as in a reply that nobody can refuse.
     @discardableResult
     static func decodeTLVs(
         _ reader: inout WireReader, into match: inout Match, allowCookie: Bool = false, loose: Bool = false,
-        tunnelOptions map: TunnelOptionMap?
+        ofPipeline: Bool = false, tunnelOptions map: TunnelOptionMap?
     ) throws(OFError) -> MatchCookie {
         var cookie = MatchCookie()
         while !reader.isEmpty {
             var entry: OXMEntry
             switch try reader.oxmHeader() {
+            case .field(let e) where loose && e.isStrange(map):
+                try reader.checkPayload(e.size, hasMask: e.hasMask)
+                guard reader.remaining >= e.payload else { throw .bmcBadLen }
+                try reader.skip(e.payload)
+                continue
             case .field(let e):
                 try reader.checkPayload(e.size, hasMask: e.hasMask)
                 entry = e
@@ -33,7 +38,7 @@ public enum MatchCodec {
                 cookie = MatchCookie(value: value, mask: mask)
                 continue
             case .unknown(let hasMask, let size):
-                if !loose { try reader.checkPayload(hasMask ? size / 2 : size, hasMask: hasMask) }
+                try reader.checkPayload(hasMask ? size / 2 : size, hasMask: hasMask)
                 guard loose else { throw .bmcBadField }
                 guard reader.remaining >= size else { throw .bmcBadLen }
                 try reader.skip(size)
@@ -47,8 +52,19 @@ public enum MatchCodec {
             }
             try reader.oxmPayload(&entry)
             try add(entry, to: &match, loose: loose)
+            guard !ofPipeline || isOfPipeline(match.mask) else { throw .brcPipelineFieldsOnly }
         }
         return cookie
+    }
+
+    /// Whether a match is of what a packet's way through the tables begins with, and of nothing that the packet says itself or only the switch.
+    private static func isOfPipeline(_ mask: FlowMask) -> Bool {
+        let others = [
+            Location.skbPriority, Location.pktMark, Location.dpHash, Location.recircID, Location.conjID, Location.actsetOutput,
+            Location.ctState, Location.ctZone, Location.ctMark, Location.ctLabel, Location.ctNwProto,
+        ]
+        return others.allSatisfy { mask.isWild($0) }
+            && (FlowStage.l2.words.lowerBound..<FlowKey.wordCount).allSatisfy { mask.bits.words[$0] == 0 }
     }
 
     private static func set(
@@ -74,22 +90,21 @@ public enum MatchCodec {
             guard entry.mask == 0 else { throw .bmcBadMask }
         }
         guard field.isValid(entry.value) else { throw .bmcBadValue }
-        guard field.prerequisitesHold(match) else {
-            if loose { return }
-            throw .bmcBadPrereq
-        }
+        guard loose || field.prerequisitesHold(match) else { throw .bmcBadPrereq }
         guard field.value(in: match.mask) == 0 else { throw .bmcDupField }
         if entry.mask != 0 { field.set(entry.value, mask: entry.mask, in: &match) }
         if row.prerequisite != .none { match.setDefaultPacketType() }
     }
 
     /// Decodes the match of an OpenFlow 1.1 or later message, with its padding.
+    ///
+    /// - Parameter ofPipeline: it is a packet-out's: OXM, loose, and of what a packet's way through the tables begins with.
     public static func decode11(
-        _ reader: inout WireReader, into match: inout Match, tunnelOptions: TunnelOptionMap?, loose: Bool = false
+        _ reader: inout WireReader, into match: inout Match, tunnelOptions: TunnelOptionMap?, ofPipeline: Bool = false
     ) throws(OFError) {
-        guard let type = reader.peek16(), let length = reader.peek16(2) else { throw .bmcBadLen }
+        guard let type = reader.peek16(), let length = reader.peek16(2), length >= 4 || !ofPipeline else { throw .bmcBadLen }
         switch type {
-        case 0:
+        case 0 where !ofPipeline:
             guard length == 88, reader.remaining >= 88 else { throw .bmcBadLen }
             var r = try reader.part(88)
             match = try standard11(&r)
@@ -99,7 +114,7 @@ public enum MatchCodec {
             var r = try reader.part(padded)
             try r.skip(4)
             var tlvs = try r.part(Int(length) - 4, error: .bmcBadLen)
-            try decodeTLVs(&tlvs, into: &match, loose: loose, tunnelOptions: tunnelOptions)
+            try decodeTLVs(&tlvs, into: &match, loose: ofPipeline, ofPipeline: ofPipeline, tunnelOptions: tunnelOptions)
         default: throw .bmcBadType
         }
     }

@@ -9,11 +9,21 @@ struct OXMEntry {
     var hasMask: Bool
     /// Bytes of the value, without mask.
     var size: Int
+    /// Bytes of the value and the mask.
+    var payload = 0
     var value: UInt128 = 0
     var mask: UInt128 = 0
     /// The bytes of a tunnel option.
     var wideValue: [UInt8] = []
     var wideMask: [UInt8] = []
+}
+
+extension OXMEntry {
+    /// Not of its field's size, or a tunnel option that stands for none.
+    func isStrange(_ map: TunnelOptionMap?) -> Bool {
+        guard let index = field.tunnelOptionIndex else { return size != field.row.bytes }
+        return map?.entries[index] == nil
+    }
 }
 
 /// The pseudo-field that NXT_FLOW_MOD matches cookies with.
@@ -49,15 +59,16 @@ extension WireReader {
         guard let field = FieldRow.find(oxmClass: oxmClass, experimenter: experimenter, number: number) else {
             return .unknown(hasMask: hasMask, size: payload)
         }
-        return .field(OXMEntry(field: field, hasMask: hasMask, size: hasMask ? payload / 2 : payload))
+        return .field(OXMEntry(field: field, hasMask: hasMask, size: hasMask ? payload / 2 : payload, payload: payload))
     }
 
     /// Reads the field named by a header that stands alone, without value, as actions have them.
-    /// - Parameter unknown: what a header is that stands for no field, or not for its size.
-    mutating func oxmFieldHeader(_ map: TunnelOptionMap?, unknown: OFError = .bacBadSetType) throws(OFError) -> OXMEntry {
-        guard case .field(let entry) = try oxmHeader(), entry.field.isTunnelOption || entry.size == entry.field.row.bytes else {
-            throw unknown
-        }
+    /// - Parameter isOXM: the action is younger than OXM: errors are those of matches, and a mask is none of its business.
+    mutating func oxmFieldHeader(_ map: TunnelOptionMap?, isOXM: Bool = false) throws(OFError) -> OXMEntry {
+        guard case .field(let entry) = try oxmHeader(),
+            entry.field.isTunnelOption || entry.size == entry.field.row.bytes
+        else { throw isOXM ? .bmcBadField : .bacBadSetType }
+        guard !isOXM || !entry.hasMask else { throw .bmcBadMask }
         if let index = entry.field.tunnelOptionIndex, let map, map.entries[index] == nil { throw .nxfmfcInvalidTlvField }
         return entry
     }

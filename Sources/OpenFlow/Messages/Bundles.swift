@@ -6,16 +6,14 @@ public struct BundleControl: Hashable, Sendable {
         case openRequest = 0, openReply, closeRequest, closeReply, commitRequest, commitReply, discardRequest, discardReply
     }
     public var id: UInt32
-    public var kind: Kind
+    /// nil: none that is known.
+    public var kind: Kind?
+    /// 1 atomic, 2 ordered; others count for nothing.
     public var flags: UInt16
 
     public static func decode(_ message: OFMessage) throws(OFError) -> BundleControl {
         var r = message.body
-        let id = try r.u32()
-        guard let kind = Kind(rawValue: try r.u16()) else { throw .bfcBadType }
-        let flags = try r.u16()
-        guard flags & ~3 == 0 else { throw .bfcBadFlags }
-        return BundleControl(id: id, kind: kind, flags: flags)
+        return BundleControl(id: try r.u32(), kind: Kind(rawValue: try r.u16()), flags: try r.u16() & 3)
     }
 
     public func encode(version: OFVersion, xid: UInt32) -> [UInt8] {
@@ -24,7 +22,7 @@ public struct BundleControl: Hashable, Sendable {
             ? WireWriter.message(version, 33, xid: xid)
             : WireWriter.experimenter(version, 2300, vendor: 0x4f4e_4600, xid: xid)
         w.u32(id)
-        w.u16(kind.rawValue)
+        w.u16(kind?.rawValue ?? 0)
         w.u16(flags)
         return w.finish()
     }
@@ -52,7 +50,6 @@ public struct BundleAdd: Sendable {
         case .flowMod, .nxFlowMod, .groupMod, .portMod, .packetOut: break
         default: throw .bfcMsgUnsup
         }
-        guard flags & ~3 == 0 else { throw .bfcBadFlags }
-        return BundleAdd(id: id, flags: flags, message: message)
+        return BundleAdd(id: id, flags: flags & 3, message: message)
     }
 }

@@ -70,12 +70,7 @@ public struct ConntrackFlush: Hashable, Sendable {
         _ r: inout WireReader, _ body: (UInt16, inout WireReader) throws(OFError) -> Void
     ) throws(OFError) {
         while !r.isEmpty {
-            guard let type = r.peek16(), let length = r.peek16(2).map(Int.init), length >= 4, length <= r.remaining
-            else { throw .bpcBadLen }
-            var part = try r.part(length, error: .bpcBadLen)
-            part.shortError = .bpcBadLen
-            try part.skip(4)
-            try r.skip(min((8 - length % 8) % 8, r.remaining))
+            var (type, part) = try r.property()
             try body(type, &part)
         }
     }

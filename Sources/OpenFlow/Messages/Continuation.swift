@@ -89,12 +89,7 @@ public struct Continuation: Hashable, Sendable {
         var r = WireReader(bytes)
         var table: UInt8?
         while !r.isEmpty {
-            guard let type = r.peek16(), let length = r.peek16(2).map(Int.init), length >= 4, length <= r.remaining
-            else { throw .bpcBadLen }
-            var b = try r.part(length, error: .bpcBadLen)
-            b.shortError = .bpcBadLen
-            try b.skip(4)
-            try r.skip(min((8 - length % 8) % 8, r.remaining))
+            var (type, b) = try r.property()
             switch type {
             case Property.bridge: bridge = try b.array(16)
             case Property.stack:
@@ -112,7 +107,7 @@ public struct Continuation: Hashable, Sendable {
             case Property.datapathPort: datapathPort = try b.u32()
             // Mirrors that have had their copy: they would get no other, and here they are not known.
             case 0x8002: break
-            default: throw .bpcBadType
+            default: throw .unknownProperty(type)
             }
             guard steps.count <= Self.limit else { throw .bpcBadValue }
         }

@@ -69,6 +69,7 @@ public struct FlowMod: Sendable {
             if v < .v14 { f.importance = 0 }
             try MatchCodec.decode11(&r, into: &f.match, tunnelOptions: tunnelOptions)
             let isDelete = command == 3 || command == 4
+            guard f.table != 255 || isDelete else { throw .fmfcBadTableId }
             guard let port = OFPort(wire32: outPort) else { throw .bacBadOutPort }
             if isDelete {
                 f.outPort = port
@@ -87,7 +88,6 @@ public struct FlowMod: Sendable {
                 f.newCookie = .max
             }
             f.modifyCookie = v == .v11 && f.cookieMask == 0 && (command == 1 || command == 2) && f.cookie != .max
-            guard f.table != 255 || isDelete else { throw .fmfcBadTableId }
             f.command = try known(command)
             f.actions = try ActionCodec.decodeFlowActions(&r, ActionContext(version: v, tunnelOptions: tunnelOptions))
             let knownFlags: UInt16 = v == .v11 ? 3 : v == .v12 ? 7 : 31
@@ -132,7 +132,7 @@ public struct FlowMod: Sendable {
             f.actions = try ActionCodec.decodeFlowActions(&r, ActionContext(version: v, tunnelOptions: tunnelOptions))
             guard rawFlags & ~7 == 0 else { throw .fmfcBadFlags }
             // OFPFF_EMERG: there is no table for emergencies.
-            guard rawFlags & 4 == 0 else { throw .fmfcTableFull }
+            guard rawFlags & 4 == 0 else { throw f.idleTimeout | f.hardTimeout == 0 ? .fmfcTableFull : .fmfcBadEmergTimeout }
             rawFlags |= command == 0 ? 4 : 0
         }
         f.flags = Flags(rawValue: rawFlags)

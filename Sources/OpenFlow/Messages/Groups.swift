@@ -33,6 +33,22 @@ public struct GroupSelection: Hashable, Sendable {
         }
         return out.sorted { $0.field.rawValue < $1.field.rawValue }
     }
+    /// Each entry is of a field and as long as that, and its value can be a mask of it.
+    func checkFields() throws(OFError) {
+        var r = WireReader(fields)
+        while !r.isEmpty {
+            let header = try r.oxmHeader()
+            let (size, field): (Int, FieldID?) =
+                switch header {
+                case .field(let entry): (entry.size, entry.size == entry.field.row.bytes ? entry.field : nil)
+                case .cookie(_, let size), .unknown(_, let size): (size, nil)
+                }
+            guard r.remaining >= size else { throw .bmcBadLen }
+            let mask = try r.uint(size: size)
+            guard let field else { throw .bmcBadField }
+            guard field.row.maskable || mask & field.row.allOnes == field.row.allOnes else { throw .bmcBadMask }
+        }
+    }
     public var isDefault: Bool { method.isEmpty && parameter == 0 && fields.isEmpty }
 }
 
@@ -68,30 +84,32 @@ public struct GroupMod: Hashable, Sendable {
         g.type = try r.u8()
         try r.skip(1)
         g.id = try r.u32()
-        let known = Command(rawValue: command).flatMap { isNew || command <= 2 || command == 0x8000 ? $0 : nil }
+        let known = Command(rawValue: command)
         g.command = known ?? .add
         let context = ActionContext(version: v, tunnelOptions: tunnelOptions)
         if isNew {
             let length = Int(try r.u16())
             try r.skip(2)
             g.bucketID = try r.u32()
+            // All buckets is what most commands are about, and none can be inserted behind all.
+            let isAll = g.bucketID == bucketAll
+            let isOne = known == .insertBucket || known == .removeBucket
+            let isNamed = g.bucketID <= maxID || g.bucketID == bucketFirst || g.bucketID == bucketLast
+            guard isAll ? known != .insertBucket : isOne && isNamed else { throw .gmfcBadBucket }
             var part = try r.part(length, error: .brcBadLen)
             while !part.isEmpty { g.buckets.append(try bucket15(&part, context)) }
-            if known == .insertBucket || known == .removeBucket {
-                let isNamed = g.bucketID == bucketFirst || g.bucketID == bucketLast
-                let isAll = g.bucketID == bucketAll
-                guard g.bucketID <= maxID || isNamed || known == .removeBucket && isAll else { throw .gmfcUnknownBucket }
-            } else if g.bucketID != bucketAll {
-                throw .gmfcBadBucket
-            }
-            try g.decodeProperties(&r)
+            guard Set(g.buckets.map(\.id)).count == g.buckets.count else { throw .gmfcBadBucket }
+            try g.decodeProperties(&r, of: known)
         } else {
             while !r.isEmpty {
                 var bucket = try bucket11(&r, context)
                 bucket.id = UInt32(truncatingIfNeeded: g.buckets.count)
                 g.buckets.append(bucket)
             }
+            if v >= .v13, known == .delete, !g.buckets.isEmpty { throw .gmfcInvalidGroup }
         }
+        guard g.type <= 3 else { throw .gmfcBadType }
+        if g.type == 2, known != .delete, g.buckets.count != 1 { throw .gmfcInvalidGroup }
         guard known != nil else { throw .gmfcBadCommand }
         try g.check()
         return g
@@ -99,21 +117,22 @@ public struct GroupMod: Hashable, Sendable {
 
     private static func bucket11(_ r: inout WireReader, _ context: ActionContext) throws(OFError) -> GroupBucket {
         guard let length = r.peek16().map(Int.init), length >= 16, length <= r.remaining else { throw .gmfcBadBucket }
-        guard length % 8 == 0 else { throw .gmfcBadBucket }
+        guard length % 8 == 0 else { throw .brcBadLen }
         var p = try r.part(length, error: .gmfcBadBucket)
         var b = GroupBucket()
         try p.skip(2)
         b.weight = try p.u16()
-        guard let port = OFPort(wire32: try p.u32()) else { throw .gmfcBadWatch }
-        b.watchPort = port
+        let port = OFPort(wire32: try p.u32())
         b.watchGroup = try p.u32()
         try p.skip(4)
         b.actions = try ActionCodec.decodeActionList(&p, length: p.remaining, context)
+        guard let port else { throw .gmfcBadWatch }
+        b.watchPort = port
         return b
     }
 
     private static func bucket15(_ r: inout WireReader, _ context: ActionContext) throws(OFError) -> GroupBucket {
-        guard let length = r.peek16().map(Int.init), length >= 8, length <= r.remaining, length % 8 == 0 else {
+        guard let length = r.peek16().map(Int.init), length >= 8, length <= r.remaining else {
             throw .gmfcBadBucket
         }
         var p = try r.part(length, error: .gmfcBadBucket)
@@ -121,78 +140,53 @@ public struct GroupMod: Hashable, Sendable {
         try p.skip(2)
         let actionLength = Int(try p.u16())
         b.id = try p.u32()
-        guard b.id < maxID else { throw .gmfcBadBucket }
         guard actionLength <= p.remaining else { throw .gmfcBadBucket }
         b.actions = try ActionCodec.decodeActionList(&p, length: actionLength, context)
+        guard b.id <= maxID else { throw .gmfcBadBucket }
         while !p.isEmpty {
-            guard let type = p.peek16(), let size = p.peek16(2).map(Int.init), size >= 4, size <= p.remaining else {
-                throw .bpcBadLen
-            }
-            var q = try p.part(size, error: .bpcBadLen)
-            try p.skip(min((8 - size % 8) % 8, p.remaining))
-            try q.skip(4)
+            var (type, q) = try p.property()
             switch type {
             case 0: b.weight = try q.u16()
             case 1:
                 guard let port = OFPort(wire32: try q.u32()) else { throw .gmfcBadWatch }
                 b.watchPort = port
             case 2: b.watchGroup = try q.u32()
-            case 0xfffe, 0xffff: throw .bpcBadExperimenter
-            default: throw .bpcBadType
+            default: throw .unknownProperty(type)
             }
         }
         return b
     }
 
-    private mutating func decodeProperties(_ r: inout WireReader) throws(OFError) {
+    private mutating func decodeProperties(_ r: inout WireReader, of known: Command?) throws(OFError) {
         while !r.isEmpty {
-            guard let type = r.peek16(), let size = r.peek16(2).map(Int.init), size >= 4, size <= r.remaining else {
-                throw .bpcBadLen
-            }
-            var q = try r.part(size, error: .bpcBadLen)
-            try r.skip(min((8 - size % 8) % 8, r.remaining))
-            try q.skip(4)
+            var (type, q) = try r.property()
             guard type == 0xffff else { throw .bpcBadType }
-            guard try q.u32() == 0x154d else { throw .bpcBadExperimenter }
-            guard try q.u32() == 1 else { throw .bpcBadExpType }
-            guard command == .add || command == .modify || command == .addOrModify else { throw .bpcBadValue }
+            guard try q.u32() == 0x154d, try q.u32() == 1 else { throw .bpcBadExpType }
+            guard self.type <= 3 else { throw .gmfcBadType }
             guard self.type == 1 else { throw .bpcBadValue }
+            guard let known else { throw .gmfcBadCommand }
+            guard known == .add || known == .modify || known == .addOrModify else { throw .bpcBadValue }
             try q.skip(4)
             selection.method = try q.string(16)
             guard ["", "hash", "dp_hash"].contains(selection.method) else { throw .bpcBadValue }
             selection.parameter = try q.u64()
             selection.fields = q.rest()
+            if selection.method == "hash" { try selection.checkFields() }
             if selection.method != "hash", selection.fields.contains(where: { $0 != 0 }) { throw .bpcBadValue }
         }
     }
 
     private func check() throws(OFError) {
-        switch command {
-        case .insertBucket: break
-        case .removeBucket:
-            guard buckets.isEmpty else { throw .gmfcBadBucket }
-            return
-        case .delete: return
-        default: guard type <= 3 else { throw .gmfcBadType }
-        }
-        guard id <= GroupMod.maxID else { throw .gmfcInvalidGroup }
-        if command == .insertBucket { return }
-        if type == 2, buckets.count != 1 { throw .gmfcInvalidGroup }
-        try check(buckets, type: type)
-    }
-
-    /// Checks buckets against the type of their group.
-    public func check(_ buckets: [GroupBucket], type: UInt8) throws(OFError) {
-        var seen: Set<UInt32> = []
+        guard command != .removeBucket || buckets.isEmpty else { throw .gmfcBadBucket }
         for b in buckets {
-            if b.weight != 0, type != 1 { throw .gmfcInvalidGroup }
+            if b.weight != 0, type != 1, command != .insertBucket { throw .gmfcInvalidGroup }
             switch type {
             case 0, 2: if b.hasLiveness { throw .gmfcWatchUnsupported }
             case 3: if !b.hasLiveness { throw .gmfcInvalidGroup }
             default: break
             }
-            guard seen.insert(b.id).inserted else { throw .gmfcBadBucket }
         }
+        if command == .add || command == .addOrModify, id > GroupMod.maxID { throw .gmfcInvalidGroup }
     }
 }
 

@@ -61,6 +61,13 @@ public struct OFMessage: Sendable {
     /// OFPMPF_REQ_MORE.
     public let hasMore: Bool
 
+    private let form: MessageForm
+
+    /// Whether the message is as long as it should be with the bodies of later parts.
+    public func isWhole(with later: some Sequence<OFMessage>) -> Bool {
+        form.admits(length: later.reduce(body.remaining) { $0 + $1.body.remaining })
+    }
+
     /// A reader of the body.
     public var body: WireReader { WireReader(bytes, bodyOffset..<bytes.count) }
 
@@ -76,14 +83,16 @@ public struct OFMessage: Sendable {
         try r.skip(8)
         let is10 = version == .v10
         var more = false
+        var isRequest = false
         let form: MessageForm
         switch header.type {
         case 4: form = try Self.experimenter(&r, version)
         case is10 ? 16 : 18, is10 ? 17 : 19:
             let type = try r.u16()
             more = try r.u16() & 1 != 0
+            isRequest = header.type == (is10 ? 16 : 18)
             if !is10 { try r.skip(4) }
-            form = try Self.multipart(type, isReply: header.type == (is10 ? 17 : 19), &r, version)
+            form = try Self.multipart(type, isReply: !isRequest, &r, version)
         default:
             guard let found = MessageForm.of(type: header.type, version) else { throw .brcBadType }
             form = found
@@ -91,7 +100,10 @@ public struct OFMessage: Sendable {
         hasMore = more
         bodyOffset = r.position
         let length = bytes.count - bodyOffset
-        guard isContinuation && length == 0 || form.admits(length: length) else { throw .brcBadLen }
+        // A part may have nothing to say; others make the request whole.
+        let isEmptyPart = length == 0 && isRequest && (isContinuation || more && version >= .v13)
+        guard isEmptyPart || form.admits(length: length) else { throw .brcBadLen }
+        self.form = form
         guard let kind = form.kind else { throw .brcBadType }
         self.kind = kind
     }

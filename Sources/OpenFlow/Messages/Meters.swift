@@ -46,21 +46,22 @@ public struct MeterMod: Hashable, Sendable {
         let id = try r.u32()
         var mod = MeterMod(command: command, meter: MeterConfig(id: id, flags: flags, bands: []))
         guard command != .delete else { return mod }
-        // Either unit, not both; kbit/s when none is given.
-        if flags & 3 == 3 || flags & ~15 != 0 { mod.problem = .mmfcBadFlags }
+        guard flags & 3 != 3 else { throw .mmfcBadFlags }
+        if flags & 3 == 0 || flags & ~15 != 0 { mod.problem = .mmfcBadFlags }
         while !r.isEmpty {
             guard let type = r.peek16(), let length = r.peek16(2).map(Int.init), length >= 12, length <= r.remaining
             else { throw .brcBadLen }
             var p = try r.part(length)
             guard type == 1 || type == 2 else { throw .mmfcBadBand }
+            guard length == 16 else { throw .brcBadLen }
+            try p.skip(4)
+            let rate = try p.u32()
+            guard rate != 0 else { throw .mmfcBadRate }
             // Remarking is known, and nowhere done.
             guard type == 1 else {
                 mod.problem = mod.problem ?? .mmfcBadBand
                 continue
             }
-            guard length == 16 else { throw .brcBadLen }
-            try p.skip(4)
-            let rate = try p.u32()
             let burst = try p.u32()
             mod.meter.bands.append(MeterConfig.Band(rate: rate, burst: flags & 4 != 0 ? burst : 0))
         }

@@ -24,7 +24,7 @@ public struct PacketOut: Sendable {
         case .v15:
             length = Int(try r.u16())
             try r.skip(2)
-            try MatchCodec.decode11(&r, into: &p.match, tunnelOptions: tunnelOptions)
+            try MatchCodec.decode11(&r, into: &p.match, tunnelOptions: tunnelOptions, ofPipeline: true)
             guard !p.match.mask.isWild(Location.inPort) else { throw .brcBadPort }
             p.inPort = OFPort(p.match.key.inPort)
         default:
@@ -174,11 +174,7 @@ public struct Resume: Sendable {
         var r = message.body
         var p = Resume()
         while !r.isEmpty {
-            guard let type = r.peek16(), let length = r.peek16(2).map(Int.init), length >= 4, length <= r.remaining
-            else { throw .bpcBadLen }
-            var b = try r.part(length, error: .bpcBadLen)
-            try b.skip(4)
-            try r.skip(min((8 - length % 8) % 8, r.remaining))
+            var (type, b) = try r.property()
             switch type {
             case 0: p.data = b.rest()
             case 1, 2, 5: break
@@ -192,7 +188,7 @@ public struct Resume: Sendable {
             case 8:
                 try b.skip(4)
                 p.continuation = b.rest()
-            default: throw .bpcBadType
+            default: throw .unknownProperty(type)
             }
         }
         guard !p.data.isEmpty else { throw .brcBadLen }

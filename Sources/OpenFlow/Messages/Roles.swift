@@ -107,15 +107,9 @@ public struct AsyncConfig: Hashable, Sendable {
         }
         let isLoose = message.kind == .nxSetAsync2
         while !r.isEmpty {
-            guard let type = r.peek16(), let length = r.peek16(2).map(Int.init), length >= 4, length <= r.remaining
-            else { throw .bpcBadLen }
-            var p = try r.part(length, error: .bpcBadLen)
-            try r.skip(min((8 - length % 8) % 8, r.remaining))
-            guard let kind = Kind(rawValue: Int(type / 2)) else {
-                throw type == 0xfffe || type == 0xffff ? .bpcBadExperimenter : .bpcBadType
-            }
-            guard length == 8 else { throw .bpcBadLen }
-            try p.skip(4)
+            var (type, p) = try r.property(foreign: 0xfffe)
+            guard let kind = Kind(rawValue: Int(type / 2)) else { throw type >= 0xfffe ? .bpcBadExpType : .acfcUnsupported }
+            guard p.remaining == 4 else { throw .bpcBadLen }
             let mask = try p.u32()
             let known = Self.known(kind, .v14)
             guard isLoose || mask & ~known == 0 else { throw .acfcInvalid }

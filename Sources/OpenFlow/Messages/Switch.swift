@@ -201,13 +201,9 @@ public struct PortMod: Hashable, Sendable {
             m.advertise = try r.u32()
             return m
         }
-        while r.remaining >= 4 {
-            guard let type = r.peek16(), let length = r.peek16(2).map(Int.init), length >= 4, length <= r.remaining
-            else { throw .bpcBadLen }
-            var p = try r.part(length, error: .bpcBadLen)
-            try r.skip(min((8 - length % 8) % 8, r.remaining))
-            guard type == 0 else { throw .bpcBadType }
-            try p.skip(4)
+        while !r.isEmpty {
+            var (type, p) = try r.property()
+            guard type == 0 else { throw .unknownProperty(type) }
             m.advertise = try p.u32()
         }
         return m

@@ -121,11 +121,8 @@ public struct TableFeaturesRequest: Sendable {
             maxEntries: try r.u32())
         var seen: Set<UInt16> = []
         while !r.isEmpty {
-            guard let type = r.peek16(), let size = r.peek16(2).map(Int.init), size >= 4, size <= r.remaining else {
-                throw .bpcBadLen
-            }
-            guard type <= 15, type != 9, type != 11 else { throw .bpcBadType }
-            try r.skip(min((size + 7) / 8 * 8, r.remaining))
+            let type = try r.property().type
+            guard type <= 15, type != 9, type != 11 else { throw .unknownProperty(type) }
             seen.insert(type)
         }
         let mayBeLeftOut = version >= .v15 && seen.isEmpty

@@ -104,34 +104,28 @@ public struct TableConfig: Hashable, Sendable {
         case .v10: break
         case .v11, .v12:
             guard r.isEmpty else { throw .brcBadLen }
-            guard config & ~3 == 0, let miss = TableMissConfig(rawValue: config & 3) else { throw .tmfcBadConfig }
-            c.miss = miss
+            c.miss = TableMissConfig(rawValue: config & 3) ?? .controller
         case .v13:
             guard r.isEmpty else { throw .brcBadLen }
-            guard config & ~3 == 0 else { throw .tmfcBadConfig }
         case .v14, .v15:
-            guard config & ~15 == 0 else { throw .tmfcBadConfig }
             c.evicts = config & 4 != 0
             c.vacancyOn = config & 8 != 0
             while !r.isEmpty {
-                guard let type = r.peek16(), let length = r.peek16(2).map(Int.init), length >= 4, length <= r.remaining
-                else { throw .bpcBadLen }
-                var p = try r.part(length, error: .bpcBadLen)
-                try r.skip(min((8 - length % 8) % 8, r.remaining))
-                try p.skip(4)
+                var (type, p) = try r.property()
                 switch type {
                 case 2:
-                    guard length == 8 else { throw .bpcBadLen }
+                    guard p.remaining == 4 else { throw .bpcBadLen }
                     // Which flows go first is the switch's choice.
                     _ = try p.u32()
                 case 3:
-                    guard length == 8 else { throw .bpcBadLen }
+                    guard p.remaining == 4 else { throw .bpcBadLen }
                     c.vacancyDown = try p.u8()
                     c.vacancyUp = try p.u8()
-                    guard c.vacancyDown < c.vacancyUp || c.vacancyDown == 0 && c.vacancyUp == 0 else { throw .bpcBadValue }
+                    guard c.vacancyDown <= c.vacancyUp else { throw .bpcBadValue }
                     guard c.vacancyUp <= 100 else { throw .bpcBadValue }
                     guard try p.u8() == 0 else { throw .bpcBadValue }
-                default: throw .bpcBadType
+                // The real daemon's, other than for properties of other messages.
+                default: throw .brcBadType
                 }
             }
         }
