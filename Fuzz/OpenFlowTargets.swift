@@ -118,7 +118,7 @@ private func exercise(_ match: Match, _ actions: [OFAction], _ v: OFVersion, _ m
             if cookie != nil { match = decoded }
             r = WireReader(bytes)
             decoded = Match()
-            if (try? MatchCodec.decode11(&r, into: &decoded, tunnelOptions: map, loose: loose)) != nil { match = decoded }
+            if (try? MatchCodec.decode11(&r, into: &decoded, tunnelOptions: map, ofPipeline: loose)) != nil { match = decoded }
         }
         exercise(match, [], version, map)
         var r = WireReader(bytes)
