@@ -54,7 +54,7 @@ let package = Package(
         module("Packet"),
         module("Flow", ["Packet"]),
         module("Classifier", ["Flow", .product(name: "HashTreeCollections", package: "swift-collections")]),
-        module("Dpif", ["Flow", "Packet"]),
+        module("Dpif", ["CLinux", "Flow", "Packet"]),
         module("Datapath", ["Vlog", "Dpif"]),
         module("Netdev", ["Vlog", "Dpif", "Flow", "CLinux", "CMnl", .product(name: "NIOConcurrencyHelpers", package: "swift-nio")]),
         module(

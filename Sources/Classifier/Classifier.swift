@@ -80,6 +80,10 @@ public struct Classifier {
     public var count: Int { contents.count }
     public var isEmpty: Bool { count == 0 }
     public var subtableCount: Int { contents.subtables.count }
+    /// All bits that some rule looks at.
+    public var relevant: FlowMask {
+        subtables.reduce(into: FlowMask()) { relevant, table in table.mask.fold(into: &relevant, words: table.mask.words.indices) }
+    }
     private var subtables: [Subtable] { contents.subtables.map { $0.takeUnretainedValue() } }
 
     /// The contents, made safe to change.
@@ -258,12 +262,11 @@ extension Classifier.Contents {
         var hard: ClassifierRule?
         var highest = Int.min
         var soft: [(rule: ClassifierRule, table: Subtable)] = []
-        var lookups = TrieLookups(tries)
-        let subtables = subtables
+        var lookups = TrieLookups()
         for i in subtables.indices {
             if hard != nil, subtables[i]._withUnsafeGuaranteedRef({ $0.maxPriority }) <= highest { break }
             let table = subtables[i].takeUnretainedValue()
-            guard let rule = table.lookup(key, tries: &lookups, consulted: &consulted), rule.priority > highest else { continue }
+            guard let rule = table.lookup(key, tries: tries, &lookups, consulted: &consulted), rule.priority > highest else { continue }
             if rule.conjunctions.isEmpty {
                 hard = rule
                 highest = rule.priority

@@ -30,6 +30,8 @@ final class Subtable {
 
     /// The mask's prefix length on each of the classifier's tries; 0: none.
     let trieLengths: [Int]
+    /// Whether one of them is not 0.
+    let usesTries: Bool
     /// Where the words of each trie's field are among the mask's: the first, and the second of fields of 128 bits.
     private let trieWords: [(field: FieldLocation, first: Int?, second: Int?)]
     /// The mask on tp_src and tp_dst, as one 32-bit number, and the trie of the rules' values there.
@@ -53,6 +55,7 @@ final class Subtable {
         trieLengths = tries.map { location in
             AddressText.prefixLength(full.bits[location], width: location.width) ?? 0
         }
+        usesTries = trieLengths.contains { $0 > 0 }
         trieWords = tries.map { location in
             func place(_ word: Int) -> Int? { mask.words.firstIndex { $0.index == word } }
             return (location, place(location.word), location.width > 64 ? place(location.word + 1) : nil)
@@ -71,6 +74,7 @@ final class Subtable {
         priorities = other.priorities
         maxPriority = other.maxPriority
         trieLengths = other.trieLengths
+        usesTries = other.usesTries
         trieWords = other.trieWords
         portsMask = other.portsMask
         portsLength = other.portsLength
@@ -168,11 +172,13 @@ final class Subtable {
     }
 
     /// The highest-priority rule that matches; adds to `consulted` the bits that decided.
-    func lookup(_ key: borrowing FlowKey, tries: inout TrieLookups, consulted: inout FlowMask) -> ClassifierRule? {
+    func lookup(
+        _ key: borrowing FlowKey, tries: [TrieLookups.Trie], _ lookups: inout TrieLookups, consulted: inout FlowMask
+    ) -> ClassifierRule? {
         var hash = MiniMask.hashBasis
         var done = 0..<0
         for stage in stages {
-            if tries.exclude(self, words: stage.words, key, consulted: &consulted) {
+            if lookups.exclude(self, by: tries, words: stage.words, key, consulted: &consulted) {
                 mask.fold(into: &consulted, words: done)
                 return nil
             }
@@ -183,7 +189,7 @@ final class Subtable {
                 return nil
             }
         }
-        if tries.exclude(self, words: lastStage, key, consulted: &consulted) {
+        if lookups.exclude(self, by: tries, words: lastStage, key, consulted: &consulted) {
             mask.fold(into: &consulted, words: done)
             return nil
         }
@@ -244,20 +250,15 @@ final class Subtable {
 
 /// The trie lookups of one packet, each done when the first subtable asks for it.
 struct TrieLookups {
-    let tries: [(location: FieldLocation, trie: PrefixTrie)]
-    private var results: [PrefixTrie.Result?]
-
-    init(_ tries: [(location: FieldLocation, trie: PrefixTrie)]) {
-        self.tries = tries
-        // Made when the first subtable asks: most tables have no prefixes.
-        results = []
-    }
+    typealias Trie = (location: FieldLocation, trie: PrefixTrie)
+    /// Made when the first subtable asks: most tables have no prefixes.
+    private var results: [PrefixTrie.Result?] = []
 
     /// True when a trie shows that no rule of the subtable matches on the stage's words.
     mutating func exclude(
-        _ subtable: Subtable, words: Range<Int>, _ key: borrowing FlowKey, consulted: inout FlowMask
+        _ subtable: Subtable, by tries: [Trie], words: Range<Int>, _ key: borrowing FlowKey, consulted: inout FlowMask
     ) -> Bool {
-        guard !words.isEmpty else { return false }
+        guard subtable.usesTries, !words.isEmpty else { return false }
         for (i, entry) in tries.enumerated() {
             let length = subtable.trieLengths[i]
             guard length > 0 else { continue }

@@ -8,7 +8,7 @@ import Flow
 public final class Megaflow {
     public let ufid: UFID
     /// Shared by all flows of the mask.
-    fileprivate let miniMask: MiniMask
+    public let miniMask: MiniMask
     /// The masked words.
     fileprivate let values: [UInt64]
     private let miniKey: MiniKey
@@ -158,6 +158,7 @@ public struct MegaflowTable: ~Copyable {
     public mutating func insert(
         _ ufid: UFID, key: borrowing FlowKey, miniKey: MiniKey, mask: MiniMask, actions: [DpAction]
     ) -> Megaflow {
+        byUFID.prefetch(ufid.indexHash)
         let subtable: Subtable
         if let found = self.subtable(mask) {
             subtable = found

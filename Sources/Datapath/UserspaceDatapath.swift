@@ -58,7 +58,7 @@ open class UserspaceDatapath: Dpif {
     /// It must not keep the datapath.
     public var accelerator: (any FlowAccelerator)? { didSet { table.lookupLimit = accelerator == nil ? .max : 64 } }
 
-    private struct Port {
+    private final class Port {
         let info: DpPort
         let device: any PortDevice
         /// The device, when packets can be sent to it.

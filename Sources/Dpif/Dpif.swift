@@ -24,22 +24,42 @@ public struct UFID: Hashable, Sendable, CustomStringConvertible {
         return high ^ low
     }
 
-    /// The identifier that this switch gives a flow: a hash of its key and mask.
-    public init(key: borrowing FlowKey, mask: borrowing FlowMask) {
-        var a: UInt64 = 0x9e37_79b9_7f4a_7c15
-        var b: UInt64 = 0xc2b2_ae3d_27d4_eb4f
-        func mix(_ word: UInt64, _ i: Int) {
+    /// A hash of words under masks.
+    private struct Digest {
+        private var a: UInt64 = 0x9e37_79b9_7f4a_7c15
+        private var b: UInt64 = 0xc2b2_ae3d_27d4_eb4f
+
+        @inline(__always)
+        mutating func add(_ word: UInt64, under mask: UInt64, _ i: Int) {
+            mix(word & mask, i)
+            mix(mask, i + 128)
+        }
+
+        @inline(__always)
+        private mutating func mix(_ word: UInt64, _ i: Int) {
             a = (a ^ word &+ UInt64(i)) &* 0xff51_afd7_ed55_8ccd
             a ^= a >> 32
             b = (b &+ word) &* 0xc4ce_b9fe_1a85_ec53 ^ UInt64(i)
             b ^= b >> 29
         }
+
+        var value: UInt128 { UInt128(a) << 64 | UInt128(b) }
+    }
+
+    /// The identifier that this switch gives a flow: a hash of its key and mask.
+    public init(key: borrowing FlowKey, mask: borrowing FlowMask) {
+        var digest = Digest()
         let (key, mask) = (key.words.span, mask.bits.words.span)
-        for i in mask.indices where mask[i] != 0 {
-            mix(key[i] & mask[i], i)
-            mix(mask[i], i + 128)
-        }
-        value = UInt128(a) << 64 | UInt128(b)
+        for i in mask.indices where mask[i] != 0 { digest.add(key[i], under: mask[i], i) }
+        value = digest.value
+    }
+
+    /// The same identifier.
+    public init(key: borrowing FlowKey, mask: MiniMask) {
+        var digest = Digest()
+        let key = key.words.span
+        for word in mask.words { digest.add(key[word.index], under: word.bits, word.index) }
+        value = digest.value
     }
 
     /// As `ufid:` prints it.

@@ -14,6 +14,8 @@
 //
 // Hashes must be made with a random number that nobody outside knows: otherwise packets could be made that all land in one page.
 
+import CLinux
+
 /// A set of objects, each found by its hash. Confined to one thread.
 public final class HashIndex<Element: AnyObject> {
     /// A cache line: 5 tags of 4 bytes, the number of strays, the page's depth in its first bucket, and 5 references. A tag other than 0
@@ -145,6 +147,14 @@ public final class HashIndex<Element: AnyObject> {
 
     @inlinable @inline(__always)
     func page(_ tag: UInt32) -> Page { directory[place(tag)] }
+
+    /// Fetches what a search for a hash or an insertion looks at, which is about to come: it takes as long as much else that can be done
+    /// meanwhile.
+    @inlinable @inline(__always)
+    public func prefetch(_ hash: UInt64) {
+        let tag = Self.tag(hash)
+        clinux_prefetch(page(tag).bucket(tag).line)
+    }
 
     /// The object of this hash that is wanted.
     @inlinable

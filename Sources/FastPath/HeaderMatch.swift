@@ -110,6 +110,16 @@ public struct HeaderMatch {
         isPrefixOnly = !looksFurther && (!shape.isIP || shape.untagged == .ipv4 || shape.untagged == .ipv4Transport)
     }
 
+    /// The same for another packet of the shape, which has the same protocol; `packet` are its bytes, which begin with those that are
+    /// matched.
+    public func with(_ packet: UnsafeRawBufferPointer) -> HeaderMatch {
+        var match = self
+        var bytes = HeaderBytes()
+        withUnsafeMutableBytes(of: &bytes) { $0.copyMemory(from: UnsafeRawBufferPointer(rebasing: packet.prefix(64))) }
+        match.bytes = bytes & mask
+        return match
+    }
+
     private mutating func putTransport(
         _ key: borrowing FlowKey, _ flowMask: borrowing FlowMask, _ looksFurther: inout Bool
     ) -> Bool {

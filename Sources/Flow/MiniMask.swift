@@ -132,17 +132,21 @@ public struct MiniKey: Hashable, Sendable {
 
     public init(_ key: borrowing FlowKey) {
         let key = key.words.span
-        var map: UInt128 = 0
-        var count = 0
-        for i in key.indices where key[i] != 0 {
-            map |= 1 << UInt128(i)
-            count += 1
+        // Without branches, which nobody could foresee.
+        var map = (low: UInt64(0), high: UInt64(0))
+        for i in 0..<64 { map.low |= (key[i] == 0 ? 0 : 1) &<< UInt64(i) }
+        for i in 64..<FlowKey.wordCount { map.high |= (key[i] == 0 ? 0 : 1) &<< UInt64(i &- 64) }
+        self.map = UInt128(map.high) << 64 | UInt128(map.low)
+        words = [UInt64](unsafeUninitializedCapacity: map.low.nonzeroBitCount + map.high.nonzeroBitCount) { buffer, count in
+            for (base, bits) in [(0, map.low), (64, map.high)] {
+                var left = bits
+                while left != 0 {
+                    buffer[count] = key[base + left.trailingZeroBitCount]
+                    count += 1
+                    left &= left &- 1
+                }
+            }
         }
-        var words: [UInt64] = []
-        words.reserveCapacity(count)
-        for i in key.indices where key[i] != 0 { words.append(key[i]) }
-        self.map = map
-        self.words = words
     }
 
     /// The key.

@@ -115,6 +115,11 @@ enum RandomPacket {
                 if got { covered += 1 }
                 #expect(!got || expected, "seed \(g.seed): \(first) under \(mask) covers \(second), whose key differs")
                 #expect(got || !expected || itsShape != shape, "seed \(g.seed): \(first) does not cover \(second)")
+                guard itsShape == shape, key(second).nwProto == firstKey.nwProto,
+                    let anew = HeaderMatch(key: key(second), mask: mask, shape: shape)
+                else { continue }
+                let moved = second.withUnsafeBytes { match.with($0) }
+                #expect(moved.bytes == anew.bytes && moved.mask == anew.mask, "seed \(g.seed): \(first) as \(second)")
             }
         }
         #expect(covered > 1000)

@@ -43,7 +43,7 @@ import Testing
                     #expect(entry == nil ? seen.contains(told) || !due.contains(told) : entry?.ufid == told && seen.insert(told).inserted)
                 }
                 #expect(flows.visit(UFID(UInt128(next))) == nil)
-                for entry in flows.visit(atMost: Int.random(in: 1...20, using: &g)) {
+                for case let entry as InstalledFlow in flows.visit(atMost: Int.random(in: 1...20, using: &g)) {
                     #expect(seen.insert(entry.ufid).inserted)
                     #expect(flows[entry.ufid] === entry)
                 }

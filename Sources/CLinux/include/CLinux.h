@@ -38,5 +38,8 @@ struct clinux_mmsghdr {
 int clinux_recvmmsg(int fd, struct clinux_mmsghdr *messages, unsigned int count);
 #include <unistd.h>
 // Swift does not import fork. Only for a process that still has one thread.
+/* Asks for a cache line that is going to be read and written. */
+static inline void clinux_prefetch(const void *line) { __builtin_prefetch(line, 1); }
+
 static inline pid_t clinux_fork(void) { return fork(); }
 #endif

@@ -94,6 +94,8 @@ final class PollModeThreads: FlowAccelerator {
     private var countedBefore: (hits: UInt64, lost: UInt64, dropped: UInt64) = (0, 0, 0)
     private var vlanLimit = 1
     private var recirculations = RecirculationTable()
+    /// The match of the last flow that a thread was given: flows of one mask come in runs.
+    private var recentMatch: (mask: MiniMask, nwProto: UInt8, match: HeaderMatch)?
     /// Whose packet the engine is processing.
     private var current: Worker?
     let time: TimeSource
@@ -400,7 +402,7 @@ final class PollModeThreads: FlowAccelerator {
             }
             known = copy.next
         }
-        guard let match = HeaderMatch(key: key, mask: flow.mask, shape: shape) else { return }
+        guard let match = match(flow, bytes, key, shape) else { return }
         var role = entry.map { RecirculationTable.Role.flow($0) } ?? .none
         var isEarly = false
         let actions = FlowProgram.compile(flow.actions, shape: shape) {
@@ -428,6 +430,18 @@ final class PollModeThreads: FlowAccelerator {
         if case .program = actions { isPrefixOnly = false }
         recirculations.joined(role)
         flow.accelerated = Copy(worker, index, shape, isPrefixOnly: isPrefixOnly, role, next: copies(of: flow))
+    }
+
+    /// A flow as bytes of one of its packets.
+    private func match(
+        _ flow: Megaflow, _ bytes: UnsafeRawBufferPointer, _ key: borrowing FlowKey, _ shape: HeaderShape
+    ) -> HeaderMatch? {
+        if let recentMatch, recentMatch.mask === flow.miniMask, recentMatch.match.shape == shape, recentMatch.nwProto == key.nwProto {
+            return recentMatch.match.with(bytes)
+        }
+        guard let match = HeaderMatch(key: key, mask: flow.mask, shape: shape) else { return nil }
+        recentMatch = (flow.miniMask, key.nwProto, match)
+        return match
     }
 
     // MARK: Flows

@@ -21,6 +21,7 @@ extension OpenFlowSwitch {
             }
         if stp == nil {
             stp = tree
+            backer.changed()
             tree.onChange = { [unowned self] in self.spanningTreeChanged(flush: $0) }
         }
         tree.configure(settings)
@@ -44,6 +45,7 @@ extension OpenFlowSwitch {
             }
         if rstp == nil {
             rstp = tree
+            backer.changed()
             tree.onChange = { [unowned self] in self.spanningTreeChanged(flush: $0) }
         }
         tree.configure(settings)

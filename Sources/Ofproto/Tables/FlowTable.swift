@@ -79,6 +79,9 @@ public final class FlowTable {
         classifier.lookup(key, consulted: &consulted).map { unsafeDowncast($0, to: Rule.self) }
     }
 
+    /// All that lookups may look at.
+    var relevant: FlowMask { classifier.relevant }
+
     func count(matched: Bool, packets: UInt64 = 1) {
         if matched { matchedCount &+= packets } else { missedCount &+= packets }
     }

@@ -21,6 +21,7 @@ extension Translation {
             }
             if exit { return true }
             if trace != nil { report(.action, OFAction.text([action], ports: owner.portNames)) }
+            if let record, !record.allows(action, flow) { self.record = nil }
             if case .checkPacketLarger(let size, let destination) = action, capabilities.checkPacketLength {
                 branch(on: size, destination) { execute(Array(list[(i + 1)...])) }
                 return true

@@ -91,6 +91,7 @@ extension Translation {
             report(.warning, "Flow is between protected ports, skipping output.")
             return
         }
+        if port.isPatch || port.tunnel != nil || port.number == .local { record = nil }
         if port.isPatch {
             if let peer = port.peer { outputThroughPatch(port, peer) }
             return

@@ -36,7 +36,9 @@ extension Translation {
         while next < 255 {
             table = UInt8(next)
             let flowTable = owner.tables[next]
+            record?.willLookUp(flowTable, flow, from: original, consulted: wildcards)
             let rule = lookupBeforeLearning(flowTable)
+            record?.found(rule, consulted: wildcards)
             targets.append(.table(flowTable, matched: rule != nil))
             if packet != nil { flowTable.count(matched: rule != nil) }
             if let rule { return rule }

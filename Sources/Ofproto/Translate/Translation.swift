@@ -228,6 +228,8 @@ final class Translation {
     /// The packet's size where it is known, credited or not.
     var packetLength: Int?
     var trace: TraceNode?
+    /// Notes the way through the tables, until the translation turns out not to be a plain one.
+    var record: TranslationRecord?
     /// Packets that go to controllers when the datapath cannot send them up again.
     var isTracing: Bool { trace != nil }
 

@@ -83,10 +83,10 @@ extension DatapathBacker {
     private func completePass() { while revalidation.pass != nil { continuePass(limit: .max) } }
 
     /// The next flows of a pass, and their statistics, nil for flows that the datapath does not have.
-    private func nextFlows(_ current: inout Revalidation.Pass, limit: Int) -> ([InstalledFlow], [DpFlowStats?]) {
+    private func nextFlows(_ current: inout Revalidation.Pass, limit: Int) -> (records: [DpFlowRecord], [DpFlowStats?]) {
         if let walk = current.walk {
             if let found = walk.next(about: limit) {
-                var result: ([InstalledFlow], [DpFlowStats?]) = ([], [])
+                var result: ([DpFlowRecord], [DpFlowStats?]) = ([], [])
                 for told in found {
                     guard let entry = flows.visit(told.ufid) else { continue }
                     result.0.append(entry)
@@ -96,8 +96,8 @@ extension DatapathBacker {
             }
             current.walk = nil
         }
-        let entries = flows.visit(atMost: limit)
-        return (entries, dpif.flowStats(of: entries))
+        let records = flows.visit(atMost: limit)
+        return (records, dpif.flowStats(of: records))
     }
 
     private func continuePass(limit: Int) {
@@ -106,8 +106,10 @@ extension DatapathBacker {
         var idle: [InstalledFlow] = []
         // One look at the clock for all of them.
         let now = time.now
-        let (entries, statistics) = nextFlows(&current, limit: limit)
-        for (i, entry) in entries.enumerated() {
+        let (records, statistics) = nextFlows(&current, limit: limit)
+        for i in records.indices {
+            // They came from `flows`.
+            let entry = unsafeDowncast(records[i], to: InstalledFlow.self)
             guard entry.isThere else { continue }
             guard let stats = statistics[i] else {
                 forget(entry.ufid)

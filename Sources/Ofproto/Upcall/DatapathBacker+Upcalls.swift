@@ -19,9 +19,13 @@ extension DatapathBacker {
             Self.log.info("received packet on unassociated datapath port \(number)")
             return UpcallVerdict(failed: ())
         }
+        if megaflowsEnabled, let known = precedents.outcome(of: key, on: port, generation: generation) {
+            return follow(known, key, packetBytes: packet.count)
+        }
         // What the packet teaches is news to its own flow, too.
         let before = generation
-        let translation = translate(key, on: port, packetBytes: packet.count, sideEffects: true)
+        let record = precedents.record(of: key, on: port)
+        let translation = translate(key, on: port, packetBytes: packet.count, sideEffects: true, record: record)
         consume(packet, translation)
         let runtime = translation.actions
         guard !translation.avoidCaching, flows.count < settings.flowLimit, translation.error != .noRecirculationContext
@@ -37,12 +41,41 @@ extension DatapathBacker {
         let entry = install(ufid, key, mask, wanted, translation, generation: before)
         entry.credited = credited
         let installed = entry.actions
+        if megaflowsEnabled, translation.isPlain, let record = translation.record {
+            let outcome = Precedents.Outcome(mask: entry.miniMask, actions: installed, targets: entry.targets)
+            precedents.note(record, key, outcome, generation: before)
+        }
         // What the datapath drops with a reason it counts so for this packet, too.
         var now = runtime
         if case .drop? = installed.first { now = installed }
         return UpcallVerdict(
             actions: now,
             install: FlowInstallation(ufid, key: entry.miniKey, mask: entry.miniMask, actions: installed, record: entry))
+    }
+
+    /// What `handleMiss` does, with a packet of which it is known what translation would make of it.
+    private func follow(_ known: Precedents.Outcome, _ key: borrowing FlowKey, packetBytes: Int) -> UpcallVerdict {
+        let ufid = UFID(key: key, mask: known.mask)
+        flows.prefetch(ufid)
+        let now = time.now
+        for target in known.targets {
+            switch target {
+            case .rule(let rule): rule.credit(packets: 1, bytes: UInt64(packetBytes), used: now)
+            case .table(let table, let matched): table.count(matched: matched)
+            default: break
+            }
+        }
+        guard flows.count < settings.flowLimit else { return UpcallVerdict(actions: known.actions) }
+        var credited = DpFlowStats()
+        if let old = flows[ufid] {
+            if dpif.flowStats(ufid) != nil { credited = old.credited }
+            forget(ufid)
+        }
+        let entry = install(ufid, key, known, now: now)
+        entry.credited = credited
+        return UpcallVerdict(
+            actions: known.actions,
+            install: FlowInstallation(ufid, key: entry.miniKey, mask: known.mask, actions: known.actions, record: entry))
     }
 
     /// What a translation comes to as a flow of the datapath, within what that advertises. Packets that it cannot tell apart as the
@@ -112,13 +145,14 @@ extension DatapathBacker {
     /// Translates a packet's key with datapath ports.
     func translate(
         _ key: borrowing FlowKey, on port: SwitchPort, packetBytes: Int? = nil, packetLength: Int? = nil, sideEffects: Bool,
-        trace: TraceNode? = nil, now: Int64? = nil
+        trace: TraceNode? = nil, now: Int64? = nil, record: TranslationRecord? = nil
     ) -> Translation {
         let flags = key.tcpFlags
         let translation = Translation(
             port.owner, flow: key, inPort: port.number.rawValue, sideEffects: sideEffects,
             packet: packetBytes.map { ($0, flags) }, trace: trace, now: now)
         translation.packetLength = packetBytes ?? packetLength
+        translation.record = record
         translation.run()
         return translation
     }

@@ -50,6 +50,7 @@ public final class DatapathBacker: UpcallHandler {
     private var patchPorts: [String: SwitchPort] = [:]
 
     var flows = InstalledFlows()
+    var precedents = Precedents()
     /// The datapath goes on with what an earlier daemon told it, until `adopt`.
     public private(set) var isHolding: Bool
     /// Rises with every change that may change a translation.
@@ -157,6 +158,12 @@ public final class DatapathBacker: UpcallHandler {
     ) -> InstalledFlow {
         let entry = flows.insert(ufid, key, mask, actions, translation, now: translation.now, generation: generation)
         recirculation.retain(entry.recirculationIDs)
+        maxFlowCount = max(maxFlowCount, flows.count)
+        return entry
+    }
+
+    func install(_ ufid: UFID, _ key: borrowing FlowKey, _ known: Precedents.Outcome, now: Int64) -> InstalledFlow {
+        let entry = flows.insert(ufid, key, known, now: now, generation: generation)
         maxFlowCount = max(maxFlowCount, flows.count)
         return entry
     }

@@ -52,6 +52,20 @@ final class InstalledFlow: DpFlowRecord {
         super.init(ufid)
     }
 
+    /// A flow of which all but the key is known.
+    fileprivate init(
+        _ ufid: UFID, _ key: borrowing FlowKey, _ maskUse: MaskUse, _ known: Precedents.Outcome, now: Int64, generation: UInt64
+    ) {
+        miniKey = MiniKey(key)
+        self.maskUse = maskUse
+        actions = known.actions
+        targets = known.targets
+        recirculationIDs = []
+        created = now
+        self.generation = generation
+        super.init(ufid)
+    }
+
     private static func recirculations(of recircID: UInt32, _ translation: Translation) -> [UInt32] {
         recircID == 0 ? translation.recirculationIDs : translation.recirculationIDs + [recircID]
     }
@@ -107,9 +121,16 @@ struct InstalledFlows: ~Copyable {
 
     subscript(ufid: UFID) -> InstalledFlow? { byUFID.find(ufid.indexHash) { $0.ufid == ufid } }
 
+    /// Fetches what finding or adding a flow looks at, which is about to come.
+    func prefetch(_ ufid: UFID) { byUFID.prefetch(ufid.indexHash) }
+
     private mutating func use(of flowMask: borrowing FlowMask) -> MaskUse {
         if let recent, recent.isThere, recent.miniMask.isSame(as: flowMask) { return recent.maskUse }
-        let mask = MiniMask(flowMask)
+        return use(of: MiniMask(flowMask))
+    }
+
+    private mutating func use(of mask: MiniMask) -> MaskUse {
+        if let recent, recent.isThere, recent.miniMask === mask { return recent.maskUse }
         if let known = masks[mask] { return known }
         let use = MaskUse(mask)
         masks[mask] = use
@@ -122,10 +143,20 @@ struct InstalledFlows: ~Copyable {
         now: Int64, generation: UInt64
     ) -> InstalledFlow {
         let use = use(of: flowMask)
-        use.count += 1
-        let entry = InstalledFlow(ufid, key, use, actions, translation, like: recent, now: now, generation: generation)
+        return insert(InstalledFlow(ufid, key, use, actions, translation, like: recent, now: now, generation: generation))
+    }
+
+    /// The same, of a flow of which all but the key is known.
+    mutating func insert(
+        _ ufid: UFID, _ key: borrowing FlowKey, _ known: Precedents.Outcome, now: Int64, generation: UInt64
+    ) -> InstalledFlow {
+        insert(InstalledFlow(ufid, key, use(of: known.mask), known, now: now, generation: generation))
+    }
+
+    private mutating func insert(_ entry: InstalledFlow) -> InstalledFlow {
+        entry.maskUse.count += 1
         recent = entry
-        byUFID.insert(ufid.indexHash, entry)
+        byUFID.insert(entry.ufid.indexHash, entry)
         entry.place = list.count
         list.append(entry)
         return entry
@@ -178,8 +209,8 @@ struct InstalledFlows: ~Copyable {
     }
 
     /// The next flows of the pass, which count as seen.
-    mutating func visit(atMost limit: Int) -> [InstalledFlow] {
-        let next = Array(list[visited..<(visited + min(limit, end - visited))])
+    mutating func visit(atMost limit: Int) -> [DpFlowRecord] {
+        let next: [DpFlowRecord] = list[visited..<(visited + min(limit, end - visited))].map { $0 }
         visited += next.count
         return next
     }
