@@ -68,8 +68,8 @@ public struct Classifier {
     /// The fields that have tries unless told otherwise.
     public static let defaultPrefixFields = [Location.nwDst, Location.nwSrc]
 
-    /// - Parameter prefixFields: locations of IPv4 or IPv6 address fields to keep tries for.
-    public init(prefixFields: [FieldLocation]) { contents = Contents(prefixFields) }
+    /// - Parameter prefixFields: locations of IPv4 or IPv6 address fields to keep tries for; of more than four the first.
+    public init(prefixFields: [FieldLocation]) { contents = Contents(Array(prefixFields.prefix(TrieLookups.limit))) }
 
     /// Has the default fields. There are hundreds of these in each bridge, most of them empty for ever: they share what they begin with.
     public init() { self = Self.empty }
@@ -111,7 +111,7 @@ public struct Classifier {
         contents.count += 1
         if table.maxPriority != before { contents.reposition(table, from: before) }
         for i in contents.tries.indices {
-            let length = table.trieLengths[i]
+            let length = table.plan.pointee.prefixLengths[i]
             if length > 0 { contents.tries[i].trie.insert(table.prefix(of: rule, trie: i), length: length) }
         }
         return replaced
@@ -126,7 +126,7 @@ public struct Classifier {
         table.remove(rule)
         contents.count -= 1
         for i in contents.tries.indices {
-            let length = table.trieLengths[i]
+            let length = table.plan.pointee.prefixLengths[i]
             if length > 0 { contents.tries[i].trie.remove(table.prefix(of: rule, trie: i), length: length) }
         }
         if table.count == 0 {
@@ -259,29 +259,93 @@ public struct Classifier {
 
 extension Classifier.Contents {
     func lookup(_ key: borrowing FlowKey, consulted: inout FlowMask, allowConjunctions: Bool) -> ClassifierRule? {
+        var soft: [(rule: ClassifierRule, table: Subtable)] = []
+        var key = copy key
+        let hard = withUnsafePointer(to: &key) { key in
+            withUnsafeMutablePointer(to: &consulted) { consulted in
+                // Keys and masks are words and nothing else.
+                search(
+                    UnsafeRawPointer(key).assumingMemoryBound(to: UInt64.self),
+                    consulted: UnsafeMutableRawPointer(consulted).assumingMemoryBound(to: UInt64.self),
+                    allowConjunctions ? { soft.append(($0, $1)) } : nil)
+            }
+        }
+        return soft.isEmpty ? hard : resolve(key, soft, hard, &consulted)
+    }
+
+    /// Goes through the subtables, and returns the highest-priority rule without conjunctions.
+    ///
+    /// - Parameter key: the words of a key; `consulted` are those of a mask.
+    /// - Parameter part: gets the rules that are part of conjunctions. Nil: what they hide is found in their stead.
+    private func search(
+        _ key: UnsafePointer<UInt64>, consulted: UnsafeMutablePointer<UInt64>, _ part: ((ClassifierRule, Subtable) -> Void)?
+    ) -> ClassifierRule? {
         var hard: ClassifierRule?
         var highest = Int.min
-        var soft: [(rule: ClassifierRule, table: Subtable)] = []
         var lookups = TrieLookups()
-        for i in subtables.indices {
-            if hard != nil, subtables[i]._withUnsafeGuaranteedRef({ $0.maxPriority }) <= highest { break }
-            let table = subtables[i].takeUnretainedValue()
-            guard let rule = table.lookup(key, tries: tries, &lookups, consulted: &consulted), rule.priority > highest else { continue }
+        let (subtables, tries) = (subtables, tries)
+        for table in subtables {
+            let plan = table._withUnsafeGuaranteedRef { UnsafePointer($0.plan) }
+            if hard != nil, plan.pointee.maxPriority <= highest { break }
+            guard let rule = Self.find(key, in: table, plan, tries, &lookups, consulted), rule.priority > highest else { continue }
             if rule.conjunctions.isEmpty {
                 hard = rule
                 highest = rule.priority
                 continue
             }
-            if allowConjunctions {
-                soft.append((rule, table))
-            } else if let next = table.rulesBelow(rule).first(where: { $0.conjunctions.isEmpty }),
+            if let part {
+                part(rule, table.takeUnretainedValue())
+            } else if let next = table.takeUnretainedValue().rulesBelow(rule).first(where: { $0.conjunctions.isEmpty }),
                 next.priority > highest
             {
                 hard = next
                 highest = next.priority
             }
         }
-        return soft.isEmpty ? hard : resolve(key, soft, hard, &consulted)
+        return hard
+    }
+
+    /// The highest-priority rule of a subtable that matches; adds to `consulted` the bits that decided.
+    @inline(__always)
+    private static func find(
+        _ key: UnsafePointer<UInt64>, in table: Unmanaged<Subtable>, _ plan: UnsafePointer<SearchPlan>, _ tries: [TrieLookups.Trie],
+        _ lookups: inout TrieLookups, _ consulted: UnsafeMutablePointer<UInt64>
+    ) -> ClassifierRule? {
+        let mask = plan.pointee.mask
+        let last = plan.pointee.stageCount
+        var hash = MiniMask.hashBasis
+        var done = 0
+        for stage in 0...last {
+            if lookups.exclude(plan, stage: stage, by: tries, key, consulted: consulted) {
+                mask.fold(into: consulted, words: 0..<done)
+                return nil
+            }
+            let end = plan.pointee.ends[stage]
+            hash = mask.hash(of: key, words: done..<end, basis: hash)
+            done = end
+            guard stage < last else { break }
+            let common = plan.pointee.common[stage]
+            guard common == hash || common == 0 && table._withUnsafeGuaranteedRef({ $0.has(hash, upToStage: stage) }) else {
+                mask.fold(into: consulted, words: 0..<done)
+                return nil
+            }
+        }
+        if let rule = table._withUnsafeGuaranteedRef({ $0.rule(hash, key) }) {
+            mask.fold(into: consulted, words: 0..<done)
+            return rule
+        }
+        let word = Location.tpSrc.word
+        let ports = UInt32(truncatingIfNeeded: key[word] >> 32)
+        guard let used = table._withUnsafeGuaranteedRef({ $0.portBits(ports) }) else {
+            mask.fold(into: consulted, words: 0..<done)
+            return nil
+        }
+        // Instead of all port bits, only those that show that no rule has these ports; the other fields in full.
+        let prefix = used >= 32 ? UInt32.max : ~(UInt32.max >> UInt32(used))
+        let before = consulted[word]
+        mask.fold(into: consulted, words: 0..<done)
+        consulted[word] = before | consulted[word] & 0xffff_ffff | UInt64(plan.pointee.portsMask & prefix) << 32
+        return nil
     }
 
     /// Conjunctive match: the highest priority at which all clauses of some conjunction have a matching rule wins, when

@@ -77,25 +77,28 @@ struct PrefixTrie {
         var result = Result()
         var rest = value
         var matched = 0
-        var previous: Node?
-        var node = root
+        var isLeaf = true
+        // The trie holds its nodes, so that the way down counts no references.
+        var node = root.map { Unmanaged.passUnretained($0) }
         while let n = node {
-            let equal = Self.commonBits(n.prefix, rest, limit: n.length)
+            let (prefix, length, rules) = n._withUnsafeGuaranteedRef { ($0.prefix, $0.length, $0.rules) }
+            let equal = Self.commonBits(prefix, rest, limit: length)
             matched += equal
-            if equal < n.length {
+            if equal < length {
                 result.bitsUsed = matched + 1
                 return result
             }
-            if n.rules > 0, matched > 0 { result.lengths |= 1 << UInt128(matched - 1) }
+            if rules > 0, matched > 0 { result.lengths |= 1 << UInt128(matched - 1) }
             if matched >= width {
                 result.bitsUsed = width
                 return result
             }
-            rest = Self.shifted(rest, n.length)
-            previous = n
-            node = Self.bit(rest, 0) ? n.one : n.zero
+            rest = Self.shifted(rest, length)
+            isLeaf = n._withUnsafeGuaranteedRef { $0.isLeaf }
+            let isOne = Self.bit(rest, 0)
+            node = n._withUnsafeGuaranteedRef { (isOne ? $0.one : $0.zero).map { Unmanaged.passUnretained($0) } }
         }
-        result.bitsUsed = previous.map { $0.isLeaf } ?? true ? matched : matched + 1
+        result.bitsUsed = isLeaf ? matched : matched + 1
         return result
     }
 

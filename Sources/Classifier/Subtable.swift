@@ -1,19 +1,75 @@
-// The rules of one mask. A lookup goes through the mask's words in up to four stages and gives up after the first whose
-// part of the packet no rule has, so that the later stages' bits stay wildcarded.
+// The rules of one mask. A lookup (Classifier.swift) goes through the mask's words in up to four stages and gives up after the first whose
+// part of the packet no rule has, so that the later stages' bits stay wildcarded. What it reads until it comes to a rule is the `SearchPlan`.
 
 import Flow
 import HashTreeCollections
 
+/// What a lookup reads of a subtable before it comes to a rule. Plain data, so that going through many subtables counts no references.
+struct SearchPlan {
+    let mask: MiniMask.Words
+    fileprivate(set) var maxPriority = Int.min
+    /// How many stages there are before the last, and where the words of each end.
+    let stageCount: Int
+    let ends: InlineArray<4, Int>
+    /// For each stage before the last the hash that all rules have up to there; 0: not all have the same.
+    fileprivate(set) var common = InlineArray<4, UInt64>(repeating: 0)
+    /// The mask's prefix length on each of the classifier's tries, 0: none; and the stage that looks at the trie's field.
+    let prefixLengths: InlineArray<4, Int>
+    let prefixStages: InlineArray<4, Int>
+    /// Whether there is a prefix.
+    let usesTries: Bool
+    /// The mask on tp_src and tp_dst, as one 32-bit number.
+    let portsMask: UInt32
+
+    fileprivate init(_ mask: MiniMask, tries: [FieldLocation]) {
+        self.mask = mask.plain
+        var borders: [Int] = []
+        for stage in FlowStage.allCases {
+            let start = borders.last ?? 0
+            var end = start
+            while end < mask.words.count, mask.words[end].index < stage.words.upperBound { end += 1 }
+            if end > start { borders.append(end) }
+        }
+        if borders.isEmpty { borders = [0] }
+        stageCount = borders.count - 1
+        var ends = InlineArray<4, Int>(repeating: 0)
+        for (i, border) in borders.enumerated() { ends[i] = border }
+        self.ends = ends
+        let full = mask.mask
+        var (lengths, stages) = (InlineArray<4, Int>(repeating: 0), InlineArray<4, Int>(repeating: 0))
+        for (i, location) in tries.enumerated() {
+            lengths[i] = AddressText.prefixLength(full.bits[location], width: location.width) ?? 0
+            guard lengths[i] > 0, let word = mask.words.firstIndex(where: { $0.index >= location.word }) else { continue }
+            stages[i] = borders.firstIndex { word < $0 } ?? 0
+        }
+        (prefixLengths, prefixStages) = (lengths, stages)
+        usesTries = lengths.indices.contains { lengths[$0] > 0 }
+        portsMask = UInt32(truncatingIfNeeded: full.bits.words[Location.tpSrc.word] >> 32)
+    }
+
+    /// The words of a stage.
+    @inline(__always)
+    func words(ofStage stage: Int) -> Range<Int> { (stage == 0 ? 0 : ends[stage - 1])..<ends[stage] }
+}
+
+/// A hash of words as a key that is not hashed again: that would take most of a lookup's time.
+private struct WordsHash: Hashable {
+    let value: UInt64
+    func hash(into hasher: inout Hasher) { hasher.combine(value) }
+    func _rawHashValue(seed: Int) -> Int { Int(truncatingIfNeeded: value) ^ seed }
+}
+
 final class Subtable {
     let mask: MiniMask
-    /// Words of the mask for each stage but the last, with how many rules have each hash up to there.
-    private(set) var stages: [(words: Range<Int>, hashes: TreeDictionary<UInt64, Int>)]
-    let lastStage: Range<Int>
-    private var buckets: TreeDictionary<UInt64, Bucket> = [:]
+    /// Where lookups begin. This object's own.
+    let plan: UnsafeMutablePointer<SearchPlan>
+    /// For each stage but the last, how many rules have each hash up to there.
+    private var stages: [TreeDictionary<WordsHash, Int>]
+    private var buckets: TreeDictionary<WordsHash, Bucket> = [:]
     private(set) var count = 0
     /// How many rules have each priority.
     private var priorities: TreeDictionary<Int, Int> = [:]
-    private(set) var maxPriority = Int.min
+    var maxPriority: Int { plan.pointee.maxPriority }
 
     /// Rules whose words hash alike; each run of rules with the same words is sorted by descending priority.
     enum Bucket {
@@ -28,58 +84,41 @@ final class Subtable {
         }
     }
 
-    /// The mask's prefix length on each of the classifier's tries; 0: none.
-    let trieLengths: [Int]
-    /// Whether one of them is not 0.
-    let usesTries: Bool
     /// Where the words of each trie's field are among the mask's: the first, and the second of fields of 128 bits.
     private let trieWords: [(field: FieldLocation, first: Int?, second: Int?)]
-    /// The mask on tp_src and tp_dst, as one 32-bit number, and the trie of the rules' values there.
-    let portsMask: UInt32
-    let portsLength: Int
-    private(set) var portsTrie = PrefixTrie()
+    /// The trie of the rules' values in the two ports, and the length of their mask as a prefix.
+    private let portsLength: Int
+    private var portsTrie = PrefixTrie()
     private static let portsWord = Location.tpSrc.word
 
     init(_ mask: MiniMask, tries: [FieldLocation]) {
         self.mask = mask
-        var ranges: [Range<Int>] = []
-        for stage in FlowStage.allCases {
-            let start = ranges.last?.upperBound ?? 0
-            var end = start
-            while end < mask.words.count, mask.words[end].index < stage.words.upperBound { end += 1 }
-            if end > start { ranges.append(start..<end) }
-        }
-        lastStage = ranges.popLast() ?? 0..<0
-        stages = ranges.map { ($0, [:]) }
-        let full = mask.mask
-        trieLengths = tries.map { location in
-            AddressText.prefixLength(full.bits[location], width: location.width) ?? 0
-        }
-        usesTries = trieLengths.contains { $0 > 0 }
+        plan = .allocate(capacity: 1)
+        plan.initialize(to: SearchPlan(mask, tries: tries))
+        stages = Array(repeating: [:], count: plan.pointee.stageCount)
         trieWords = tries.map { location in
             func place(_ word: Int) -> Int? { mask.words.firstIndex { $0.index == word } }
             return (location, place(location.word), location.width > 64 ? place(location.word + 1) : nil)
         }
-        portsMask = UInt32(truncatingIfNeeded: full.bits.words[Self.portsWord] >> 32)
+        let portsMask = plan.pointee.portsMask
         portsLength = portsMask == 0 ? 0 : 32 - portsMask.trailingZeroBitCount
     }
 
     /// A copy that can be changed while snapshots keep this one.
     init(copying other: Subtable) {
         mask = other.mask
+        plan = .allocate(capacity: 1)
+        plan.initialize(to: other.plan.pointee)
         stages = other.stages
-        lastStage = other.lastStage
         buckets = other.buckets
         count = other.count
         priorities = other.priorities
-        maxPriority = other.maxPriority
-        trieLengths = other.trieLengths
-        usesTries = other.usesTries
         trieWords = other.trieWords
-        portsMask = other.portsMask
         portsLength = other.portsLength
         portsTrie = other.portsTrie
     }
+
+    deinit { plan.deallocate() }
 
     /// A rule's value in the field of a trie, left-aligned.
     func prefix(of rule: ClassifierRule, trie: Int) -> UInt128 {
@@ -88,8 +127,6 @@ final class Subtable {
         if field.width > 64 { return UInt128(high) << 64 | UInt128(second.map { rule.values[$0] } ?? 0) }
         return UInt128(high >> UInt64(field.shift)) << UInt128(128 - field.width)
     }
-
-    private static func ports(_ key: borrowing FlowKey) -> UInt32 { UInt32(truncatingIfNeeded: key.words[portsWord] >> 32) }
 
     private func ports(_ rule: ClassifierRule) -> UInt128 {
         guard let i = mask.words.firstIndex(where: { $0.index == Self.portsWord }) else { return 0 }
@@ -100,23 +137,26 @@ final class Subtable {
     func insert(_ rule: ClassifierRule) -> ClassifierRule? {
         var hash = MiniMask.hashBasis
         for i in stages.indices {
-            hash = MiniMask.hash(of: rule.values, words: stages[i].words, basis: hash)
-            stages[i].hashes[hash, default: 0] += 1
+            hash = MiniMask.hash(of: rule.values, words: plan.pointee.words(ofStage: i), basis: hash)
+            stages[i][WordsHash(value: hash), default: 0] += 1
+            plan.pointee.common[i] = stages[i].count == 1 ? hash : 0
         }
         hash = MiniMask.hash(of: rule.values, words: lastStage, basis: hash)
         // Nearly always the only one.
-        let before = buckets.updateValue(.one(rule), forKey: hash)
+        let before = buckets.updateValue(.one(rule), forKey: WordsHash(value: hash))
         switch before {
         case nil: break
-        case .one(let other): buckets[hash] = .many(Self.sorted([other, rule]))
-        case .many(let others): buckets[hash] = .many(Self.sorted(others + [rule]))
+        case .one(let other): buckets[WordsHash(value: hash)] = .many(Self.sorted([other, rule]))
+        case .many(let others): buckets[WordsHash(value: hash)] = .many(Self.sorted(others + [rule]))
         }
         count += 1
         priorities[rule.priority, default: 0] += 1
-        maxPriority = max(maxPriority, rule.priority)
+        plan.pointee.maxPriority = max(maxPriority, rule.priority)
         if portsLength > 0 { portsTrie.insert(ports(rule), length: portsLength) }
         return before?.rule(rule.values, priority: rule.priority)
     }
+
+    private var lastStage: Range<Int> { plan.pointee.words(ofStage: plan.pointee.stageCount) }
 
     private static func sorted(_ rules: [ClassifierRule]) -> [ClassifierRule] {
         rules.sorted { $0.priority > $1.priority }
@@ -125,29 +165,30 @@ final class Subtable {
     func remove(_ rule: ClassifierRule) {
         var hash = MiniMask.hashBasis
         for i in stages.indices {
-            hash = MiniMask.hash(of: rule.values, words: stages[i].words, basis: hash)
-            let left = (stages[i].hashes[hash] ?? 0) - 1
-            stages[i].hashes[hash] = left > 0 ? left : nil
+            hash = MiniMask.hash(of: rule.values, words: plan.pointee.words(ofStage: i), basis: hash)
+            let left = (stages[i][WordsHash(value: hash)] ?? 0) - 1
+            stages[i][WordsHash(value: hash)] = left > 0 ? left : nil
+            plan.pointee.common[i] = stages[i].count == 1 ? stages[i].first?.key.value ?? 0 : 0
         }
         hash = MiniMask.hash(of: rule.values, words: lastStage, basis: hash)
-        switch buckets[hash] {
+        switch buckets[WordsHash(value: hash)] {
         case nil: return
-        case .one: buckets[hash] = nil
+        case .one: buckets[WordsHash(value: hash)] = nil
         case .many(var rules):
             rules.removeAll { $0 === rule }
-            buckets[hash] = rules.count == 1 ? .one(rules[0]) : .many(rules)
+            buckets[WordsHash(value: hash)] = rules.count == 1 ? .one(rules[0]) : .many(rules)
         }
         count -= 1
         let left = (priorities[rule.priority] ?? 0) - 1
         priorities[rule.priority] = left > 0 ? left : nil
-        if rule.priority == maxPriority, left <= 0 { maxPriority = priorities.keys.max() ?? Int.min }
+        if rule.priority == maxPriority, left <= 0 { plan.pointee.maxPriority = priorities.keys.max() ?? Int.min }
         if portsLength > 0 { portsTrie.remove(ports(rule), length: portsLength) }
     }
 
     private func bucket(_ values: [UInt64]) -> Bucket? {
         var hash = MiniMask.hashBasis
-        for stage in stages { hash = MiniMask.hash(of: values, words: stage.words, basis: hash) }
-        return buckets[MiniMask.hash(of: values, words: lastStage, basis: hash)]
+        for i in stages.indices { hash = MiniMask.hash(of: values, words: plan.pointee.words(ofStage: i), basis: hash) }
+        return buckets[WordsHash(value: MiniMask.hash(of: values, words: lastStage, basis: hash))]
     }
 
     /// The rule with exactly these words and this priority.
@@ -161,69 +202,37 @@ final class Subtable {
         return rules.filter { $0.values == rule.values && $0.priority < rule.priority }
     }
 
-    private func match(_ key: borrowing FlowKey, hash: UInt64) -> ClassifierRule? {
-        switch buckets[hash] {
+    // MARK: Lookup, what it takes more than the plan for
+
+    /// Whether some rule has a hash up to a stage.
+    func has(_ hash: UInt64, upToStage stage: Int) -> Bool { stages[stage][WordsHash(value: hash)] != nil }
+
+    /// The highest-priority rule that matches the words of a key, whose hash this is.
+    func rule(_ hash: UInt64, _ key: UnsafePointer<UInt64>) -> ClassifierRule? {
+        switch buckets[WordsHash(value: hash)] {
         case nil: return nil
-        case .one(let rule): return mask.matches(key, rule.values) ? rule : nil
+        case .one(let rule): return plan.pointee.mask.matches(key, rule.values) ? rule : nil
         case .many(let rules):
-            for rule in rules where mask.matches(key, rule.values) { return rule }
+            for rule in rules where plan.pointee.mask.matches(key, rule.values) { return rule }
             return nil
         }
     }
 
-    /// The highest-priority rule that matches; adds to `consulted` the bits that decided.
-    func lookup(
-        _ key: borrowing FlowKey, tries: [TrieLookups.Trie], _ lookups: inout TrieLookups, consulted: inout FlowMask
-    ) -> ClassifierRule? {
-        var hash = MiniMask.hashBasis
-        var done = 0..<0
-        for stage in stages {
-            if lookups.exclude(self, by: tries, words: stage.words, key, consulted: &consulted) {
-                mask.fold(into: &consulted, words: done)
-                return nil
-            }
-            done = 0..<stage.words.upperBound
-            hash = mask.hash(of: key, words: stage.words, basis: hash)
-            if stage.hashes[hash] == nil {
-                mask.fold(into: &consulted, words: done)
-                return nil
-            }
-        }
-        if lookups.exclude(self, by: tries, words: lastStage, key, consulted: &consulted) {
-            mask.fold(into: &consulted, words: done)
-            return nil
-        }
-        hash = mask.hash(of: key, words: lastStage, basis: hash)
-        let rule = match(key, hash: hash)
-        if rule == nil, portsLength > 0 {
-            // Instead of all port bits, only those that show that no rule has these ports; the other fields in full.
-            let value = UInt128(Self.ports(key) & portsMask) << 96
-            let used = portsTrie.lookup(value, width: 32).bitsUsed
-            let prefix = used >= 32 ? UInt32.max : ~(UInt32.max >> UInt32(used))
-            let ports = consulted.bits.words[Self.portsWord]
-            mask.fold(into: &consulted, words: 0..<mask.words.count)
-            let others = consulted.bits.words[Self.portsWord] & 0xffff_ffff
-            consulted.bits.words[Self.portsWord] = ports | others | UInt64(portsMask & prefix) << 32
-            return nil
-        }
-        mask.fold(into: &consulted, words: 0..<mask.words.count)
-        return rule
-    }
-
-    /// Without keeping track of what was consulted.
-    func lookup(_ key: borrowing FlowKey) -> ClassifierRule? {
-        match(key, hash: mask.hash(of: key, words: 0..<mask.words.count))
+    /// How many leading bits of a packet's ports show that no rule has these; nil: no rule looks at ports.
+    func portBits(_ ports: UInt32) -> Int? {
+        guard portsLength > 0 else { return nil }
+        return portsTrie.lookup(UInt128(ports & plan.pointee.portsMask) << 96, width: 32).bitsUsed
     }
 
     /// All rules, in the order of `forEach`.
     var rules: Rules { Rules(buckets: buckets.makeIterator()) }
 
     struct Rules: IteratorProtocol {
-        fileprivate var buckets: TreeDictionary<UInt64, Bucket>.Iterator
+        fileprivate var buckets: TreeDictionary<WordsHash, Bucket>.Iterator
         /// What is left of a bucket, the next at the end.
         private var rest: [ClassifierRule] = []
 
-        fileprivate init(buckets: TreeDictionary<UInt64, Bucket>.Iterator) { self.buckets = buckets }
+        fileprivate init(buckets: TreeDictionary<WordsHash, Bucket>.Iterator) { self.buckets = buckets }
 
         mutating func next() -> ClassifierRule? {
             if let rule = rest.popLast() { return rule }
@@ -251,42 +260,62 @@ final class Subtable {
 /// The trie lookups of one packet, each done when the first subtable asks for it.
 struct TrieLookups {
     typealias Trie = (location: FieldLocation, trie: PrefixTrie)
-    /// Made when the first subtable asks: most tables have no prefixes.
-    private var results: [PrefixTrie.Result?] = []
+    /// How many tries a classifier may have.
+    static let limit = 4
+    private var results = InlineArray<4, PrefixTrie.Result>(repeating: .everything)
+    /// The bits that decided each.
+    private var prefixes = InlineArray<4, UInt128>(repeating: 0)
+    private var isKnown = InlineArray<4, Bool>(repeating: false)
+    /// These bits are among those that were looked at.
+    private var isConsulted = InlineArray<4, Bool>(repeating: false)
 
-    /// True when a trie shows that no rule of the subtable matches on the stage's words.
+    /// True when a trie shows that no rule of a subtable matches on a stage's words.
+    /// - Parameter key: the words of the packet's key; `consulted` are those of a mask.
+    @inline(__always)
     mutating func exclude(
-        _ subtable: Subtable, by tries: [Trie], words: Range<Int>, _ key: borrowing FlowKey, consulted: inout FlowMask
+        _ plan: UnsafePointer<SearchPlan>, stage: Int, by tries: [Trie], _ key: UnsafePointer<UInt64>,
+        consulted: UnsafeMutablePointer<UInt64>
     ) -> Bool {
-        guard subtable.usesTries, !words.isEmpty else { return false }
-        for (i, entry) in tries.enumerated() {
-            let length = subtable.trieLengths[i]
-            guard length > 0 else { continue }
-            let location = entry.location
-            guard subtable.mask.words[words.lowerBound].index <= location.word,
-                location.word <= subtable.mask.words[words.upperBound - 1].index
-            else { continue }
-            let result: PrefixTrie.Result
-            if results.isEmpty { results = Array(repeating: nil, count: tries.count) }
-            if let known = results[i] {
-                result = known
-            } else {
-                let is4 = location.width == 32
-                let relevant = key.ethType == (is4 ? 0x0800 : 0x86dd)
-                let value = is4 ? Self.value32(key, location) : key[location]
-                result = relevant ? entry.trie.lookup(value, width: location.width) : .everything
-                results[i] = result
-            }
-            guard !result.has(length: length) else { continue }
+        guard plan.pointee.usesTries else { return false }
+        for i in 0..<Self.limit {
+            let length = plan.pointee.prefixLengths[i]
+            guard length > 0, plan.pointee.prefixStages[i] == stage else { continue }
+            if !isKnown[i] { look(up: key, in: tries[i], i) }
+            guard !results[i].has(length: length) else { continue }
             // Only where that leaves no more bits looked at than the subtable itself would look at, or than have been already.
-            let prefix = AddressText.prefixMask(result.bitsUsed, width: location.width)
-            if result.bitsUsed <= length || consulted.bits[location] & prefix == prefix {
-                consulted.bits[location] |= prefix
-                return true
-            }
+            if isConsulted[i] || consult(i, tries[i].location, atMost: length, consulted) { return true }
         }
         return false
     }
 
-    private static func value32(_ key: borrowing FlowKey, _ location: FieldLocation) -> UInt128 { key[location] << 96 }
+    /// Takes the bits that decided among those that were looked at; false when they are more than the limit.
+    private mutating func consult(
+        _ i: Int, _ location: FieldLocation, atMost limit: Int, _ consulted: UnsafeMutablePointer<UInt64>
+    ) -> Bool {
+        // A field has one word, or two.
+        let isWide = location.width > 64
+        let last = UInt64(truncatingIfNeeded: prefixes[i]) << UInt64(location.shift)
+        let first = isWide ? UInt64(truncatingIfNeeded: prefixes[i] >> 64) : last
+        let isNew = first & ~consulted[location.word] != 0 || isWide && last & ~consulted[location.word + 1] != 0
+        guard !isNew || results[i].bitsUsed <= limit else { return false }
+        consulted[location.word] |= first
+        if isWide { consulted[location.word + 1] |= last }
+        isConsulted[i] = true
+        return true
+    }
+
+    private mutating func look(up key: UnsafePointer<UInt64>, in entry: Trie, _ i: Int) {
+        let location = entry.location
+        let isIPv4 = location.width == 32
+        isKnown[i] = true
+        let ethType = Location.ethType
+        if key[ethType.word] >> UInt64(ethType.shift) & 0xffff == (isIPv4 ? 0x0800 : 0x86dd) {
+            let value =
+                isIPv4
+                ? UInt128(UInt32(truncatingIfNeeded: key[location.word] >> UInt64(location.shift))) << 96
+                : UInt128(key[location.word]) << 64 | UInt128(key[location.word + 1])
+            results[i] = entry.trie.lookup(value, width: location.width)
+        }
+        prefixes[i] = AddressText.prefixMask(results[i].bitsUsed, width: location.width)
+    }
 }

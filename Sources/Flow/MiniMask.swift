@@ -3,8 +3,11 @@
 
 /// The words of a mask that are not empty, in order. Immutable, shared by all that use the same mask.
 public final class MiniMask: Hashable, Sendable {
+    public typealias Word = (index: Int, bits: UInt64)
     /// Which word of the key, and which bits of it.
-    public let words: [(index: Int, bits: UInt64)]
+    public let words: [Word]
+    /// The same words for lookups, to which counting references is most of the work.
+    public let plain: Words
     /// A hash of the words. It begins with a random number, so that nobody outside can aim at equal ones.
     private let digest: UInt64
     private static let seed = UInt64.random(in: 1 ... .max)
@@ -13,7 +16,7 @@ public final class MiniMask: Hashable, Sendable {
         let bits = mask.bits.words.span
         var count = 0
         for i in bits.indices where bits[i] != 0 { count += 1 }
-        var words: [(index: Int, bits: UInt64)] = []
+        var words: [Word] = []
         words.reserveCapacity(count)
         var digest = Self.seed
         for i in bits.indices where bits[i] != 0 {
@@ -22,7 +25,10 @@ public final class MiniMask: Hashable, Sendable {
         }
         self.words = words
         self.digest = digest
+        plain = Words(words)
     }
+
+    deinit { plain.deallocate() }
 
     public static func == (a: MiniMask, b: MiniMask) -> Bool {
         a === b || a.digest == b.digest && a.words.elementsEqual(b.words) { $0.index == $1.index && $0.bits == $1.bits }
@@ -70,30 +76,17 @@ public final class MiniMask: Hashable, Sendable {
 
     /// True when the key's masked words are `values`.
     @inline(__always)
-    public func matches(_ key: borrowing FlowKey, _ values: [UInt64]) -> Bool {
-        let key = key.words.span
-        for i in 0..<words.count where key[words[i].index] & words[i].bits != values[i] { return false }
-        return true
-    }
+    public func matches(_ key: borrowing FlowKey, _ values: [UInt64]) -> Bool { plain.matches(key, values) }
 
-    public static let hashBasis: UInt64 = 0x9e37_79b9_7f4a_7c15
+    @inlinable public static var hashBasis: UInt64 { 0x9e37_79b9_7f4a_7c15 }
 
-    @inline(__always)
+    @inlinable @inline(__always)
     public static func mix(_ hash: UInt64, _ word: UInt64) -> UInt64 {
         let h = (hash ^ word) &* 0xff51_afd7_ed55_8ccd
         return h ^ h &>> 32
     }
 
-    /// The hash of the masked words `range` of a key, continuing from `basis`.
-    @inline(__always)
-    public func hash(of key: borrowing FlowKey, words range: Range<Int>, basis: UInt64 = hashBasis) -> UInt64 {
-        let key = key.words.span
-        var h = basis
-        for i in range { h = Self.mix(h, key[words[i].index] & words[i].bits) }
-        return h
-    }
-
-    /// The same hash, of reduced words.
+    /// The hash of words that were reduced, continuing from `basis`; `Words.hash` is the same of a key's.
     @inline(__always)
     public static func hash(of values: [UInt64], words range: Range<Int>, basis: UInt64 = hashBasis) -> UInt64 {
         var h = basis
@@ -119,8 +112,57 @@ public final class MiniMask: Hashable, Sendable {
     public func secretHash(of values: [UInt64]) -> UInt64 { values.reduce(digest, Self.fold) }
 
     /// Adds the bits of words `range` to a mask.
-    public func fold(into mask: inout FlowMask, words range: Range<Int>) {
-        for i in range { mask.bits.words[words[i].index] |= words[i].bits }
+    public func fold(into mask: inout FlowMask, words range: Range<Int>) { plain.fold(into: &mask, words: range) }
+}
+
+extension MiniMask {
+    /// The words of a mask as plain data, good for as long as the mask is there. All indices are a key's.
+    public struct Words: @unchecked Sendable {
+        // Invariant for Sendable: what lies there is written before anybody else has the value, and never again.
+        @usableFromInline let start: UnsafeMutablePointer<Word>
+        public let count: Int
+
+        fileprivate init(_ words: [Word]) {
+            count = words.count
+            start = .allocate(capacity: max(1, count))
+            for (i, word) in words.enumerated() { (start + i).initialize(to: word) }
+        }
+
+        fileprivate func deallocate() { start.deallocate() }
+
+        /// True when the key's masked words are `values`.
+        @inlinable @inline(__always)
+        public func matches(_ key: borrowing FlowKey, _ values: [UInt64]) -> Bool {
+            let key = key.words.span
+            for i in 0..<count where key[start[i].index] & start[i].bits != values[i] { return false }
+            return true
+        }
+
+        /// The same for the words of a key.
+        @inlinable @inline(__always)
+        public func matches(_ key: UnsafePointer<UInt64>, _ values: [UInt64]) -> Bool {
+            for i in 0..<count where key[start[i].index] & start[i].bits != values[i] { return false }
+            return true
+        }
+
+        /// The hash of the masked words `range` of a key, given as its words, continuing from `basis`.
+        @inlinable @inline(__always)
+        public func hash(of key: UnsafePointer<UInt64>, words range: Range<Int>, basis: UInt64 = MiniMask.hashBasis) -> UInt64 {
+            var h = basis
+            for i in range { h = MiniMask.mix(h, key[start[i].index] & start[i].bits) }
+            return h
+        }
+
+        /// Adds the bits of words `range` to a mask.
+        public func fold(into mask: inout FlowMask, words range: Range<Int>) {
+            for i in range { mask.bits.words[start[i].index] |= start[i].bits }
+        }
+
+        /// The same for a mask that is given as its words.
+        @inlinable @inline(__always)
+        public func fold(into mask: UnsafeMutablePointer<UInt64>, words range: Range<Int>) {
+            for i in range { mask[start[i].index] |= start[i].bits }
+        }
     }
 }
 
