@@ -111,7 +111,7 @@ public struct Classifier {
         contents.count += 1
         if table.maxPriority != before { contents.reposition(table, from: before) }
         for i in contents.tries.indices {
-            let length = table.plan.pointee.prefixLengths[i]
+            let length = Int(table.plan.pointee.prefixLengths[i])
             if length > 0 { contents.tries[i].trie.insert(table.prefix(of: rule, trie: i), length: length) }
         }
         return replaced
@@ -126,7 +126,7 @@ public struct Classifier {
         table.remove(rule)
         contents.count -= 1
         for i in contents.tries.indices {
-            let length = table.plan.pointee.prefixLengths[i]
+            let length = Int(table.plan.pointee.prefixLengths[i])
             if length > 0 { contents.tries[i].trie.remove(table.prefix(of: rule, trie: i), length: length) }
         }
         if table.count == 0 {
@@ -312,7 +312,7 @@ extension Classifier.Contents {
         _ lookups: inout TrieLookups, _ consulted: UnsafeMutablePointer<UInt64>
     ) -> ClassifierRule? {
         let mask = plan.pointee.mask
-        let last = plan.pointee.stageCount
+        let last = Int(plan.pointee.stageCount)
         var hash = MiniMask.hashBasis
         var done = 0
         for stage in 0...last {
@@ -320,7 +320,7 @@ extension Classifier.Contents {
                 mask.fold(into: consulted, words: 0..<done)
                 return nil
             }
-            let end = plan.pointee.ends[stage]
+            let end = Int(plan.pointee.ends[stage])
             hash = mask.hash(of: key, words: done..<end, basis: hash)
             done = end
             guard stage < last else { break }

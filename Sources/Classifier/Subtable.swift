@@ -4,18 +4,19 @@
 import Flow
 import HashTreeCollections
 
-/// What a lookup reads of a subtable before it comes to a rule. Plain data, so that going through many subtables counts no references.
+/// What a lookup reads of a subtable before it comes to a rule. Plain data, so that going through many subtables counts no references, and no
+/// more than a cache line.
 struct SearchPlan {
     let mask: MiniMask.Words
     fileprivate(set) var maxPriority = Int.min
     /// How many stages there are before the last, and where the words of each end.
-    let stageCount: Int
-    let ends: InlineArray<4, Int>
+    let stageCount: UInt8
+    let ends: InlineArray<4, UInt8>
     /// For each stage before the last the hash that all rules have up to there; 0: not all have the same.
-    fileprivate(set) var common = InlineArray<4, UInt64>(repeating: 0)
+    fileprivate(set) var common = InlineArray<3, UInt64>(repeating: 0)
     /// The mask's prefix length on each of the classifier's tries, 0: none; and the stage that looks at the trie's field.
-    let prefixLengths: InlineArray<4, Int>
-    let prefixStages: InlineArray<4, Int>
+    let prefixLengths: InlineArray<4, UInt8>
+    let prefixStages: InlineArray<4, UInt8>
     /// Whether there is a prefix.
     let usesTries: Bool
     /// The mask on tp_src and tp_dst, as one 32-bit number.
@@ -31,16 +32,16 @@ struct SearchPlan {
             if end > start { borders.append(end) }
         }
         if borders.isEmpty { borders = [0] }
-        stageCount = borders.count - 1
-        var ends = InlineArray<4, Int>(repeating: 0)
-        for (i, border) in borders.enumerated() { ends[i] = border }
+        stageCount = UInt8(borders.count - 1)
+        var ends = InlineArray<4, UInt8>(repeating: 0)
+        for (i, border) in borders.enumerated() { ends[i] = UInt8(border) }
         self.ends = ends
         let full = mask.mask
-        var (lengths, stages) = (InlineArray<4, Int>(repeating: 0), InlineArray<4, Int>(repeating: 0))
+        var (lengths, stages) = (InlineArray<4, UInt8>(repeating: 0), InlineArray<4, UInt8>(repeating: 0))
         for (i, location) in tries.enumerated() {
-            lengths[i] = AddressText.prefixLength(full.bits[location], width: location.width) ?? 0
+            lengths[i] = UInt8(AddressText.prefixLength(full.bits[location], width: location.width) ?? 0)
             guard lengths[i] > 0, let word = mask.words.firstIndex(where: { $0.index >= location.word }) else { continue }
-            stages[i] = borders.firstIndex { word < $0 } ?? 0
+            stages[i] = UInt8(borders.firstIndex { word < $0 } ?? 0)
         }
         (prefixLengths, prefixStages) = (lengths, stages)
         usesTries = lengths.indices.contains { lengths[$0] > 0 }
@@ -49,7 +50,7 @@ struct SearchPlan {
 
     /// The words of a stage.
     @inline(__always)
-    func words(ofStage stage: Int) -> Range<Int> { (stage == 0 ? 0 : ends[stage - 1])..<ends[stage] }
+    func words(ofStage stage: Int) -> Range<Int> { (stage == 0 ? 0 : Int(ends[stage - 1]))..<Int(ends[stage]) }
 }
 
 /// A hash of words as a key that is not hashed again: that would take most of a lookup's time.
@@ -93,9 +94,9 @@ final class Subtable {
 
     init(_ mask: MiniMask, tries: [FieldLocation]) {
         self.mask = mask
-        plan = .allocate(capacity: 1)
+        plan = Self.place()
         plan.initialize(to: SearchPlan(mask, tries: tries))
-        stages = Array(repeating: [:], count: plan.pointee.stageCount)
+        stages = Array(repeating: [:], count: Int(plan.pointee.stageCount))
         trieWords = tries.map { location in
             func place(_ word: Int) -> Int? { mask.words.firstIndex { $0.index == word } }
             return (location, place(location.word), location.width > 64 ? place(location.word + 1) : nil)
@@ -107,7 +108,7 @@ final class Subtable {
     /// A copy that can be changed while snapshots keep this one.
     init(copying other: Subtable) {
         mask = other.mask
-        plan = .allocate(capacity: 1)
+        plan = Self.place()
         plan.initialize(to: other.plan.pointee)
         stages = other.stages
         buckets = other.buckets
@@ -119,6 +120,11 @@ final class Subtable {
     }
 
     deinit { plan.deallocate() }
+
+    private static func place() -> UnsafeMutablePointer<SearchPlan> {
+        let size = MemoryLayout<SearchPlan>.size
+        return UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64).bindMemory(to: SearchPlan.self, capacity: 1)
+    }
 
     /// A rule's value in the field of a trie, left-aligned.
     func prefix(of rule: ClassifierRule, trie: Int) -> UInt128 {
@@ -156,7 +162,7 @@ final class Subtable {
         return before?.rule(rule.values, priority: rule.priority)
     }
 
-    private var lastStage: Range<Int> { plan.pointee.words(ofStage: plan.pointee.stageCount) }
+    private var lastStage: Range<Int> { plan.pointee.words(ofStage: Int(plan.pointee.stageCount)) }
 
     private static func sorted(_ rules: [ClassifierRule]) -> [ClassifierRule] {
         rules.sorted { $0.priority > $1.priority }
@@ -277,9 +283,9 @@ struct TrieLookups {
         consulted: UnsafeMutablePointer<UInt64>
     ) -> Bool {
         guard plan.pointee.usesTries else { return false }
-        for i in 0..<Self.limit {
-            let length = plan.pointee.prefixLengths[i]
-            guard length > 0, plan.pointee.prefixStages[i] == stage else { continue }
+        for i in tries.indices {
+            let length = Int(plan.pointee.prefixLengths[i])
+            guard length > 0, Int(plan.pointee.prefixStages[i]) == stage else { continue }
             if !isKnown[i] { look(up: key, in: tries[i], i) }
             guard !results[i].has(length: length) else { continue }
             // Only where that leaves no more bits looked at than the subtable itself would look at, or than have been already.

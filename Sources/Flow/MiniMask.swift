@@ -120,11 +120,9 @@ extension MiniMask {
     public struct Words: @unchecked Sendable {
         // Invariant for Sendable: what lies there is written before anybody else has the value, and never again.
         @usableFromInline let start: UnsafeMutablePointer<Word>
-        public let count: Int
 
         fileprivate init(_ words: [Word]) {
-            count = words.count
-            start = .allocate(capacity: max(1, count))
+            start = .allocate(capacity: max(1, words.count))
             for (i, word) in words.enumerated() { (start + i).initialize(to: word) }
         }
 
@@ -134,14 +132,14 @@ extension MiniMask {
         @inlinable @inline(__always)
         public func matches(_ key: borrowing FlowKey, _ values: [UInt64]) -> Bool {
             let key = key.words.span
-            for i in 0..<count where key[start[i].index] & start[i].bits != values[i] { return false }
+            for i in values.indices where key[start[i].index] & start[i].bits != values[i] { return false }
             return true
         }
 
         /// The same for the words of a key.
         @inlinable @inline(__always)
         public func matches(_ key: UnsafePointer<UInt64>, _ values: [UInt64]) -> Bool {
-            for i in 0..<count where key[start[i].index] & start[i].bits != values[i] { return false }
+            for i in values.indices where key[start[i].index] & start[i].bits != values[i] { return false }
             return true
         }
 
