@@ -60,6 +60,17 @@ final class TranslationRecord {
         return mask
     }()
 
+    /// The words of a key that have such bits.
+    private static let variableWords = (0..<FlowKey.wordCount).filter { variable.bits.words[$0] != 0 }
+
+    /// A digest of those bits of a mask.
+    static func digest(_ mask: UnsafePointer<FlowMask>) -> UInt64 {
+        variableWords.reduce(MiniMask.hashBasis) { MiniMask.mix($0, mask.pointee.bits.words[$1]) }
+    }
+
+    /// More lookups are not noted.
+    private static let limit = 64
+
     // MARK: What translation tells
 
     /// A table is about to be looked up.
@@ -88,7 +99,7 @@ final class TranslationRecord {
             case .normal, .controller, .local: return false
             default: return true
             }
-        case .resubmit(let resubmit): return !resubmit.withCT
+        case .resubmit(let resubmit): return !resubmit.withCT && lookups.count < Self.limit
         case .gotoTable, .clearActions, .writeActions, .note, .exit: return true
         case .writeMetadata(_, let mask): return overwrite(Location.metadata, UInt128(mask))
         case .setField(let set):

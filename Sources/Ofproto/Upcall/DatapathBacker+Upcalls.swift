@@ -41,7 +41,7 @@ extension DatapathBacker {
         let entry = install(ufid, key, mask, wanted, translation, generation: before)
         entry.credited = credited
         let installed = entry.actions
-        if megaflowsEnabled, translation.isPlain, let record = translation.record {
+        if megaflowsEnabled, translation.isPlain, installed.allSatisfy(\.isPlain), let record = translation.record {
             let outcome = Precedents.Outcome(mask: entry.miniMask, actions: installed, targets: entry.targets)
             precedents.note(record, key, outcome, generation: before)
         }

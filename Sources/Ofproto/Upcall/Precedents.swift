@@ -51,8 +51,7 @@ struct Precedents: ~Copyable {
         let moves: [TranslationRecord.Move]
         /// What was looked at before.
         let before: Stored<FlowMask>
-        /// By the flow that was found.
-        var branches: [ObjectIdentifier?: [Branch]] = [:]
+        private var branches: [Answer: Branch] = [:]
         /// The branch of the last packet: they come in runs. `branches` holds it.
         private(set) var recent: Unmanaged<Branch>?
         /// The answer is the same for all packets.
@@ -70,13 +69,26 @@ struct Precedents: ~Copyable {
         func branch(_ found: Rule?, _ after: UnsafePointer<FlowMask>) -> Unmanaged<Branch>? {
             let identity = found.map { ObjectIdentifier($0) }
             if let recent, recent._withUnsafeGuaranteedRef({ $0.is(identity, after) }) { return recent }
-            guard let known = branches[identity] else { return nil }
-            for branch in known where branch.is(identity, after) {
-                recent = .passUnretained(branch)
-                return recent
-            }
-            return nil
+            let known = branches[Answer(found: identity, bits: TranslationRecord.digest(after))]
+            guard let known, known.is(identity, after) else { return nil }
+            recent = .passUnretained(known)
+            return recent
         }
+
+        /// Adds a branch that is not there; nil where another has its place.
+        func grow(_ found: Rule?, _ after: UnsafePointer<FlowMask>) -> Branch? {
+            let answer = Answer(found: found.map { ObjectIdentifier($0) }, bits: TranslationRecord.digest(after))
+            guard branches[answer] == nil else { return nil }
+            let branch = Branch(found, after.pointee)
+            branches[answer] = branch
+            return branch
+        }
+    }
+
+    /// The flow that was found, and a digest of what had been looked at then: traffic can make very many masks.
+    private struct Answer: Hashable {
+        let found: ObjectIdentifier?
+        let bits: UInt64
     }
 
     /// An answer of a lookup, and what follows.
@@ -259,8 +271,8 @@ struct Precedents: ~Copyable {
             if let known = fork.branch(lookup.found, consulted) {
                 branch = known.takeUnretainedValue()
             } else {
-                branch = Branch(lookup.found, lookup.after)
-                fork.branches[lookup.found.map { ObjectIdentifier($0) }, default: []].append(branch)
+                guard let new = fork.grow(lookup.found, consulted) else { return }
+                branch = new
                 branchCount += 1
             }
             guard i + 1 < record.lookups.count else {
@@ -280,7 +292,16 @@ extension Translation {
         error == nil && slowPath.isEmpty && !avoidCaching && consumers.isEmpty && snooped == nil && learnedRules.isEmpty
             && recirculationIDs.isEmpty && consulted == nil
             && targets.allSatisfy { if case .rule = $0 { true } else if case .table = $0 { true } else { false } }
-            && actions.allSatisfy { if case .output = $0 { true } else { false } }
+    }
+}
+
+extension DpAction {
+    /// Whether a plain translation may come to it.
+    var isPlain: Bool {
+        switch self {
+        case .output, .drop: true
+        default: false
+        }
     }
 }
 
