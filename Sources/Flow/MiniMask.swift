@@ -177,16 +177,17 @@ public struct MiniKey: Hashable, Sendable {
         for i in 0..<64 { map.low |= (key[i] == 0 ? 0 : 1) &<< UInt64(i) }
         for i in 64..<FlowKey.wordCount { map.high |= (key[i] == 0 ? 0 : 1) &<< UInt64(i &- 64) }
         self.map = UInt128(map.high) << 64 | UInt128(map.low)
-        words = [UInt64](unsafeUninitializedCapacity: map.low.nonzeroBitCount + map.high.nonzeroBitCount) { buffer, count in
-            for (base, bits) in [(0, map.low), (64, map.high)] {
-                var left = bits
-                while left != 0 {
-                    buffer[count] = key[base + left.trailingZeroBitCount]
-                    count += 1
-                    left &= left &- 1
-                }
-            }
+        var words: [UInt64] = []
+        words.reserveCapacity(map.low.nonzeroBitCount + map.high.nonzeroBitCount)
+        while map.low != 0 {
+            words.append(key[map.low.trailingZeroBitCount])
+            map.low &= map.low &- 1
         }
+        while map.high != 0 {
+            words.append(key[64 + map.high.trailingZeroBitCount])
+            map.high &= map.high &- 1
+        }
+        self.words = words
     }
 
     /// The key.
