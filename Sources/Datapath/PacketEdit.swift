@@ -26,7 +26,8 @@ extension Packet {
         case .arp: setARP(set.fields)
         case .nd: setNeighborDiscovery(set.fields)
         case .mpls:
-            guard let l2_5, l2_5 + 4 <= count else { return }
+            // Behind more tags than are looked at there is no label to be seen, as in the real daemon.
+            guard let l2_5, l2_5 + 4 <= count, l2_5 < 2 || EtherType.isMPLS(load16(l2_5 - 2)) else { return }
             var value = FlowKey()
             value.setMPLSLSE(0, load32(l2_5))
             for f in set.fields { value[f.location] = value[f.location] & ~f.mask | f.value }

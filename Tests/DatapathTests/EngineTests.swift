@@ -155,4 +155,16 @@ final class Sink: PacketDevice {
         bench.engine.receive(Packet(inner), on: 1)
         #expect(bench.sinks[1].sent == [inner])
     }
+
+    /// A label behind two tags is found as long as nobody looks at the packet anew, of which only one tag is seen then.
+    @Test(arguments: [("", 64), ("userspace(pid=0,slow_path(action)),", 9)] as [(String, UInt8)])
+    func labelBehindTwoTagsIsRewrittenWhereItIsSeen(_ look: String, _ ttl: UInt8) throws {
+        let bench = try Bench()
+        let tags = "push_vlan(vid=1,pcp=0),push_vlan(vid=2,pcp=0)"
+        let label = "push_mpls(label=5,tc=0,ttl=9,bos=1,eth_type=0x8847)"
+        try bench.flow("\(tags),\(label),\(look)set(mpls(label=5,tc=0,ttl=64,bos=1)),2")
+        bench.engine.receive(Packet(try Bench.udp()), on: 1)
+        let sent = try #require(bench.sinks[1].sent.first)
+        #expect(Array(sent[12..<26]) == [0x81, 0, 0, 2, 0x81, 0, 0, 1, 0x88, 0x47, 0, 0, 0x51, ttl])
+    }
 }
