@@ -12,13 +12,13 @@ import OpenFlow
 /// The lookups of a translation, and what registers held then. Confined to the main thread.
 final class TranslationRecord {
     /// A register gets what a field of the packet holds.
-    struct Move: Equatable {
+    struct Move {
         var from: FieldLocation
         var to: FieldLocation
     }
 
     /// Bits of a word of the key.
-    struct Constant: Equatable {
+    struct Constant {
         var word: Int
         var bits: UInt64
         var value: UInt64

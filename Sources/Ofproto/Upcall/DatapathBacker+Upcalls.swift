@@ -19,6 +19,8 @@ extension DatapathBacker {
             Self.log.info("received packet on unassociated datapath port \(number)")
             return UpcallVerdict(failed: ())
         }
+        // Lookups see whole bundles, as a translation's do.
+        port.owner.settle()
         if megaflowsEnabled, let known = precedents.outcome(of: key, on: port, generation: generation) {
             return follow(known, key, packetBytes: packet.count)
         }
