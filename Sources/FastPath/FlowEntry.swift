@@ -1,34 +1,25 @@
-// A flow as the fast path holds it: two cache lines, of which the first decides, and the second counts and says what to do. The mask is
-// its subtable's, which many flows share.
+// A flow as the fast path holds it: one cache line, which decides, counts and says what to do. What few packets need lies elsewhere in
+// `FlowStore`: the bytes beside the window, the program. The mask is the subtable's, which many flows share.
 
 import CDPDK
 
 /// One flow in a `FlowStore`. The owner of the fields is the polling thread, but for what `FlowStore` says.
-public struct FlowEntry {
-    var bytes = HeaderBytes()
-    // The second line.
+struct FlowEntry {
+    /// The bytes of its packets in the window of its subtable, masked.
+    var key = HeaderWindow.Bytes()
     var inPort: UInt32 = 0
-    /// HeaderShape.rawValue.
-    var shape: UInt8 = 0
-    var isPrefixOnly = false
-    var minimumLength: UInt16 = 0
-    var kind = Kind.free
-    /// Whether packets may be TCP, and their flags are gathered.
-    var countsFlags = false
-    /// How many steps the program has.
-    var stepCount: UInt8 = 0
+    /// Subtable, kind, and whether TCP flags are gathered.
+    private var packed: UInt32 = 0
     /// The port for `.output`, as an index of the thread's transmit queues; for `.recirculate` the number of a `Recirculation`.
-    var output: UInt32 = 0
-    /// The compiled program. Heap memory that the flow owns.
-    var steps: UnsafeMutablePointer<FlowStep>?
-    /// Counters that the main thread reads, by `FlowCounter`.
-    var counters: InlineArray<4, UInt64> = [0, 0, 0, 0]
-    /// The next flow of the same subtable and hash; 0 ends the chain, since index 0 is no flow.
-    var next: UInt32 = 0
-    /// Whose mask it has.
-    var subtable: UInt32 = 0
+    var output: UInt16 = 0
+    // What the main thread reads: numbers that the polling thread alone writes, with atomic stores.
+    var tcpFlags: UInt16 = 0
+    /// When the last packet came, in ticks.
+    var used: UInt32 = 0
+    var packets: UInt64 = 0
+    var bytes: UInt64 = 0
 
-    public enum Kind: UInt8 {
+    enum Kind: UInt32 {
         case free
         /// One output, nothing else.
         case output
@@ -41,26 +32,95 @@ public struct FlowEntry {
         case punt
     }
 
-    public init() {}
+    init() {}
 
-    /// A flow that covers what `match` covers on one port, once it has the mask's subtable.
-    public init(_ match: HeaderMatch, inPort: UInt32) {
-        bytes = match.bytes
-        self.inPort = inPort
-        shape = match.shape.rawValue
-        isPrefixOnly = match.isPrefixOnly
-        minimumLength = UInt16(match.minimumLength)
-        countsFlags = match.shape.isIP
+    /// A flow that is yet to be counted.
+    init(_ flow: borrowing NewFlow, key: HeaderWindow.Bytes, subtable: UInt32) {
+        self.key = key
+        inPort = flow.inPort
+        output = flow.output
+        packed = subtable << 8 | (flow.countsFlags ? 1 << 7 : 0) | flow.kind.rawValue
     }
 
-    public static let size = MemoryLayout<FlowEntry>.stride
+    /// Whose mask it has; below 2^24.
+    @inline(__always) var subtable: Int { Int(packed >> 8) }
+    /// Packets may be TCP, and their flags are gathered.
+    @inline(__always) var countsFlags: Bool { packed & 1 << 7 != 0 }
+    @inline(__always) var kind: Kind { Kind(rawValue: packed & 0x7f).unsafelyUnwrapped }
+
+    /// Covers nothing from now on.
+    mutating func free() {
+        packed &= ~0x7f
+        inPort = .max
+    }
+
+    static var size: Int { MemoryLayout<FlowEntry>.stride }
+    /// A tick is so many cycles, as a power of two: half a millisecond at 2 GHz. So 32 bits are enough for days.
+    static var tickBits: UInt64 { 20 }
+    // Where fields lie, as constants, since a stored one would be looked for on each use.
+    static var tcpFlagsOffset: Int { 42 }
+    static var usedOffset: Int { 44 }
+    static var packetsOffset: Int { 48 }
+    static var bytesOffset: Int { 56 }
+
+    /// Counts packets of a flow in a store.
+    @inline(__always)
+    static func count(_ e: UnsafeMutablePointer<FlowEntry>, _ packets: Int, _ bytes: Int, ticks: UInt32) {
+        let e = UnsafeMutableRawPointer(e)
+        cdpdk_add((e + packetsOffset).assumingMemoryBound(to: UInt64.self), UInt64(packets))
+        cdpdk_add((e + bytesOffset).assumingMemoryBound(to: UInt64.self), UInt64(bytes))
+        cdpdk_store32((e + usedOffset).assumingMemoryBound(to: UInt32.self), ticks)
+    }
+
+    /// Gathers flags.
+    @inline(__always)
+    static func add(_ e: UnsafeMutablePointer<FlowEntry>, tcpFlags: UInt16) {
+        cdpdk_store16((UnsafeMutableRawPointer(e) + tcpFlagsOffset).assumingMemoryBound(to: UInt16.self), e.pointee.tcpFlags | tcpFlags)
+    }
 }
 
-/// What is counted of a flow: numbers that its thread alone writes, with atomic stores, and others read.
-enum FlowCounter {
-    static let packets = 0
-    static let bytes = 1
-    /// When the last packet came, in cycles.
-    static let used = 2
-    static let tcpFlags = 3
+/// A flow that is to be put into a store.
+struct NewFlow {
+    var bytes: HeaderBytes
+    var mask: HeaderBytes
+    var inPort: UInt32
+    var shape: HeaderShape
+    var isPrefixOnly: Bool
+    var minimumLength: UInt16
+    var kind: FlowEntry.Kind
+    var countsFlags: Bool
+    var output: UInt16 = 0
+    /// The compiled program, in heap memory that the flow owns, and how many steps it has.
+    var steps: UnsafeMutablePointer<FlowStep>?
+    var stepCount: UInt8 = 0
+
+    /// A flow that covers what `match` covers on one port.
+    init(_ match: HeaderMatch, inPort: UInt32, kind: FlowEntry.Kind) {
+        bytes = match.bytes
+        mask = match.mask
+        self.inPort = inPort
+        self.kind = kind
+        shape = match.shape
+        isPrefixOnly = match.isPrefixOnly
+        minimumLength = UInt16(match.minimumLength)
+        countsFlags = match.mayBeTCP
+    }
+}
+
+/// What a polling thread counts of a flow: read with relaxed loads while the thread goes on counting.
+public struct FlowCounters {
+    private let entry: UnsafeRawPointer
+
+    init(_ entry: UnsafePointer<FlowEntry>) { self.entry = UnsafeRawPointer(entry) }
+
+    public var packets: UInt64 { cdpdk_load((entry + FlowEntry.packetsOffset).assumingMemoryBound(to: UInt64.self)) }
+    public var bytes: UInt64 { cdpdk_load((entry + FlowEntry.bytesOffset).assumingMemoryBound(to: UInt64.self)) }
+    public var tcpFlags: UInt16 { cdpdk_load16((entry + FlowEntry.tcpFlagsOffset).assumingMemoryBound(to: UInt16.self)) }
+    /// How many cycles ago it was last used, of one that was; right for days.
+    public func age(now: UInt64) -> UInt64 {
+        let used = cdpdk_load32((entry + FlowEntry.usedOffset).assumingMemoryBound(to: UInt32.self))
+        let age = UInt32(truncatingIfNeeded: now >> FlowEntry.tickBits) &- used
+        // The thread may have counted since `now` was read.
+        return Int32(bitPattern: age) < 0 ? 0 : UInt64(age) << FlowEntry.tickBits
+    }
 }

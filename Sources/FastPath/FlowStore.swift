@@ -1,6 +1,6 @@
 // All flows of one polling thread, and how a packet finds its flow.
 //
-//     bytes & relevant[shape] ─hash─▶ cache bucket (16 entries, one cache line) ─▶ flow entry ─▶ compare under its mask
+//     bytes & relevant[shape] ─hash─▶ `HintCache` (one cache line) ─▶ flow entry (another) ─▶ compare under its mask
 //                                        │ nothing there
 //                                        ▼
 //                                     subtables, one for each mask, at most `subtableLimit` of them ─▶ into the cache
@@ -10,11 +10,13 @@
 //
 // The cache is keyed by a hash of only those bits that some flow of the thread looks at. So while flows look at little (a port, an
 // address) all traffic that they do not tell apart shares one entry; and two packets with the same hash input are covered by the same
-// flow, since megaflows do not overlap. An entry is a hint: the flow that it names is always compared, so a stale or colliding entry
-// costs time and is never wrong. The hash is keyed with random numbers, so that nobody outside can aim at a bucket.
+// flow, since megaflows do not overlap. An entry is a hint: the flow that it names is always compared. The hash is keyed with random
+// numbers, so that nobody outside can aim at a bucket.
 //
 // What a packet costs is bounded: one bucket, at most 16 comparisons, at most `subtableLimit` hash lookups. However many masks an
-// attacker makes megaflows have, packets whose flows are in the cache never see them.
+// attacker makes megaflows have, packets whose flows are in the cache never see them. What a packet costs when there are many flows is
+// the lines of memory that it waits for: its flow's alone, as long as the cache is one of the processor's; a second one where the mask
+// looks further than a `HeaderWindow` reaches.
 //
 // Ownership: the polling thread alone, except `entries`, whose counters the main thread reads (CDPDK's relaxed loads), and which
 // indices are in use, which the main thread decides.
@@ -22,24 +24,35 @@
 import CDPDK
 import Glibc
 
+/// What the flows of a subtable have in common, as comparing needs it: one cache line.
+struct FlowPattern {
+    var window = HeaderWindow()
+    /// HeaderShape.rawValue.
+    var shape: UInt8 = 0
+    var isPrefixOnly = false
+    /// Of packets whose bytes decide, whatever their shape.
+    var minimumLength: UInt16 = 0
+    // To the end of the line.
+    var unused = (0, 0)
+}
+
 /// A flow table for one thread. Not copyable: it owns its memory.
 public struct FlowStore: ~Copyable {
     /// Flows at most; index 0 is none.
     public static let capacity = 1 << 20
-    static let indexBits: UInt32 = 21
-    static let indexMask: UInt32 = (1 << indexBits) - 1
-    static let bucketCount = 1 << 16
     /// Subtables that one lookup tries.
     public static let subtableLimit = 64
 
     let entries: UnsafeMutablePointer<FlowEntry>
-    private let cache: UnsafeMutablePointer<UInt32>
-    /// Where an entry has its counters, and where the chain goes on.
-    private let countersOffset = MemoryLayout<FlowEntry>.offset(of: \.counters) ?? 0
-    private let nextOffset = MemoryLayout<FlowEntry>.offset(of: \.next) ?? 0
+    /// What a flow's packets begin with, for masks that look beside the window.
+    let wholes: UnsafeMutablePointer<HeaderBytes>
+    private let rests: UnsafeMutablePointer<FlowRest>
+    private(set) var hints: HintCache
+    private let hasher = FlowHash()
     /// For each shape, the bits that flows look at.
-    let relevant: UnsafeMutablePointer<HeaderBytes>
-    /// The mask of each subtable, beside the rest of it: lookups by the cache need no more.
+    private let relevant: UnsafeMutablePointer<Relevant>
+    /// By subtable: what lookups by the cache need, and the mask where the window is not all.
+    let patterns: UnsafeMutablePointer<FlowPattern>
     let masks: UnsafeMutablePointer<HeaderBytes>
     private let subtables: UnsafeMutablePointer<Subtable>
     /// Of those that are looked up.
@@ -53,18 +66,30 @@ public struct FlowStore: ~Copyable {
     private var usedSubtables = 1
     /// Subtables beyond this are not looked up: their flows are found through the cache alone, once the main thread hints at them.
     private static let orderCapacity = 1 << 12
-    /// Flows of such subtables.
+    private(set) var flowCount = 0
+    /// Flows of such subtables, and flows that look beside their window.
     private var unlinkedCount = 0
+    private(set) var wholeCount = 0
     /// Which part of what subtables find is put into the cache; `max`: all of it.
     var cacheInsertion = UInt32.max
-    private let seeds: HeaderBytes
-    /// The same, where they can be loaded one by one.
-    private let seedWords: UnsafeMutablePointer<HeaderBytes>
+
+    /// What lookups by the cache do not need of a flow.
+    private struct FlowRest {
+        /// The compiled program. Heap memory that the flow owns.
+        var steps: UnsafeMutablePointer<FlowStep>?
+        /// The next flow of the same subtable and hash; 0 ends the chain, since index 0 is no flow.
+        var next: UInt32
+        var stepCount: UInt8
+    }
+
+    /// The bits that flows of a shape look at.
+    private struct Relevant {
+        var mask = HeaderBytes()
+        var window = HeaderWindow()
+    }
 
     /// The flows of one mask and shape: chains by hash.
-    struct Subtable {
-        var shape: UInt8
-        var isPrefixOnly: Bool
+    private struct Subtable {
         /// Index of the first flow, by hash; nil in one that is not looked up.
         var heads: UnsafeMutablePointer<UInt32>?
         var headBits: Int
@@ -85,36 +110,33 @@ public struct FlowStore: ~Copyable {
             return next.bindMemory(to: T.self, capacity: size / MemoryLayout<T>.stride)
         }
         entries = part(Self.sizes[0], FlowEntry.self)
-        cache = part(Self.sizes[1], UInt32.self)
+        hints = HintCache(part(Self.sizes[1], UInt32.self))
         // There are never more subtables than flows.
-        masks = part(Self.sizes[2], HeaderBytes.self)
-        subtables = part(Self.sizes[3], Subtable.self)
+        patterns = part(Self.sizes[2], FlowPattern.self)
+        masks = part(Self.sizes[3], HeaderBytes.self)
+        subtables = part(Self.sizes[4], Subtable.self)
+        wholes = part(Self.sizes[5], HeaderBytes.self)
+        rests = part(Self.sizes[6], FlowRest.self)
         relevant = .allocate(capacity: HeaderShape.count)
-        relevant.initialize(repeating: HeaderBytes(), count: HeaderShape.count)
+        relevant.initialize(repeating: Relevant(), count: HeaderShape.count)
         order = .allocate(capacity: Self.orderCapacity)
         maskHeads = .allocate(capacity: 1 << Self.maskHeadBits)
         maskHeads.initialize(repeating: 0, count: 1 << Self.maskHeadBits)
-        var generator = SystemRandomNumberGenerator()
-        var seeds = HeaderBytes()
-        for i in 0..<8 { seeds[i] = generator.next() | 1 }
-        self.seeds = seeds
-        seedWords = .allocate(capacity: 1)
-        seedWords.initialize(to: seeds)
     }
 
     deinit {
         for i in 0..<subtableCount { subtables[Int(order[i])].heads?.deallocate() }
         munmap(entries, Self.sizes.reduce(0, +))
+        hasher.deallocate()
         relevant.deallocate()
-        seedWords.deallocate()
         order.deallocate()
         maskHeads.deallocate()
     }
 
-    /// Of the entries, the cache, the masks and the subtables, in bytes: multiples of a huge page.
+    /// Of the entries, the cache, the patterns, the masks, the subtables, whole bytes and rests, in bytes: multiples of a huge page.
     private static let sizes = [
-        capacity * FlowEntry.size, bucketCount * 64, capacity * MemoryLayout<HeaderBytes>.stride,
-        capacity * MemoryLayout<Subtable>.stride,
+        capacity * FlowEntry.size, HintCache.size, capacity * MemoryLayout<FlowPattern>.stride, capacity * MemoryLayout<HeaderBytes>.stride,
+        capacity * MemoryLayout<Subtable>.stride, capacity * MemoryLayout<HeaderBytes>.stride, capacity * MemoryLayout<FlowRest>.stride,
     ]
 
     /// Zeroed memory that takes room only where it is used, in huge pages where the system gives them.
@@ -125,121 +147,77 @@ public struct FlowStore: ~Copyable {
         return p
     }
 
-    /// A flow's counters, by `FlowCounter`.
+    /// A flow's program.
     @inline(__always)
-    func counters(_ e: UnsafeMutablePointer<FlowEntry>) -> UnsafeMutablePointer<UInt64> {
-        (UnsafeMutableRawPointer(e) + countersOffset).assumingMemoryBound(to: UInt64.self)
-    }
-
-    // MARK: Hashing
-
-    @inline(__always)
-    private static func fold(_ a: UInt64, _ b: UInt64) -> UInt64 {
-        let (high, low) = a.multipliedFullWidth(by: b)
-        return high ^ low
-    }
-
-    /// A hash of masked bytes and the port.
-    @inline(__always)
-    func hash(_ w: HeaderBytes, _ inPort: UInt32) -> UInt64 {
-        let x = w ^ seeds
-        return Self.fold(x[0] &+ UInt64(inPort), x[1]) ^ Self.fold(x[2], x[3]) ^ Self.fold(x[4], x[5]) ^ Self.fold(x[6], x[7])
-    }
-
-    /// The same hash of a packet's first bytes under the bits that matter for its shape, by single words: moving lanes out of vectors
-    /// takes longer than loading them.
-    @inline(__always)
-    func hash(_ p: UnsafeRawPointer, _ relevant: UnsafePointer<HeaderBytes>, _ inPort: UInt32) -> UInt64 {
-        let mask = UnsafeRawPointer(relevant)
-        let seed = UnsafeRawPointer(seedWords)
-        @inline(__always) func word(_ i: Int) -> UInt64 {
-            p.loadUnaligned(fromByteOffset: 8 * i, as: UInt64.self) & mask.load(fromByteOffset: 8 * i, as: UInt64.self)
-                ^ seed.load(fromByteOffset: 8 * i, as: UInt64.self)
-        }
-        return Self.fold(word(0) &+ UInt64(inPort), word(1)) ^ Self.fold(word(2), word(3)) ^ Self.fold(word(4), word(5))
-            ^ Self.fold(word(6), word(7))
+    func program(_ index: UInt32) -> UnsafeMutableBufferPointer<FlowStep> {
+        let rest = rests + Int(index)
+        return UnsafeMutableBufferPointer(start: rest.pointee.steps, count: Int(rest.pointee.stepCount))
     }
 
     // MARK: Lookup
 
-    /// The address of a hash's bucket, to be fetched early.
+    /// A hash of what flows look at in a packet of a shape.
+    /// - Parameter p: its first byte; 64 may be read.
     @inline(__always)
-    func bucket(_ hash: UInt64) -> UnsafeMutablePointer<UInt32> {
-        cache + Int(truncatingIfNeeded: hash & UInt64(Self.bucketCount - 1)) * 16
+    func hash(_ p: UnsafeRawPointer, _ shape: UInt8, _ inPort: UInt32) -> UInt64 {
+        let r = relevant + Int(shape)
+        guard r.pointee.window.isAll else { return hasher(p, Self.mask(of: r), inPort) }
+        return hasher(p, Self.window(of: r), inPort)
     }
 
+    // Addresses of fields, without a copy of them.
     @inline(__always)
-    private static func signature(_ hash: UInt64) -> UInt32 { UInt32(truncatingIfNeeded: hash >> 32) & ~indexMask }
-
-    /// The first flow that the bucket names for this hash, or 0; to be fetched early.
+    private static func mask(of r: UnsafeMutablePointer<Relevant>) -> UnsafePointer<HeaderBytes> {
+        UnsafePointer(UnsafeMutableRawPointer(r).assumingMemoryBound(to: HeaderBytes.self))
+    }
     @inline(__always)
-    func candidate(_ hash: UInt64) -> UInt32 {
-        let b = bucket(hash)
-        let set = cdpdk_match16(b, Self.signature(hash), ~Self.indexMask)
-        return set == 0 ? 0 : b[set.trailingZeroBitCount] & Self.indexMask
+    private static func window(of r: UnsafeMutablePointer<Relevant>) -> UnsafePointer<HeaderWindow> {
+        UnsafePointer((UnsafeMutableRawPointer(r) + HeaderBytes.byteCount).assumingMemoryBound(to: HeaderWindow.self))
     }
 
-    /// Whether a packet's bytes are those of a flow, whatever its shape.
-    /// - Parameter mask: the flow's.
+    /// The hash by which a subtable has a packet.
     @inline(__always)
-    static func agrees(_ e: UnsafeMutablePointer<FlowEntry>, under mask: HeaderBytes, _ bytes: HeaderBytes, _ inPort: UInt32) -> Bool {
-        let d = (bytes ^ e.pointee.bytes) & mask
-        let d4 = d.lowHalf | d.highHalf
-        let d2 = d4.lowHalf | d4.highHalf
-        return d2[0] | d2[1] == 0 && e.pointee.inPort == inPort
+    private func hash(_ p: UnsafeRawPointer, inSubtable number: Int, _ inPort: UInt32) -> UInt64 {
+        let pattern = patterns + number
+        guard pattern.pointee.window.isAll else { return hasher(p, UnsafePointer(masks + number), inPort) }
+        return hasher(p, UnsafePointer(UnsafeMutableRawPointer(pattern).assumingMemoryBound(to: HeaderWindow.self)), inPort)
     }
 
-    /// Whether a flow covers a packet of which `length` bytes can be read.
+    /// Whether a packet's bytes are those of a flow, beside its window, too.
     @inline(__always)
-    static func covers(
-        _ e: UnsafeMutablePointer<FlowEntry>, under mask: HeaderBytes, _ bytes: HeaderBytes, _ inPort: UInt32, _ length: Int,
-        _ shape: HeaderShape
-    ) -> Bool {
-        guard agrees(e, under: mask, bytes, inPort) else { return false }
-        return e.pointee.shape == shape.rawValue || (e.pointee.isPrefixOnly && length >= Int(e.pointee.minimumLength))
+    func agreesWhole(_ index: UInt32, _ p: UnsafeRawPointer) -> Bool {
+        wholes[Int(index)].agrees(p, under: masks[entries[Int(index)].subtable])
     }
 
-    /// Whether the flow at an index does.
+    /// Whether the flow at an index covers a packet of which `length` bytes can be read.
+    /// - Parameter p: its first byte; 64 may be read, whatever they hold behind the packet's end.
     @inline(__always)
-    func covers(_ index: UInt32, _ bytes: HeaderBytes, _ inPort: UInt32, _ length: Int, _ shape: HeaderShape) -> Bool {
+    func covers(_ index: UInt32, _ p: UnsafeRawPointer, _ inPort: UInt32, _ length: Int, _ shape: HeaderShape) -> Bool {
         let e = entries + Int(index)
-        return Self.covers(e, under: masks[Int(e.pointee.subtable)], bytes, inPort, length, shape)
+        let pattern = patterns + e.pointee.subtable
+        guard pattern.pointee.window.agrees(p, e.pointee.key), e.pointee.inPort == inPort else { return false }
+        guard pattern.pointee.window.isAll || agreesWhole(index, p) else { return false }
+        return pattern.pointee.shape == shape.rawValue || (pattern.pointee.isPrefixOnly && length >= Int(pattern.pointee.minimumLength))
     }
 
     /// The flow that covers a packet, by the cache, or by the subtables when the cache does not know it; 0 when none does.
-    func find(_ bytes: HeaderBytes, _ hash: UInt64, _ inPort: UInt32, _ length: Int, _ shape: HeaderShape) -> UInt32 {
-        let b = bucket(hash)
-        let signature = Self.signature(hash)
-        var set = cdpdk_match16(b, signature, ~Self.indexMask)
-        let first = set.trailingZeroBitCount
-        while set != 0 {
-            let place = set.trailingZeroBitCount
-            let index = b[place] & Self.indexMask
-            if index != 0, covers(index, bytes, inPort, length, shape) {
-                // What stands before it dates from when flows looked at fewer bits.
-                if place != first { swap(&b[place], &b[first]) }
-                return index
-            }
-            set &= set &- 1
-        }
-        return findInSubtables(bytes, hash, inPort, length, shape)
-    }
-
-    private func findInSubtables(_ bytes: HeaderBytes, _ hash: UInt64, _ inPort: UInt32, _ length: Int, _ shape: HeaderShape) -> UInt32 {
+    mutating func find(_ p: UnsafeRawPointer, _ hash: UInt64, _ inPort: UInt32, _ length: Int, _ shape: HeaderShape) -> UInt32 {
+        let hinted = hints.first(hash) { covers($0, p, inPort, length, shape) }
+        if hinted != 0 { return hinted }
         for i in 0..<min(subtableCount, Self.subtableLimit) {
-            let t = subtables + Int(order[i])
-            guard t.pointee.shape == shape.rawValue || t.pointee.isPrefixOnly, let heads = t.pointee.heads else { continue }
-            let mask = masks[Int(order[i])]
-            let h = self.hash(bytes & mask, inPort)
+            let number = Int(order[i])
+            let pattern = patterns + number
+            let t = subtables + number
+            guard pattern.pointee.shape == shape.rawValue || pattern.pointee.isPrefixOnly, let heads = t.pointee.heads else { continue }
+            let h = self.hash(p, inSubtable: number, inPort)
             var index = heads[Int(truncatingIfNeeded: h >> UInt64(64 - t.pointee.headBits))]
             while index != 0 {
-                let e = entries + Int(index)
-                if Self.covers(e, under: mask, bytes, inPort, length, shape) {
+                if covers(index, p, inPort, length, shape) {
                     t.pointee.hits &+= 1
-                    if cacheInsertion == .max || Self.chance() < cacheInsertion { remember(index, hash) }
+                    if cacheInsertion == .max || Self.chance() < cacheInsertion { hints.remember(index, hash) }
                     return index
                 }
-                index = e.pointee.next
+                index = rests[Int(index)].next
             }
         }
         return 0
@@ -248,64 +226,62 @@ public struct FlowStore: ~Copyable {
     @inline(__always)
     private static func chance() -> UInt32 { UInt32(truncatingIfNeeded: (cdpdk_cycles() &* 0x9e37_79b9_7f4a_7c15) >> 32) }
 
-    /// Puts a flow into the cache for packets of this hash.
-    private func remember(_ index: UInt32, _ hash: UInt64) {
-        let b = bucket(hash)
-        let entry = Self.signature(hash) | index
-        // An empty place, else one by chance.
-        for i in 0..<16 where b[i] & Self.indexMask == 0 {
-            b[i] = entry
-            return
-        }
-        b[Int(truncatingIfNeeded: hash >> 24 ^ cdpdk_cycles() >> 4) & 15] = entry
-    }
-
     // MARK: Change
 
     /// Puts a flow at an index, which must be free.
-    mutating func insert(_ flow: FlowEntry, mask: HeaderBytes, at index: UInt32) {
+    mutating func insert(_ flow: NewFlow, at index: UInt32) {
         guard index > 0, index < Self.capacity else { return }
-        let e = entries + Int(index)
-        e.initialize(to: flow)
-        makeRelevant(mask, flow.shape, flow.isPrefixOnly)
-        let number = subtable(mask, for: flow)
-        e.pointee.subtable = number
-        let t = subtables + Int(number)
+        makeRelevant(flow.mask, flow.shape.rawValue, flow.isPrefixOnly)
+        let number = subtable(for: flow)
+        let window = patterns[number].window
+        (entries + Int(index)).initialize(to: FlowEntry(flow, key: window.bytes(of: flow.bytes), subtable: UInt32(number)))
+        wholes[Int(index)] = flow.bytes
+        (rests + Int(index)).initialize(to: FlowRest(steps: flow.steps, next: 0, stepCount: flow.stepCount))
+        let t = subtables + number
         if t.pointee.heads == nil {
             unlinkedCount += 1
         } else {
-            if t.pointee.count > 1 << t.pointee.headBits { grow(t) }
-            link(e, index, t)
+            if t.pointee.count > 1 << t.pointee.headBits { grow(number) }
+            link(index, number)
         }
         t.pointee.count += 1
+        if !window.isAll { wholeCount += 1 }
+        flowCount += 1
+        hints.makeRoom(flows: flowCount)
     }
 
     /// What bytes alone decide concerns packets of every shape.
     private func makeRelevant(_ mask: HeaderBytes, _ shape: UInt8, _ isPrefixOnly: Bool) {
-        relevant[Int(shape)] |= mask
-        if isPrefixOnly { for s in 0..<HeaderShape.count { relevant[s] |= mask } }
+        for s in isPrefixOnly ? 0..<HeaderShape.count : Int(shape)..<Int(shape) + 1 where relevant[s].mask | mask != relevant[s].mask {
+            relevant[s].mask |= mask
+            relevant[s].window = HeaderWindow(relevant[s].mask)
+        }
     }
 
     /// A packet with these bytes, which the limit on subtables kept from its flow, finds it in the cache next time.
-    func hint(_ index: UInt32, _ bytes: HeaderBytes) {
+    mutating func hint(_ index: UInt32, _ bytes: HeaderBytes) {
         guard index > 0, index < Self.capacity, entries[Int(index)].kind != .free else { return }
         let e = entries + Int(index)
         // Shapes that bytes alone decide have the same relevant bits or more.
-        remember(index, hash(bytes & relevant[Int(e.pointee.shape)], e.pointee.inPort))
-        subtables[Int(e.pointee.subtable)].hits &+= 1
+        let shape = patterns[e.pointee.subtable].shape
+        hints.remember(index, withUnsafeBytes(of: bytes) { $0.baseAddress.map { hash($0, shape, e.pointee.inPort) } ?? 0 })
+        subtables[e.pointee.subtable].hits &+= 1
     }
 
-    private func head(_ e: UnsafeMutablePointer<FlowEntry>, _ t: UnsafeMutablePointer<Subtable>) -> UnsafeMutablePointer<UInt32>? {
-        t.pointee.heads.map { $0 + Int(truncatingIfNeeded: hash(e.pointee.bytes, e.pointee.inPort) >> UInt64(64 - t.pointee.headBits)) }
+    private func head(_ index: UInt32, _ number: Int) -> UnsafeMutablePointer<UInt32>? {
+        let t = subtables + number
+        let hash = hash(UnsafeRawPointer(wholes + Int(index)), inSubtable: number, entries[Int(index)].inPort)
+        return t.pointee.heads.map { $0 + Int(truncatingIfNeeded: hash >> UInt64(64 - t.pointee.headBits)) }
     }
 
-    private func link(_ e: UnsafeMutablePointer<FlowEntry>, _ index: UInt32, _ t: UnsafeMutablePointer<Subtable>) {
-        guard let head = head(e, t) else { return }
-        e.pointee.next = head.pointee
+    private func link(_ index: UInt32, _ number: Int) {
+        guard let head = head(index, number) else { return }
+        rests[Int(index)].next = head.pointee
         head.pointee = index
     }
 
-    private func grow(_ t: UnsafeMutablePointer<Subtable>) {
+    private func grow(_ number: Int) {
+        let t = subtables + number
         guard let old = t.pointee.heads else { return }
         let oldSize = 1 << t.pointee.headBits
         t.pointee.headBits += 2
@@ -313,9 +289,8 @@ public struct FlowStore: ~Copyable {
         for i in 0..<oldSize {
             var index = old[i]
             while index != 0 {
-                let e = entries + Int(index)
-                let next = e.pointee.next
-                link(e, index, t)
+                let next = rests[Int(index)].next
+                link(index, number)
                 index = next
             }
         }
@@ -329,35 +304,40 @@ public struct FlowStore: ~Copyable {
     }
 
     private func maskHead(_ mask: HeaderBytes, _ shape: UInt8) -> UnsafeMutablePointer<UInt32> {
-        maskHeads + Int(truncatingIfNeeded: hash(mask, UInt32(shape)) >> UInt64(64 - Self.maskHeadBits))
+        let hash = withUnsafePointer(to: mask) { hasher(UnsafeRawPointer($0), $0, UInt32(shape)) }
+        return maskHeads + Int(truncatingIfNeeded: hash >> UInt64(64 - Self.maskHeadBits))
     }
 
     /// The number of the subtable for a flow, made when there is none.
-    private mutating func subtable(_ mask: HeaderBytes, for flow: FlowEntry) -> UInt32 {
-        let head = maskHead(mask, flow.shape)
-        var number = head.pointee
+    private mutating func subtable(for flow: NewFlow) -> Int {
+        let shape = flow.shape.rawValue
+        let head = maskHead(flow.mask, shape)
+        var number = Int(head.pointee)
         while number != 0 {
-            let t = subtables + Int(number)
-            if t.pointee.shape == flow.shape, t.pointee.isPrefixOnly == flow.isPrefixOnly, masks[Int(number)] == mask { return number }
-            number = t.pointee.nextOfHash
+            let pattern = patterns[number]
+            if pattern.shape == shape, pattern.isPrefixOnly == flow.isPrefixOnly, masks[number] == flow.mask { return number }
+            number = Int(subtables[number].nextOfHash)
         }
-        let new: UInt32
+        let new: Int
         if freeSubtable != 0 {
-            new = freeSubtable
-            freeSubtable = subtables[Int(new)].nextOfHash
+            new = Int(freeSubtable)
+            freeSubtable = subtables[new].nextOfHash
         } else {
-            new = UInt32(usedSubtables)
+            new = usedSubtables
             usedSubtables += 1
         }
         let isLookedUp = subtableCount < Self.orderCapacity
-        masks[Int(new)] = mask
-        (subtables + Int(new)).initialize(
+        masks[new] = flow.mask
+        (patterns + new).initialize(
+            to: FlowPattern(
+                window: HeaderWindow(flow.mask), shape: shape, isPrefixOnly: flow.isPrefixOnly, minimumLength: flow.minimumLength))
+        (subtables + new).initialize(
             to: Subtable(
-                shape: flow.shape, isPrefixOnly: flow.isPrefixOnly, heads: isLookedUp ? Self.makeHeads(16) : nil, headBits: 4, count: 0,
-                hits: 0, nextOfHash: head.pointee, place: subtableCount))
-        head.pointee = new
+                heads: isLookedUp ? Self.makeHeads(16) : nil, headBits: 4, count: 0, hits: 0, nextOfHash: head.pointee,
+                place: subtableCount))
+        head.pointee = UInt32(new)
         if isLookedUp {
-            order[subtableCount] = new
+            order[subtableCount] = UInt32(new)
             subtableCount += 1
         }
         return new
@@ -366,36 +346,37 @@ public struct FlowStore: ~Copyable {
     /// Takes a flow out. Its counters stay readable until its index is used again. Returns its program, which the caller frees.
     mutating func remove(_ index: UInt32) -> UnsafeMutablePointer<FlowStep>? {
         guard index > 0, index < Self.capacity, entries[Int(index)].kind != .free else { return nil }
-        let e = entries + Int(index)
-        let t = subtables + Int(e.pointee.subtable)
-        if var slot = head(e, t) {
-            while slot.pointee != index, slot.pointee != 0 { slot = next(of: slot.pointee) }
-            if slot.pointee == index { slot.pointee = e.pointee.next }
+        let number = entries[Int(index)].subtable
+        let t = subtables + number
+        if let head = head(index, number) {
+            if head.pointee == index {
+                head.pointee = rests[Int(index)].next
+            } else {
+                var before = Int(head.pointee)
+                while before != 0, rests[before].next != index { before = Int(rests[before].next) }
+                if before != 0 { rests[before].next = rests[Int(index)].next }
+            }
         } else {
             unlinkedCount -= 1
         }
         t.pointee.count -= 1
-        if t.pointee.count == 0 { removeSubtable(e.pointee.subtable) }
-        e.pointee.kind = .free
-        // Covers nothing from now on.
-        e.pointee.inPort = .max
-        let steps = e.pointee.steps
-        e.pointee.steps = nil
+        flowCount -= 1
+        if !patterns[number].window.isAll { wholeCount -= 1 }
+        if t.pointee.count == 0 { removeSubtable(number) }
+        entries[Int(index)].free()
+        let steps = rests[Int(index)].steps
+        rests[Int(index)].steps = nil
         return steps
     }
 
-    private func next(of index: UInt32) -> UnsafeMutablePointer<UInt32> {
-        UnsafeMutableRawPointer(entries + Int(index)).advanced(by: nextOffset).assumingMemoryBound(to: UInt32.self)
-    }
-
-    private mutating func removeSubtable(_ number: UInt32) {
-        let t = subtables + Int(number)
-        let head = maskHead(masks[Int(number)], t.pointee.shape)
-        if head.pointee == number {
+    private mutating func removeSubtable(_ number: Int) {
+        let t = subtables + number
+        let head = maskHead(masks[number], patterns[number].shape)
+        if head.pointee == UInt32(number) {
             head.pointee = t.pointee.nextOfHash
         } else {
             var before = subtables + Int(head.pointee)
-            while before.pointee.nextOfHash != number { before = subtables + Int(before.pointee.nextOfHash) }
+            while before.pointee.nextOfHash != UInt32(number) { before = subtables + Int(before.pointee.nextOfHash) }
             before.pointee.nextOfHash = t.pointee.nextOfHash
         }
         if let heads = t.pointee.heads {
@@ -406,10 +387,10 @@ public struct FlowStore: ~Copyable {
             subtables[Int(last)].place = t.pointee.place
         }
         t.pointee.nextOfHash = freeSubtable
-        freeSubtable = number
+        freeSubtable = UInt32(number)
     }
 
-    /// Now and then: subtables that hit rise by one place, and bits that no flow looks at any more count no more.
+    /// Once a second: subtables that hit rise by one place, bits that no flow looks at any more count no more, and the cache is fitted.
     mutating func maintain() {
         var i = subtableCount - 1
         while i > 0 {
@@ -420,11 +401,12 @@ public struct FlowStore: ~Copyable {
             }
             i -= 1
         }
-        if unlinkedCount == 0 { for s in 0..<HeaderShape.count { relevant[s] = HeaderBytes() } }
+        if unlinkedCount == 0 { for s in 0..<HeaderShape.count { relevant[s] = Relevant() } }
         for i in 0..<subtableCount {
-            let t = subtables + Int(order[i])
-            t.pointee.hits /= 2
-            makeRelevant(masks[Int(order[i])], t.pointee.shape, t.pointee.isPrefixOnly)
+            let number = Int(order[i])
+            subtables[number].hits /= 2
+            makeRelevant(masks[number], patterns[number].shape, patterns[number].isPrefixOnly)
         }
+        hints.maintain(flows: flowCount)
     }
 }

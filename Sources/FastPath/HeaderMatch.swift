@@ -178,6 +178,15 @@ public struct HeaderMatch {
         return false
     }
 
+    /// Whether packets that it covers may be TCP.
+    var mayBeTCP: Bool {
+        guard shape.isIP else { return false }
+        let at = shape.networkOffset + (shape.untagged.rawValue < HeaderShape.ipv6.rawValue ? 9 : 6)
+        let shift = UInt64(8 * (at % 8))
+        let isKnown = mask[at / 8] >> shift & 0xff == 0xff
+        return !isKnown || bytes[at / 8] >> shift & 0xff == 6
+    }
+
     /// The least length of packets whose bytes can be compared.
     public var minimumLength: Int {
         for lane in (0..<8).reversed() where mask[lane] != 0 { return 8 * lane + 8 - mask[lane].leadingZeroBitCount / 8 }

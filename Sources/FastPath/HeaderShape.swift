@@ -83,6 +83,24 @@ public struct HeaderShape: Equatable, Sendable {
         }
     }
 
+    /// 17 or 6 for a packet that is UDP or TCP over IPv4, untagged and whole, whose shape is `ipv4Transport` therefore; 0 for others.
+    /// Takes few instructions for what nearly all traffic is.
+    ///
+    /// - Parameters: as those of `of`.
+    @inlinable @inline(__always)
+    static func plainProtocol(_ p: UnsafeRawPointer, readable: Int, length: Int) -> UInt8 {
+        guard readable >= 42 else { return 0 }
+        // Type, version and size of the header.
+        guard UInt32(bigEndian: p.loadUnaligned(fromByteOffset: 12, as: UInt32.self)) & 0xffff_ff00 == 0x0800_4500 else { return 0 }
+        // Fragment bits, time to live, protocol.
+        let word = UInt32(bigEndian: p.loadUnaligned(fromByteOffset: 20, as: UInt32.self)) & 0x3fff_00ff
+        guard word == 17 || word == 6 else { return 0 }
+        let total = Int(be16(p, 16))
+        let header = word == 17 ? 28 : 40
+        guard total >= header, total <= length - 14, readable >= header + 14 else { return 0 }
+        return UInt8(truncatingIfNeeded: word)
+    }
+
     @inlinable @inline(__always)
     static func transport(_ proto: UInt8, _ left: Int, _ tag: UInt8, _ is6: Bool, _ p: UnsafeRawPointer, _ at: Int) -> HeaderShape {
         let base: UInt8 = (is6 ? 3 : 1) | tag

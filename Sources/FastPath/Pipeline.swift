@@ -10,7 +10,9 @@
 //     1. compare with the flow that the last packet had (traffic comes in runs); else shape, hash, fetch the cache bucket
 //     2. what the bucket names: fetch the flow
 //     3. compare with the flow; else the other ways to find one
-//     4. act on runs of packets of one flow
+//     4. act on runs of packets of one flow, and send on runs that leave by one queue
+//
+// The first three are in Pipeline+Match.swift.
 //
 // A packet is an mbuf. Passing it on or freeing it ends its life here.
 
@@ -79,12 +81,13 @@ struct Pipeline: ~Copyable {
     var flushInterval: UInt64 = 0
     private var flushAt: UInt64 = 0
     let packets: UnsafeMutablePointer<Mbuf?>
-    private let flows: UnsafeMutablePointer<UInt32>
-    private let hashes: UnsafeMutablePointer<UInt64>
-    private let shapes: UnsafeMutablePointer<UInt8>
-    private let pending: UnsafeMutablePointer<UInt8>
-    private let ports: UnsafeMutablePointer<UInt32>
+    /// By packet: its flow, or 0; and what is known of its flags.
+    let flows: UnsafeMutablePointer<UInt32>
+    let flags: UnsafeMutablePointer<Flags>
+    /// The lookups of the batch.
+    let lookups: UnsafeMutablePointer<Lookup>
     private let over: UnsafeMutablePointer<Mbuf?>
+    private let dropped: UnsafeMutablePointer<Mbuf?>
     /// By the number that flows have.
     let recirculations: UnsafeMutablePointer<Recirculation>
     /// Where the packets lie in a transmit queue.
@@ -114,13 +117,13 @@ struct Pipeline: ~Copyable {
         packets.initialize(repeating: nil, count: Self.batch)
         over = .allocate(capacity: Self.batch)
         over.initialize(repeating: nil, count: Self.batch)
+        dropped = .allocate(capacity: Self.batch)
+        dropped.initialize(repeating: nil, count: Self.batch)
         recirculations = .allocate(capacity: Recirculation.limit)
         recirculations.initialize(repeating: Recirculation(), count: Recirculation.limit)
         flows = .allocate(capacity: Self.batch)
-        hashes = .allocate(capacity: Self.batch)
-        shapes = .allocate(capacity: Self.batch)
-        pending = .allocate(capacity: Self.batch)
-        ports = .allocate(capacity: Self.batch)
+        flags = .allocate(capacity: Self.batch)
+        lookups = .allocate(capacity: Self.batch)
     }
 
     deinit {
@@ -129,12 +132,11 @@ struct Pipeline: ~Copyable {
         dirty.deallocate()
         packets.deallocate()
         over.deallocate()
+        dropped.deallocate()
         recirculations.deallocate()
         flows.deallocate()
-        hashes.deallocate()
-        shapes.deallocate()
-        pending.deallocate()
-        ports.deallocate()
+        flags.deallocate()
+        lookups.deallocate()
     }
 
     /// Receives and forwards one batch. Returns how many packets there were.
@@ -153,128 +155,37 @@ struct Pipeline: ~Copyable {
     }
 
     @inline(__always)
-    private func tally(_ counter: ThreadCounter, _ n: UInt64) { cdpdk_add(counters + counter.rawValue, n) }
-
-    // MARK: Match
-
-    @inline(__always)
-    private func firstBytes(_ p: UnsafeMutablePointer<UInt8>) -> HeaderBytes {
-        // A packet's memory reaches further than 64 bytes, whatever its length; what is not the packet's is under no mask.
-        UnsafeRawPointer(p).loadUnaligned(as: HeaderBytes.self)
-    }
-
-    @inline(__always)
-    private mutating func match(_ n: Int, _ queue: UnsafeMutablePointer<ReceiveQueue>) {
-        let inPort = queue.pointee.port
-        // Copies, so that they stay in registers while memory is written.
-        let (packets, flows, hashes, shapes, pending) = (self.packets, self.flows, self.hashes, self.shapes, self.pending)
-        let entries = store.entries
-        let relevant = UnsafePointer(store.relevant)
-        let acceptsTag = self.acceptsTag
-        var last = queue.pointee.last
-        var runs = queue.pointee.runs
-        let triesLast = runs > 4 && last != 0
-        let lastMask = store.masks[Int(entries[Int(last)].subtable)]
-        let lastIsPrefix = entries[Int(last)].isPrefixOnly
-        let lastMinimum = Int(entries[Int(last)].minimumLength)
-        let lastShape = entries[Int(last)].shape
-        var pendingCount = 0
-        var same = 0
-        var i = 0
-        while i < n {
-            let m = packets[i].unsafelyUnwrapped
-            let p = cdpdk_data(m).unsafelyUnwrapped
-            let readable = Int(cdpdk_first_length(m))
-            let length = Int(cdpdk_length(m))
-            let mayBeLast = triesLast && FlowStore.agrees(entries + Int(last), under: lastMask, firstBytes(p), inPort)
-            if mayBeLast, lastIsPrefix, readable >= lastMinimum {
-                flows[i] = last
-                same &+= 1
-                i &+= 1
-                continue
-            }
-            let shape = HeaderShape.of(p, readable: readable, length: length, acceptsTag: acceptsTag)
-            if mayBeLast, shape.rawValue == lastShape {
-                flows[i] = last
-                same &+= 1
-                i &+= 1
-                continue
-            }
-            flows[i] = 0
-            if shape != .slow {
-                let hash = store.hash(p, relevant + Int(shape.rawValue), inPort)
-                hashes[i] = hash
-                shapes[i] = shape.rawValue
-                cdpdk_prefetch(store.bucket(hash))
-                pending[pendingCount] = UInt8(truncatingIfNeeded: i)
-                pendingCount &+= 1
-            }
-            i &+= 1
-        }
-        runs += triesLast ? (same &* 2 >= n ? 1 : -1) : 0
-        if same > 0 { tally(.runHits, UInt64(same)) }
-        if pendingCount > 0 {
-            var k = 0
-            while k < pendingCount {
-                let i = Int(pending[k])
-                let index = store.candidate(hashes[i])
-                flows[i] = index
-                let e = UnsafeRawPointer(entries + Int(index))
-                cdpdk_prefetch(e)
-                cdpdk_prefetch(e + 64)
-                k &+= 1
-            }
-            k = 0
-            var previous: UInt32 = 0
-            var repeats = 0
-            var misses = 0
-            while k < pendingCount {
-                let i = Int(pending[k])
-                let m = packets[i].unsafelyUnwrapped
-                let bytes = firstBytes(cdpdk_data(m).unsafelyUnwrapped)
-                let readable = Int(cdpdk_first_length(m))
-                let shape = HeaderShape(shapes[i])
-                let index = flows[i]
-                if index == 0 || !store.covers(index, bytes, inPort, readable, shape) {
-                    misses &+= 1
-                    flows[i] = store.find(bytes, hashes[i], inPort, readable, shape)
-                }
-                if flows[i] == previous { repeats &+= 1 }
-                previous = flows[i]
-                if previous != 0 { last = previous }
-                k &+= 1
-            }
-            if misses > 0 { tally(.cacheMisses, UInt64(misses)) }
-            if !triesLast, repeats &* 2 >= pendingCount || last == 0 { runs += 1 }
-        }
-        queue.pointee.last = last
-        queue.pointee.runs = max(0, min(16, runs))
-    }
+    func tally(_ counter: ThreadCounter, _ n: UInt64) { cdpdk_add(counters + counter.rawValue, n) }
 
     // MARK: Act
 
-    /// Gathers the TCP flags of packets that are TCP over IP.
+    /// Gathers the TCP flags of packets that are TCP over IP, of one flow.
     @inline(__always)
-    private func countFlags(_ e: UnsafeMutablePointer<FlowEntry>, _ m: Mbuf) {
-        let p = cdpdk_data(m).unsafelyUnwrapped
-        let shape = HeaderShape(e.pointee.shape)
+    private func countFlags(_ e: UnsafeMutablePointer<FlowEntry>, _ first: Int, _ end: Int) {
+        let shape = HeaderShape(store.patterns[e.pointee.subtable].shape)
         let n = shape.networkOffset
         let is6 = shape.untagged.rawValue >= 3
-        guard p[n + (is6 ? 6 : 9)] == 6 else { return }
+        let protocolAt = n + (is6 ? 6 : 9)
         let at = n + (is6 ? 40 : 20)
-        guard Int(cdpdk_first_length(m)) >= at + 20 else { return }
-        let flags = store.counters(e) + FlowCounter.tcpFlags
-        cdpdk_store(flags, flags.pointee | UInt64(p[at + 12] & 0xf) << 8 | UInt64(p[at + 13]))
+        for k in first..<end where flags[k] != .none {
+            let m = packets[k].unsafelyUnwrapped
+            let p = cdpdk_data(m).unsafelyUnwrapped
+            guard p[protocolAt] == 6, Int(cdpdk_first_length(m)) >= at + 20 else { continue }
+            FlowEntry.add(e, tcpFlags: UInt16(p[at + 12] & 0xf) << 8 | UInt16(p[at + 13]))
+        }
     }
 
     @inline(__always)
     private mutating func act(_ n: Int) {
-        let now = cdpdk_cycles()
+        let ticks = UInt32(truncatingIfNeeded: cdpdk_cycles() >> FlowEntry.tickBits)
         var hits = 0
+        var dropCount = 0
         var recirculations = 0
         let (packets, flows) = (self.packets, self.flows)
         let entries = store.entries
         var overCount = 0
+        // Packets in a row that leave by one queue, whatever flows they have.
+        var (first, leaving, queue) = (0, 0, 0)
         var i = 0
         while i < n {
             let index = flows[i]
@@ -285,38 +196,49 @@ struct Pipeline: ~Copyable {
                 continue
             }
             let e = entries + Int(index)
-            let counts = e.pointee.countsFlags
             var j = i
             var size = 0
-            while j < n, flows[j] == index {
-                let m = packets[j].unsafelyUnwrapped
-                size &+= Int(cdpdk_length(m))
-                if counts { countFlags(e, m) }
+            repeat {
+                size &+= Int(cdpdk_length(packets[j].unsafelyUnwrapped))
                 j &+= 1
-            }
+            } while j < n && flows[j] == index
+            if e.pointee.countsFlags { countFlags(e, i, j) }
             let run = j &- i
             switch e.pointee.kind {
-            case .output: transmit(packets + i, run, Int(e.pointee.output))
-            case .drop:
-                tally(.drops, UInt64(run))
-                cdpdk_free_all(packets + i, UInt32(run))
-            case .program:
-                if let steps = e.pointee.steps {
-                    for k in i..<j { execute(steps, Int(e.pointee.stepCount), packets[k].unsafelyUnwrapped) }
+            case .output:
+                let output = Int(e.pointee.output)
+                if output == queue, first &+ leaving == i {
+                    leaving &+= run
+                } else {
+                    if leaving > 0 { transmit(packets + first, leaving, queue) }
+                    (first, leaving, queue) = (i, run, output)
                 }
+            case .drop:
+                for k in i..<j {
+                    dropped[dropCount] = packets[k]
+                    dropCount &+= 1
+                }
+            case .program:
+                // In the order of arrival.
+                if leaving > 0 { transmit(packets + first, leaving, queue) }
+                leaving = 0
+                let program = store.program(index)
+                for k in i..<j { execute(program, packets[k].unsafelyUnwrapped) }
             case .recirculate:
+                if leaving > 0 { transmit(packets + first, leaving, queue) }
+                leaving = 0
                 lookUpAgain(i, j, Int(e.pointee.output))
                 // Each packet for itself: the next has another hash.
                 for k in i..<j {
                     let m = packets[k].unsafelyUnwrapped
                     let length = Int(cdpdk_length(m))
-                    guard flows[k] != 0, actAgain(entries + Int(flows[k]), m, length, now) else {
+                    guard flows[k] != 0, actAgain(k, length, ticks) else {
                         over[overCount] = m
                         overCount &+= 1
                         continue
                     }
                     recirculations &+= 1
-                    count(e, 1, length, now)
+                    FlowEntry.count(e, 1, length, ticks: ticks)
                 }
                 i = j
                 continue
@@ -330,74 +252,25 @@ struct Pipeline: ~Copyable {
                 continue
             }
             hits &+= run
-            count(e, run, size, now)
+            FlowEntry.count(e, run, size, ticks: ticks)
             i = j
         }
+        if leaving > 0 { transmit(packets + first, leaving, queue) }
         tally(.hits, UInt64(hits &+ recirculations))
         if recirculations > 0 { tally(.recirculations, UInt64(recirculations)) }
+        if dropCount > 0 {
+            tally(.drops, UInt64(dropCount))
+            cdpdk_free_all(dropped, UInt32(dropCount))
+        }
         if overCount > 0 { handOver(overCount) }
     }
 
+    /// Does what the flow of recirculated packet `k` says. False: the main thread must, and the packet is as it was.
     @inline(__always)
-    private func count(_ e: UnsafeMutablePointer<FlowEntry>, _ packets: Int, _ bytes: Int, _ now: UInt64) {
-        let numbers = store.counters(e)
-        cdpdk_add(numbers + FlowCounter.packets, UInt64(packets))
-        cdpdk_add(numbers + FlowCounter.bytes, UInt64(bytes))
-        cdpdk_store(numbers + FlowCounter.used, now)
-    }
-
-    /// Finds the flows of packets `from` to `to` of the batch, which come back with a recirculation of this number; 0: none is here.
-    @inline(__always)
-    private mutating func lookUpAgain(_ from: Int, _ to: Int, _ number: Int) {
-        let (packets, flows, hashes, shapes, ports) = (self.packets, self.flows, self.hashes, self.shapes, self.ports)
-        let recirculation = recirculations[number]
-        var k = from
-        while k < to {
-            let m = packets[k].unsafelyUnwrapped
-            let p = cdpdk_data(m).unsafelyUnwrapped
-            let shape = HeaderShape.of(p, readable: Int(cdpdk_first_length(m)), length: Int(cdpdk_length(m)), acceptsTag: acceptsTag)
-            shapes[k] = shape.rawValue
-            flows[k] = 0
-            if shape != .slow {
-                let dpHash = PacketHash.dpHash(p, shape, recirculation.hash)
-                let port = Recirculation.port(UInt32(truncatingIfNeeded: number), maskedHash: dpHash & recirculation.mask)
-                ports[k] = port
-                hashes[k] = store.hash(p, UnsafePointer(store.relevant) + Int(shape.rawValue), port)
-                cdpdk_prefetch(store.bucket(hashes[k]))
-            }
-            k &+= 1
-        }
-        k = from
-        while k < to {
-            if shapes[k] != HeaderShape.slow.rawValue {
-                let index = store.candidate(hashes[k])
-                flows[k] = index
-                let e = UnsafeRawPointer(store.entries + Int(index))
-                cdpdk_prefetch(e)
-                cdpdk_prefetch(e + 64)
-            }
-            k &+= 1
-        }
-        k = from
-        while k < to {
-            if shapes[k] != HeaderShape.slow.rawValue {
-                let m = packets[k].unsafelyUnwrapped
-                let bytes = firstBytes(cdpdk_data(m).unsafelyUnwrapped)
-                let readable = Int(cdpdk_first_length(m))
-                let shape = HeaderShape(shapes[k])
-                let index = flows[k]
-                if index == 0 || !store.covers(index, bytes, ports[k], readable, shape) {
-                    flows[k] = store.find(bytes, hashes[k], ports[k], readable, shape)
-                }
-            }
-            k &+= 1
-        }
-    }
-
-    /// Does what a recirculated packet's flow says. False: the main thread must, and the packet is as it was.
-    @inline(__always)
-    private mutating func actAgain(_ e: UnsafeMutablePointer<FlowEntry>, _ m: Mbuf, _ length: Int, _ now: UInt64) -> Bool {
-        if e.pointee.countsFlags { countFlags(e, m) }
+    private mutating func actAgain(_ k: Int, _ length: Int, _ ticks: UInt32) -> Bool {
+        let (index, m) = (flows[k], packets[k].unsafelyUnwrapped)
+        let e = store.entries + Int(index)
+        if e.pointee.countsFlags { countFlags(e, k, k &+ 1) }
         switch e.pointee.kind {
         case .output:
             var own: Mbuf? = m
@@ -406,11 +279,10 @@ struct Pipeline: ~Copyable {
             tally(.drops, 1)
             cdpdk_free(m)
         case .program:
-            guard let steps = e.pointee.steps else { return false }
-            execute(steps, Int(e.pointee.stepCount), m)
+            execute(store.program(index), m)
         case .recirculate, .punt, .free: return false
         }
-        count(e, 1, length, now)
+        FlowEntry.count(e, 1, length, ticks: ticks)
         return true
     }
 
@@ -427,11 +299,11 @@ struct Pipeline: ~Copyable {
     }
 
     /// Runs a program on a packet, which ends with it.
-    private mutating func execute(_ steps: UnsafeMutablePointer<FlowStep>, _ count: Int, _ packet: Mbuf) {
+    private mutating func execute(_ program: UnsafeMutableBufferPointer<FlowStep>, _ packet: Mbuf) {
         var i = 0
         var p = UnsafeMutableRawPointer(cdpdk_data(packet).unsafelyUnwrapped)
-        while i < count {
-            let step = steps[i]
+        while i < program.count {
+            let step = program[i]
             switch step.kind {
             case .write, .writeIPv4, .writeTransport, .writeAddress: step.rewrite(p)
             case .copyTo:

@@ -18,27 +18,14 @@ struct Command {
     }
     var kind: Kind
     var index: UInt32 = 0
-    var flow = FlowEntry()
-    var mask = HeaderBytes()
+    var flow: NewFlow?
+    var bytes = HeaderBytes()
     var device: UInt16 = 0
     var queue: UInt16 = 0
     var port: UInt32 = 0
     var isOn = false
     var lock: UnsafeMutablePointer<UInt32>?
     var recirculation = Recirculation()
-}
-
-/// What a polling thread counts of a flow: read with relaxed loads while the thread goes on counting.
-public struct FlowCounters {
-    private let numbers: UnsafeMutablePointer<UInt64>
-
-    fileprivate init(_ numbers: UnsafeMutablePointer<UInt64>) { self.numbers = numbers }
-
-    public var packets: UInt64 { cdpdk_load(numbers + FlowCounter.packets) }
-    public var bytes: UInt64 { cdpdk_load(numbers + FlowCounter.bytes) }
-    /// The cycle counter when it was last used.
-    public var used: UInt64 { cdpdk_load(numbers + FlowCounter.used) }
-    public var tcpFlags: UInt16 { UInt16(truncatingIfNeeded: cdpdk_load(numbers + FlowCounter.tcpFlags)) }
 }
 
 /// A polling thread, as the main thread sees it.
@@ -67,7 +54,6 @@ public final class PollModeThread: @unchecked Sendable {
     private let cacheInsertion = Atomic<UInt32>(.max)
     /// The flows' memory, of which the main thread reads counters.
     private let entries: UnsafeMutablePointer<FlowEntry>
-    private let countersOffset = MemoryLayout<FlowEntry>.offset(of: \.counters) ?? 0
     /// How many commands were given, as the main thread and as others see it, and how many are carried out. Invariant: a command's place is
     /// its number in the ring; the polling thread reads those from `done` to `published`, and the main thread writes no others.
     private var given: UInt64 = 0
@@ -183,28 +169,25 @@ public final class PollModeThread: @unchecked Sendable {
 
     /// Puts a flow at an index that is not in use. The compiled actions become the thread's.
     public func insert(_ match: HeaderMatch, inPort: UInt32, actions: FlowProgram.Compiled, at index: UInt32) -> Bool {
-        var entry = FlowEntry(match, inPort: inPort)
+        var flow = NewFlow(match, inPort: inPort, kind: .punt)
         switch actions {
-        case .drop: entry.kind = .drop
+        case .drop: flow.kind = .drop
         case .output(let queue):
-            entry.kind = .output
-            entry.output = queue
+            flow.kind = .output
+            flow.output = UInt16(truncatingIfNeeded: queue)
         case .recirculate(let number):
-            entry.kind = .recirculate
-            entry.output = number
+            flow.kind = .recirculate
+            flow.output = UInt16(truncatingIfNeeded: number)
         case .program(let program):
-            entry.kind = .program
+            flow.kind = .program
             // What is rewritten must be there.
-            entry.isPrefixOnly = false
-            entry.steps = program.makeSteps()
-            entry.stepCount = UInt8(program.count)
-        case .unable: entry.kind = .punt
+            flow.isPrefixOnly = false
+            flow.steps = program.makeSteps()
+            flow.stepCount = UInt8(program.count)
+        case .unable: break
         }
-        var command = Command(kind: .insert, index: index)
-        command.flow = entry
-        command.mask = match.mask
-        guard give(command) else {
-            entry.steps?.deallocate()
+        guard give(Command(kind: .insert, index: index, flow: flow)) else {
+            flow.steps?.deallocate()
             return false
         }
         return true
@@ -215,9 +198,7 @@ public final class PollModeThread: @unchecked Sendable {
 
     /// A packet with these first bytes came by the main thread, though its flow is there.
     public func hint(_ index: UInt32, _ bytes: HeaderBytes) {
-        var command = Command(kind: .hint, index: index)
-        command.flow.bytes = bytes
-        _ = give(command)
+        _ = give(Command(kind: .hint, index: index, bytes: bytes))
     }
 
     /// Starts polling a queue. False when the thread is too far behind, or polls as many as it can.
@@ -284,7 +265,7 @@ public final class PollModeThread: @unchecked Sendable {
 
     /// Where a flow is counted; to be read until `stop`.
     public func counters(of index: UInt32) -> FlowCounters {
-        FlowCounters((UnsafeMutableRawPointer(entries + Int(index)) + countersOffset).assumingMemoryBound(to: UInt64.self))
+        FlowCounters(entries + Int(index))
     }
 
     public func counter(_ c: ThreadCounter) -> UInt64 { cdpdk_load(counterMemory + c.rawValue) }
@@ -405,9 +386,9 @@ public final class PollModeThread: @unchecked Sendable {
 
     private func run(_ c: Command) {
         switch c.kind {
-        case .insert: pipeline.pointee.store.insert(c.flow, mask: c.mask, at: c.index)
+        case .insert: if let flow = c.flow { pipeline.pointee.store.insert(flow, at: c.index) }
         case .remove: pipeline.pointee.store.remove(c.index)?.deallocate()
-        case .hint: pipeline.pointee.store.hint(c.index, c.flow.bytes)
+        case .hint: pipeline.pointee.store.hint(c.index, c.bytes)
         case .addReceiveQueue:
             guard pipeline.pointee.receiveQueueCount < Pipeline.receiveQueueLimit else { return }
             let counters = queueCounters + 2 * Int(c.index)

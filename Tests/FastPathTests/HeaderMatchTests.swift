@@ -85,7 +85,12 @@ enum RandomPacket {
 
     @Test func bytesSayWhatTheKeySays() throws {
         var g = SeededGenerator(for: "header matches")
+        guard var store = FlowStore() else {
+            Issue.record("no memory for flows")
+            return
+        }
         var covered = 0
+        var plains = 0
         for _ in 0..<3000 {
             let first = RandomPacket.make(&g)
             let shape = first.withUnsafeBytes { bytes in
@@ -95,8 +100,8 @@ enum RandomPacket {
             let firstKey = key(first)
             let mask = Self.mask(firstKey, &g)
             guard let match = HeaderMatch(key: firstKey, mask: mask, shape: shape) else { continue }
-            var entry = FlowEntry(match, inPort: 1)
-            entry.kind = .drop
+            store.insert(NewFlow(match, inPort: 1, kind: .drop), at: 1)
+            defer { _ = store.remove(1) }
             for _ in 0..<30 {
                 var second = g.chance(50) ? RandomPacket.make(&g) : first
                 if g.chance(50) {
@@ -109,9 +114,17 @@ enum RandomPacket {
                 let itsShape = second.withUnsafeBytes { bytes in
                     bytes.baseAddress.map { HeaderShape.of($0, readable: bytes.count, length: bytes.count, acceptsTag: true) } ?? .slow
                 }
-                let got = withUnsafeMutablePointer(to: &entry) {
-                    FlowStore.covers($0, under: match.mask, HeaderBytes(second), 1, second.count, itsShape)
+                let got = withUnsafePointer(to: HeaderBytes(second)) {
+                    store.covers(1, UnsafeRawPointer($0), 1, second.count, itsShape)
                 }
+                #expect(!got || key(second).nwProto != 6 || match.mayBeTCP, "seed \(g.seed): \(second) is TCP")
+                let plain = second.withUnsafeBytes { bytes in
+                    bytes.baseAddress.map { HeaderShape.plainProtocol($0, readable: bytes.count, length: bytes.count) } ?? 0
+                }
+                if plain != 0 { plains += 1 }
+                #expect(
+                    plain == 0 || (itsShape == .ipv4Transport && key(second).nwProto == plain),
+                    "seed \(g.seed): \(second) is no plain packet of \(plain)")
                 if got { covered += 1 }
                 #expect(!got || expected, "seed \(g.seed): \(first) under \(mask) covers \(second), whose key differs")
                 #expect(got || !expected || itsShape != shape, "seed \(g.seed): \(first) does not cover \(second)")
@@ -122,7 +135,7 @@ enum RandomPacket {
                 #expect(moved.bytes == anew.bytes && moved.mask == anew.mask, "seed \(g.seed): \(first) as \(second)")
             }
         }
-        #expect(covered > 1000)
+        #expect(covered > 1000 && plains > 1000)
     }
 
     // MARK: Programs

@@ -74,6 +74,10 @@ static inline unsigned cdpdk_ring_flags(void) { return RING_F_SP_ENQ | RING_F_SC
 // Counters that one thread writes and others read.
 static inline void cdpdk_store(uint64_t *p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
 static inline uint64_t cdpdk_load(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
+static inline void cdpdk_store32(uint32_t *p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
+static inline uint32_t cdpdk_load32(const uint32_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
+static inline void cdpdk_store16(uint16_t *p, uint16_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
+static inline uint16_t cdpdk_load16(const uint16_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
 static inline void cdpdk_add(uint64_t *p, uint64_t v) {
     __atomic_store_n(p, __atomic_load_n(p, __ATOMIC_RELAXED) + v, __ATOMIC_RELAXED);
 }

@@ -469,12 +469,10 @@ final class PollModeThreads: FlowAccelerator {
             let packets = current.counters.packets
             guard packets > current.packets else { continue }
             let bytes = current.counters.bytes
-            let used = current.counters.used
             flow.stats.packets &+= packets &- current.packets
             flow.stats.bytes &+= bytes &- current.bytes
             flow.stats.tcpFlags |= current.counters.tcpFlags
-            let now = cdpdk_cycles()
-            let age = Int64((now > used ? now - used : 0) / cyclesPerMillisecond)
+            let age = Int64(current.counters.age(now: cdpdk_cycles()) / cyclesPerMillisecond)
             flow.stats.used = max(flow.stats.used ?? 0, time.now - age)
             current.packets = packets
             current.bytes = bytes
