@@ -86,7 +86,9 @@ struct Pipeline: ~Copyable {
     let flags: UnsafeMutablePointer<Flags>
     /// The lookups of the batch.
     let lookups: UnsafeMutablePointer<Lookup>
+    /// Packets of the batch that the main thread gets.
     private let over: UnsafeMutablePointer<Mbuf?>
+    private var overCount = 0
     private let dropped: UnsafeMutablePointer<Mbuf?>
     /// By the number that flows have.
     let recirculations: UnsafeMutablePointer<Recirculation>
@@ -160,7 +162,7 @@ struct Pipeline: ~Copyable {
     // MARK: Act
 
     /// Gathers the TCP flags of packets that are TCP over IP, of one flow.
-    @inline(__always)
+    @inline(never)
     private func countFlags(_ e: UnsafeMutablePointer<FlowEntry>, _ first: Int, _ end: Int) {
         let shape = HeaderShape(store.patterns[e.pointee.subtable].shape)
         let n = shape.networkOffset
@@ -180,29 +182,28 @@ struct Pipeline: ~Copyable {
         let ticks = UInt32(truncatingIfNeeded: cdpdk_cycles() >> FlowEntry.tickBits)
         var hits = 0
         var dropCount = 0
-        var recirculations = 0
-        let (packets, flows) = (self.packets, self.flows)
+        let (packets, flows, flags, dropped) = (self.packets, self.flows, self.flags, self.dropped)
         let entries = store.entries
-        var overCount = 0
         // Packets in a row that leave by one queue, whatever flows they have.
         var (first, leaving, queue) = (0, 0, 0)
         var i = 0
         while i < n {
             let index = flows[i]
             if index == 0 {
-                over[overCount] = packets[i]
-                overCount &+= 1
+                keep(i, i &+ 1)
                 i &+= 1
                 continue
             }
             let e = entries + Int(index)
             var j = i
             var size = 0
+            var seen: UInt8 = 0
             repeat {
                 size &+= Int(cdpdk_length(packets[j].unsafelyUnwrapped))
+                seen |= flags[j].rawValue
                 j &+= 1
             } while j < n && flows[j] == index
-            if e.pointee.countsFlags { countFlags(e, i, j) }
+            if seen != 0, e.pointee.countsFlags { countFlags(e, i, j) }
             let run = j &- i
             switch e.pointee.kind {
             case .output:
@@ -227,27 +228,12 @@ struct Pipeline: ~Copyable {
             case .recirculate:
                 if leaving > 0 { transmit(packets + first, leaving, queue) }
                 leaving = 0
-                lookUpAgain(i, j, Int(e.pointee.output))
-                // Each packet for itself: the next has another hash.
-                for k in i..<j {
-                    let m = packets[k].unsafelyUnwrapped
-                    let length = Int(cdpdk_length(m))
-                    guard flows[k] != 0, actAgain(k, length, ticks) else {
-                        over[overCount] = m
-                        overCount &+= 1
-                        continue
-                    }
-                    recirculations &+= 1
-                    FlowEntry.count(e, 1, length, ticks: ticks)
-                }
+                recirculate(i, j, e, ticks)
                 i = j
                 continue
             case .punt, .free:
-                for k in i..<j {
-                    over[overCount] = packets[k]
-                    overCount &+= 1
-                }
                 // The main thread counts these.
+                keep(i, j)
                 i = j
                 continue
             }
@@ -256,13 +242,40 @@ struct Pipeline: ~Copyable {
             i = j
         }
         if leaving > 0 { transmit(packets + first, leaving, queue) }
-        tally(.hits, UInt64(hits &+ recirculations))
-        if recirculations > 0 { tally(.recirculations, UInt64(recirculations)) }
+        tally(.hits, UInt64(hits))
         if dropCount > 0 {
             tally(.drops, UInt64(dropCount))
             cdpdk_free_all(dropped, UInt32(dropCount))
         }
-        if overCount > 0 { handOver(overCount) }
+        if overCount > 0 { handOver() }
+    }
+
+    /// Leaves packets of the batch to the main thread.
+    @inline(__always)
+    private mutating func keep(_ first: Int, _ end: Int) {
+        for k in first..<end {
+            over[overCount] = packets[k]
+            overCount &+= 1
+        }
+    }
+
+    /// Has packets of the batch, whose flow says so, looked up again by their hash, and does what is found.
+    @inline(never)
+    private mutating func recirculate(_ first: Int, _ end: Int, _ e: UnsafeMutablePointer<FlowEntry>, _ ticks: UInt32) {
+        lookUpAgain(first, end, Int(e.pointee.output))
+        var done = 0
+        // Each packet for itself: the next has another hash.
+        for k in first..<end {
+            let length = Int(cdpdk_length(packets[k].unsafelyUnwrapped))
+            guard flows[k] != 0, actAgain(k, length, ticks) else {
+                keep(k, k &+ 1)
+                continue
+            }
+            done &+= 1
+            FlowEntry.count(e, 1, length, ticks: ticks)
+        }
+        tally(.hits, UInt64(done))
+        tally(.recirculations, UInt64(done))
     }
 
     /// Does what the flow of recirculated packet `k` says. False: the main thread must, and the packet is as it was.
@@ -270,7 +283,7 @@ struct Pipeline: ~Copyable {
     private mutating func actAgain(_ k: Int, _ length: Int, _ ticks: UInt32) -> Bool {
         let (index, m) = (flows[k], packets[k].unsafelyUnwrapped)
         let e = store.entries + Int(index)
-        if e.pointee.countsFlags { countFlags(e, k, k &+ 1) }
+        if flags[k] != .none, e.pointee.countsFlags { countFlags(e, k, k &+ 1) }
         switch e.pointee.kind {
         case .output:
             var own: Mbuf? = m
@@ -287,7 +300,9 @@ struct Pipeline: ~Copyable {
     }
 
     /// Gives packets to the main thread, as far as it has room.
-    private mutating func handOver(_ count: Int) {
+    private mutating func handOver() {
+        let count = overCount
+        overCount = 0
         let put = over.withMemoryRebound(to: UnsafeMutableRawPointer?.self, capacity: Self.batch) {
             Int(cdpdk_ring_put(upcalls, $0, UInt32(count)))
         }
@@ -299,6 +314,7 @@ struct Pipeline: ~Copyable {
     }
 
     /// Runs a program on a packet, which ends with it.
+    @inline(never)
     private mutating func execute(_ program: UnsafeMutableBufferPointer<FlowStep>, _ packet: Mbuf) {
         var i = 0
         var p = UnsafeMutableRawPointer(cdpdk_data(packet).unsafelyUnwrapped)
@@ -340,7 +356,7 @@ struct Pipeline: ~Copyable {
     // MARK: Transmit
 
     /// Queues packets for the end of the batch.
-    @inline(__always)
+    @inline(never)
     private mutating func transmit(_ run: UnsafeMutablePointer<Mbuf?>, _ count: Int, _ index: Int) {
         let q = transmitQueues + index
         guard q.pointee.isOpen else {

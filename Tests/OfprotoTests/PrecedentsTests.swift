@@ -175,4 +175,26 @@ import Testing
         for source in 10..<14 { try send(source) }
         #expect(bench.sent.map(\.count) == [0, 4, 8])
     }
+
+    /// Half of what changes together is nobody's business, even where a packet follows another.
+    @Test func aChangeInStepsIsSeenWhole() throws {
+        let bench = try SwitchBench()
+        var resubmit = ResubmitAction()
+        resubmit.table = 1
+        try bench.add([.regMove(from: Subfield(.ipv4Src), to: Subfield(.reg1)), .resubmit(resubmit)])
+        func forward(to ports: [UInt32]) throws {
+            try bench.add({ $0.set(Location.ethType, 0x0800) }, table: 1, ports.map { .output(OFPort($0), maxLength: 0) })
+        }
+        func send(_ source: Int) throws { try bench.receive(SwitchBench.udp.replacing("10.0.0.1", with: "10.0.0.\(source)")) }
+        try forward(to: [2])
+        for source in 10..<12 { try send(source) }
+        #expect(bench.backer.precedents.hits == 1 && bench.sent.map(\.count) == [0, 2, 0])
+        bench.bridge.changeInSteps {
+            do { try forward(to: [2, 3]) } catch { Issue.record("\(error)") }
+            bench.bridge.completeChanges()
+        }
+        try forward(to: [3])
+        try send(20)
+        #expect(bench.sent.map(\.count) == [0, 3, 1])
+    }
 }
