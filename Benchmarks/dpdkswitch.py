@@ -47,11 +47,11 @@ def flow_packet(i):
     return udp_packet(bytes([10, i >> 16 & 255, i >> 8 & 255, i & 255]), bytes([10, 128, i % 50, i % 20]), (1024 + i % 1000, 53))
 
 
-def write_capture(path, flows, first=0):
-    """One packet for each flow."""
+def write_capture(path, flows):
+    """The packets of these flows, by number."""
     with open(path, "wb") as f:
         f.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
-        for i in range(first, first + flows):
+        for i in flows:
             packet = flow_packet(i)
             f.write(struct.pack("<IIII", 0, 0, len(packet), len(packet)) + packet)
 
@@ -61,7 +61,7 @@ def write_captures(directory, flows):
     paths = []
     for first in range(0, flows, FLOWS_OF_A_CAPTURE):
         paths.append(f"{directory}/{flows}-{first}.pcap")
-        write_capture(paths[-1], min(FLOWS_OF_A_CAPTURE, flows - first), first)
+        write_capture(paths[-1], range(first, min(first + FLOWS_OF_A_CAPTURE, flows)))
     return paths
 
 

@@ -77,7 +77,7 @@ def main():
     lines = ["| rules allow by | switch | before, Mpps | attacked, Mpps | left | megaflows | attack packets |", "|---|---|---:|---:|---:|---:|---:|"]
     with tempfile.TemporaryDirectory() as directory:
         capture = f"{directory}/traffic.pcap"
-        write_capture(capture, 1000)
+        write_capture(capture, range(1000))
         for title, allowed in ACLS.items():
             for name, command in (("this switch", os.path.abspath(arguments.vswitchd)), ("OVS-DPDK", OVS)):
                 before, during, flows, sent = measure(command, capture, allowed, packets, arguments.rate, arguments.seconds)

@@ -8,13 +8,14 @@ that do more than send, two polling threads, and a virtual machine. Rounds are i
 import argparse
 import datetime
 import os
+import random
 import re
 import statistics
 import subprocess
 import tempfile
 import time
 
-from dpdkswitch import CORE, OVS, Switch, acl_rules, cycles_per_second, machine, write_captures
+from dpdkswitch import CORE, OVS, Switch, acl_rules, cycles_per_second, machine, write_capture, write_captures
 
 #: Ports of the captures; port 2 is the sink, port 4 another.
 CAPTURES = (1, 3, 5, 6, 7)
@@ -136,6 +137,51 @@ circles keeps its packets in its port's pool, and a pool of both switches has 26
 """
 
 
+# More and more masks
+
+MASK_FLOWS = 10_000
+
+
+def mask_rules(count):
+    """Rules under which flows that differ in their source are a megaflow each, under so many masks."""
+    for k in range(1000):
+        yield f"table=0,udp,tp_src={1024 + k},actions=move:NXM_OF_IP_SRC[]->NXM_NX_REG1[],resubmit(,{1 + k % count})"
+    for j in range(count):
+        yield f"table={1 + j},dl_src=02:00:00:00:00:{j & 1:02x}/02:00:00:00:00:{j:02x},actions=output:2"
+
+
+def rates_by_masks(arguments, directory):
+    chance = random.Random(11)
+    weights = [1 / (i + 1) for i in range(MASK_FLOWS)]
+    everyone = list(range(MASK_FLOWS))
+    # Which flows are the frequent ones has nothing to do with their masks.
+    shuffled = chance.sample(everyone, MASK_FLOWS)
+    traffic = {"uniform": chance.sample(everyone, MASK_FLOWS), "Zipf": shuffled + chance.choices(shuffled, weights, k=100_000)}
+    captures = {kind: f"{directory}/{kind}.pcap" for kind in traffic}
+    for kind, flows in traffic.items():
+        write_capture(captures[kind], flows)
+    counts = (1, 10, 50, 200)
+    rounds = Rounds(arguments.rounds)
+    for number in range(arguments.rounds):
+        for count in counts:
+            for kind, capture in captures.items():
+                for name, command, config in peers(arguments, smc=True):
+                    with Switch(command, mask_rules(count), config) as switch:
+                        switch.sink(2)
+                        switch.capture(1, capture)
+                        time.sleep(2)
+                        rounds.add(number, (name, count, kind), switch.rate(arguments.seconds))
+    lines = ["| masks | traffic | this switch | OVS-DPDK | with smc | ratio (best) |", "|---:|---|---:|---:|---:|---:|"]
+    for count in counts:
+        for kind in captures:
+            a, b, smc = (rounds[name, count, kind] for name in ("this switch", "OVS-DPDK", "OVS-DPDK, smc"))
+            lines.append(f"| {count} | {kind} | {a / 1e6:.1f} | {b / 1e6:.1f} | {smc / 1e6:.1f} | {a / max(b, smc, 1):.2f} |")
+    return f"""{MASK_FLOWS} flows, a megaflow each, under so many masks; in turn, or as often as Zipf's law has it (exponent 1).
+
+{chr(10).join(lines)}
+"""
+
+
 # More than sending
 
 def rates_of_pipelines(arguments, directory):
@@ -253,7 +299,7 @@ def plot(results, counts, names, path):
 
 
 SECTIONS = {
-    "flows": ("One core", rates_by_flows), "pipelines": ("Pipelines", rates_of_pipelines),
+    "flows": ("One core", rates_by_flows), "masks": ("Masks", rates_by_masks), "pipelines": ("Pipelines", rates_of_pipelines),
     "threads": ("Two polling threads", rates_of_threads), "guests": ("Virtual machines", rates_of_guests),
 }
 

@@ -128,7 +128,7 @@ def main():
         captures = {}
         for name, count in (("one", 1), ("steady", STEADY_FLOWS), ("all", arguments.flows)):
             captures[name] = f"{directory}/{name}.pcap"
-            write_capture(captures[name], count)
+            write_capture(captures[name], range(count))
         for number in range(arguments.rounds):
             for name, command in commands.items():
                 figures = fill(command, arguments.flows, captures) | churn(command, arguments, captures, packets)

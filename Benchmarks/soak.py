@@ -45,14 +45,14 @@ class Soak:
         self.arguments, self.chance = arguments, random.Random(arguments.seed)
         self.cores = sorted({0, CORE})
         self.once, self.endless = f"{directory}/once.pcap", f"{directory}/endless.pcap"
-        write_capture(self.once, 1000)
+        write_capture(self.once, range(1000))
         # Read once, so it repeats by itself.
         with open(self.once, "rb") as f:
             header, body = f.read(24), f.read()
         with open(self.once, "wb") as f:
             f.write(header + body * (arguments.packets // 1000))
         self.packets = arguments.packets // 1000 * 1000
-        write_capture(self.endless, 1000, first=5000)
+        write_capture(self.endless, range(5000, 6000))
         self.failures, self.resident, self.cycles, self.actions = [], [], 0, []
         self.totals = {}
         self.new_flows = (flow_packet(i & 0xFFFFFF) for i in itertools.count(1 << 20))

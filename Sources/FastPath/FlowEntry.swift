@@ -12,7 +12,7 @@ struct FlowEntry {
     private var packed: UInt32 = 0
     /// The port for `.output`, as an index of the thread's transmit queues; for `.recirculate` the number of a `Recirculation`.
     var output: UInt16 = 0
-    // What the main thread reads: numbers that the polling thread alone writes, with atomic stores.
+    // What the main thread reads: numbers that the polling thread alone writes while the flow is there, with atomic stores.
     var tcpFlags: UInt16 = 0
     /// When the last packet came, in ticks.
     var used: UInt32 = 0
@@ -67,9 +67,11 @@ struct FlowEntry {
     @inline(__always)
     static func count(_ e: UnsafeMutablePointer<FlowEntry>, _ packets: Int, _ bytes: Int, ticks: UInt32) {
         let e = UnsafeMutableRawPointer(e)
-        cdpdk_add((e + packetsOffset).assumingMemoryBound(to: UInt64.self), UInt64(packets))
         cdpdk_add((e + bytesOffset).assumingMemoryBound(to: UInt64.self), UInt64(bytes))
         cdpdk_store32((e + usedOffset).assumingMemoryBound(to: UInt32.self), ticks)
+        // The last, since who sees it looks at the others.
+        let count = (e + packetsOffset).assumingMemoryBound(to: UInt64.self)
+        cdpdk_publish(count, cdpdk_load(count) &+ UInt64(packets))
     }
 
     /// Gathers flags.
@@ -109,11 +111,19 @@ struct NewFlow {
 
 /// What a polling thread counts of a flow: read with relaxed loads while the thread goes on counting.
 public struct FlowCounters {
-    private let entry: UnsafeRawPointer
+    private let entry: UnsafeMutableRawPointer
 
-    init(_ entry: UnsafePointer<FlowEntry>) { self.entry = UnsafeRawPointer(entry) }
+    init(_ entry: UnsafeMutablePointer<FlowEntry>) { self.entry = UnsafeMutableRawPointer(entry) }
 
-    public var packets: UInt64 { cdpdk_load((entry + FlowEntry.packetsOffset).assumingMemoryBound(to: UInt64.self)) }
+    /// Forgets what was counted of an earlier flow. Nobody else may count.
+    func clear() {
+        cdpdk_store((entry + FlowEntry.packetsOffset).assumingMemoryBound(to: UInt64.self), 0)
+        cdpdk_store((entry + FlowEntry.bytesOffset).assumingMemoryBound(to: UInt64.self), 0)
+        cdpdk_store16((entry + FlowEntry.tcpFlagsOffset).assumingMemoryBound(to: UInt16.self), 0)
+    }
+
+    /// To be read before the others: those are at least of these packets.
+    public var packets: UInt64 { cdpdk_observe((entry + FlowEntry.packetsOffset).assumingMemoryBound(to: UInt64.self)) }
     public var bytes: UInt64 { cdpdk_load((entry + FlowEntry.bytesOffset).assumingMemoryBound(to: UInt64.self)) }
     public var tcpFlags: UInt16 { cdpdk_load16((entry + FlowEntry.tcpFlagsOffset).assumingMemoryBound(to: UInt16.self)) }
     /// How many cycles ago it was last used, of one that was; right for days.

@@ -38,7 +38,7 @@ struct FlowStep {
     var port: UInt32 = 0
 }
 
-/// A compiled list of actions. A flow keeps its steps alone, in memory that it owns: `FlowEntry.steps`.
+/// A compiled list of actions. A flow keeps its steps alone, in memory that it owns: `FlowStore.program`.
 public struct FlowProgram {
     static let limit = 48
     var count = 0

@@ -15,11 +15,11 @@
 //
 // What a packet costs is bounded: one bucket, at most 16 comparisons, at most `subtableLimit` hash lookups. However many masks an
 // attacker makes megaflows have, packets whose flows are in the cache never see them. What a packet costs when there are many flows is
-// the lines of memory that it waits for: its flow's alone, as long as the cache is one of the processor's; a second one where the mask
-// looks further than a `HeaderWindow` reaches.
+// the lines of memory that it waits for: its flow's alone, as long as the cache and the patterns of masks are in the processor's; more
+// where the mask looks further than a `HeaderWindow` reaches, or the flow has a program.
 //
-// Ownership: the polling thread alone, except `entries`, whose counters the main thread reads (CDPDK's relaxed loads), and which
-// indices are in use, which the main thread decides.
+// Ownership: the polling thread alone, except `entries`, whose counters the main thread reads (CDPDK's atomic loads), and clears before it
+// uses an index, and which indices are in use, which the main thread decides.
 
 import CDPDK
 import Glibc
@@ -67,6 +67,8 @@ public struct FlowStore: ~Copyable {
     /// Subtables beyond this are not looked up: their flows are found through the cache alone, once the main thread hints at them.
     private static let orderCapacity = 1 << 12
     private(set) var flowCount = 0
+    /// No flow was ever at a higher index.
+    private var highest: UInt32 = 0
     /// Flows of such subtables, and flows that look beside their window.
     private var unlinkedCount = 0
     private(set) var wholeCount = 0
@@ -83,7 +85,7 @@ public struct FlowStore: ~Copyable {
     }
 
     /// The bits that flows of a shape look at.
-    private struct Relevant {
+    struct Relevant {
         var mask = HeaderBytes()
         var window = HeaderWindow()
     }
@@ -126,6 +128,7 @@ public struct FlowStore: ~Copyable {
 
     deinit {
         for i in 0..<subtableCount { subtables[Int(order[i])].heads?.deallocate() }
+        for i in 0...Int(highest) { rests[i].steps?.deallocate() }
         munmap(entries, Self.sizes.reduce(0, +))
         hasher.deallocate()
         relevant.deallocate()
@@ -202,7 +205,10 @@ public struct FlowStore: ~Copyable {
 
     /// The flow that covers a packet, by the cache, or by the subtables when the cache does not know it; 0 when none does.
     mutating func find(_ p: UnsafeRawPointer, _ hash: UInt64, _ inPort: UInt32, _ length: Int, _ shape: HeaderShape) -> UInt32 {
-        let hinted = hints.first(hash) { covers($0, p, inPort, length, shape) }
+        // A copy, which is some words, since the rest of the store is looked at meanwhile.
+        var copy = hints
+        let hinted = copy.first(hash) { covers($0, p, inPort, length, shape) }
+        hints = copy
         if hinted != 0 { return hinted }
         for i in 0..<min(subtableCount, Self.subtableLimit) {
             let number = Int(order[i])
@@ -247,6 +253,7 @@ public struct FlowStore: ~Copyable {
         t.pointee.count += 1
         if !window.isAll { wholeCount += 1 }
         flowCount += 1
+        highest = max(highest, index)
         hints.makeRoom(flows: flowCount)
     }
 
@@ -258,13 +265,12 @@ public struct FlowStore: ~Copyable {
         }
     }
 
-    /// A packet with these bytes, which the limit on subtables kept from its flow, finds it in the cache next time.
-    mutating func hint(_ index: UInt32, _ bytes: HeaderBytes) {
-        guard index > 0, index < Self.capacity, entries[Int(index)].kind != .free else { return }
+    /// A packet with these bytes and of this shape, which the limit on subtables kept from its flow, finds it in the cache next time.
+    mutating func hint(_ index: UInt32, _ bytes: HeaderBytes, _ shape: HeaderShape) {
+        guard index > 0, index < Self.capacity, entries[Int(index)].kind != .free, shape != .slow else { return }
         let e = entries + Int(index)
-        // Shapes that bytes alone decide have the same relevant bits or more.
-        let shape = patterns[e.pointee.subtable].shape
-        hints.remember(index, withUnsafeBytes(of: bytes) { $0.baseAddress.map { hash($0, shape, e.pointee.inPort) } ?? 0 })
+        hints.remember(
+            index, withUnsafeBytes(of: bytes) { $0.baseAddress.map { hash($0, shape.rawValue, e.pointee.inPort) } ?? 0 })
         subtables[e.pointee.subtable].hits &+= 1
     }
 

@@ -114,9 +114,7 @@ public struct HeaderMatch {
     /// matched.
     public func with(_ packet: UnsafeRawBufferPointer) -> HeaderMatch {
         var match = self
-        var bytes = HeaderBytes()
-        withUnsafeMutableBytes(of: &bytes) { $0.copyMemory(from: UnsafeRawBufferPointer(rebasing: packet.prefix(64))) }
-        match.bytes = bytes & mask
+        match.bytes = HeaderBytes(packet) & mask
         return match
     }
 

@@ -44,6 +44,12 @@ struct HeaderWindow {
 extension HeaderBytes {
     static var byteCount: Int { 64 }
 
+    /// The first bytes of a packet, with zeros behind a short one.
+    init(_ packet: UnsafeRawBufferPointer) {
+        self.init()
+        withUnsafeMutableBytes(of: &self) { $0.copyMemory(from: UnsafeRawBufferPointer(rebasing: packet.prefix(Self.byteCount))) }
+    }
+
     /// Whether a packet has these bytes under a mask.
     @inline(__always)
     func agrees(_ p: UnsafeRawPointer, under mask: HeaderBytes) -> Bool {

@@ -1,9 +1,9 @@
 // Which flow a packet with some hash had: buckets of 16 hints, one cache line each, compared at once.
 //
-// A hint is 11 bits of the hash and the index of a flow, which is verified, so a stale or colliding one costs time and is never wrong. That
-// makes growing and shrinking free: the buckets double or halve where they lie, and hints that are in the wrong place then are found again
-// in the subtables. The cache is as small as serves, since what fits into the processor's own caches is there at once: a thousand flows
-// need 8 kilobytes.
+// A hint is 11 bits of the hash and the index of a flow, which is verified, so a stale or colliding one costs time and is never wrong. The
+// cache is as small as serves, since what fits into the processor's own caches is there at once: a thousand flows need 8 kilobytes.
+// Growing and shrinking moves nothing: a hint that lies where another size put it is looked for there, and moved when it is found. So
+// nothing is lost, and no packet waits while thousands of hints find their places.
 
 import CDPDK
 
@@ -19,11 +19,14 @@ struct HintCache {
 
     private let memory: UnsafeMutablePointer<UInt32>
     private(set) var bucketCount = fewest
+    /// How many there ever were.
+    private var largest = fewest
     /// Hints that others had to make room for in the last second.
     private var evictions = 0
     /// For how many seconds half the buckets would have done, and after how many there are half as many.
     private var quiet = 0
-    private var patience = 60
+    private var patience = shortestPatience
+    private static let shortestPatience = 60
     private static let longestPatience = 3600
     private var hasShrunk = false
 
@@ -32,8 +35,11 @@ struct HintCache {
 
     /// The address of a hash's bucket, to be fetched early.
     @inline(__always)
-    func bucket(_ hash: UInt64) -> UnsafeMutablePointer<UInt32> {
-        memory + Int(truncatingIfNeeded: hash & UInt64(bucketCount &- 1)) &* Self.perBucket
+    func bucket(_ hash: UInt64) -> UnsafeMutablePointer<UInt32> { bucket(hash, of: bucketCount) }
+
+    @inline(__always)
+    private func bucket(_ hash: UInt64, of count: Int) -> UnsafeMutablePointer<UInt32> {
+        memory + Int(truncatingIfNeeded: hash & UInt64(count &- 1)) &* Self.perBucket
     }
 
     @inline(__always)
@@ -49,27 +55,50 @@ struct HintCache {
 
     /// The first of all flows named for this hash that is the right one, or 0. It is the candidate from now on.
     @inline(__always)
-    func first(_ hash: UInt64, where isRight: (UInt32) -> Bool) -> UInt32 {
+    mutating func first(_ hash: UInt64, where isRight: (UInt32) -> Bool) -> UInt32 {
         let b = bucket(hash)
-        var set = cdpdk_match16(b, Self.signature(hash), ~Self.indexMask)
-        let first = set.trailingZeroBitCount
-        while set != 0 {
-            let place = set.trailingZeroBitCount
-            let index = b[place] & Self.indexMask
-            if index != 0, isRight(index) {
-                // What stands before it dates from when flows looked at fewer bits.
-                if place != first { swap(&b[place], &b[first]) }
+        let signature = Self.signature(hash)
+        let set = cdpdk_match16(b, signature, ~Self.indexMask)
+        if let place = Self.place(b, set, isRight) {
+            // What stands before it dates from when flows looked at fewer bits.
+            let first = set.trailingZeroBitCount
+            if place != first { swap(&b[place], &b[first]) }
+            return b[first] & Self.indexMask
+        }
+        // Where it lay when there were fewer buckets, or more.
+        var size = Self.fewest
+        while size <= largest {
+            let other = bucket(hash, of: size)
+            if other != b, let place = Self.place(other, cdpdk_match16(other, signature, ~Self.indexMask), isRight) {
+                let index = other[place] & Self.indexMask
+                other[place] = 0
+                remember(index, hash)
                 return index
             }
-            set &= set &- 1
+            size &*= 2
         }
         return 0
+    }
+
+    /// Which of these places of a bucket names the right flow.
+    @inline(__always)
+    private static func place(_ b: UnsafeMutablePointer<UInt32>, _ places: UInt32, _ isRight: (UInt32) -> Bool) -> Int? {
+        var set = places
+        while set != 0 {
+            let place = set.trailingZeroBitCount
+            let index = b[place] & indexMask
+            if index != 0, isRight(index) { return place }
+            set &= set &- 1
+        }
+        return nil
     }
 
     /// Remembers a flow for packets of this hash.
     mutating func remember(_ index: UInt32, _ hash: UInt64) {
         let b = bucket(hash)
         let hint = Self.signature(hash) | index
+        // Packets that came before the first hint bring the same.
+        guard cdpdk_match16(b, hint, .max) == 0 else { return }
         // An empty place, else one by chance.
         for i in 0..<Self.perBucket where b[i] & Self.indexMask == 0 {
             b[i] = hint
@@ -77,7 +106,11 @@ struct HintCache {
         }
         b[Int(truncatingIfNeeded: hash >> 24 ^ cdpdk_cycles() >> 4) & (Self.perBucket - 1)] = hint
         evictions &+= 1
-        if evictions > 4 &* bucketCount { grow() }
+        guard evictions > 4 &* bucketCount else { return }
+        evictions = 0
+        // It should not have been halved: traffic has more hashes than there are flows.
+        if hasShrunk { patience = min(2 * patience, Self.longestPatience) }
+        grow()
     }
 
     /// Sees to it that there is room for the hints of so many flows.
@@ -87,19 +120,18 @@ struct HintCache {
     }
 
     private mutating func grow() {
-        evictions = 0
         guard bucketCount < Self.most else { return }
         bucketCount *= 2
+        largest = max(largest, bucketCount)
         quiet = 0
-        // It was not to be halved: traffic has more hashes than there are flows.
-        if hasShrunk { patience = min(2 * patience, Self.longestPatience) }
         hasShrunk = false
     }
 
     /// Once a second: fewer buckets, when so many have not been needed for long.
     mutating func maintain(flows: Int) {
         defer { evictions = 0 }
-        guard evictions == 0, bucketCount > Self.fewest, flows <= bucketCount * Self.perBucket / 4 else {
+        // Dead hints are found out when others need their places, so a few make way at any time.
+        guard evictions <= bucketCount / 16, bucketCount > Self.fewest, flows <= bucketCount * Self.perBucket / 4 else {
             quiet = 0
             return
         }
@@ -108,5 +140,6 @@ struct HintCache {
         bucketCount /= 2
         quiet = 0
         hasShrunk = true
+        if bucketCount == Self.fewest { patience = Self.shortestPatience }
     }
 }

@@ -14,22 +14,26 @@ struct Lookup {
     var place: UInt8
     /// HeaderShape.rawValue.
     var shape: UInt8
+
+    @inline(__always)
+    init(_ packet: UnsafeMutablePointer<UInt8>, _ readable: Int, _ shape: HeaderShape, _ hash: UInt64, _ inPort: UInt32, place: Int) {
+        self.packet = packet
+        self.hash = hash
+        self.inPort = inPort
+        flow = 0
+        length = UInt16(truncatingIfNeeded: readable)
+        self.place = UInt8(truncatingIfNeeded: place)
+        self.shape = shape.rawValue
+    }
 }
 
 extension Pipeline {
-    /// Whether a packet has TCP flags, if its flow can have such packets.
-    enum Flags: UInt8 {
-        case none, some
-        /// Nobody looked.
-        case unknown
-    }
-
     /// Finds the flows of the first `n` packets, which came in by a queue.
     @inline(__always)
     mutating func match(_ n: Int, _ queue: UnsafeMutablePointer<ReceiveQueue>) {
         let inPort = queue.pointee.port
         // Copies, so that they stay in registers while memory is written.
-        let (packets, flows, flags, lookups) = (self.packets, self.flows, self.flags, self.lookups)
+        let (packets, flows, mayBeTCP, lookups) = (self.packets, self.flows, self.mayBeTCP, self.lookups)
         let hints = store.hints
         let acceptsTag = self.acceptsTag
         let last = queue.pointee.last
@@ -37,17 +41,18 @@ extension Pipeline {
         let triesLast = queue.pointee.runs > 4 && last != 0 && lastEntry.pointee.inPort == inPort
         let lastPattern = store.patterns[lastEntry.pointee.subtable]
         let lastKey = lastEntry.pointee.key
-        var count = 0
+        var (count, slow) = (0, 0)
         var i = 0
         while i < n {
             let m = packets[i].unsafelyUnwrapped
             let p = cdpdk_data(m).unsafelyUnwrapped
             let readable = Int(cdpdk_first_length(m))
+            // What `FlowStore.covers` says, by what is at hand.
             let mayBeLast =
                 triesLast && lastPattern.window.agrees(p, lastKey) && (lastPattern.window.isAll || store.agreesWhole(last, p))
             if mayBeLast, lastPattern.isPrefixOnly, readable >= Int(lastPattern.minimumLength) {
                 flows[i] = last
-                flags[i] = .unknown
+                mayBeTCP[i] = true
                 i &+= 1
                 continue
             }
@@ -56,10 +61,10 @@ extension Pipeline {
             let plain = HeaderShape.plainProtocol(p, readable: readable, length: length)
             if plain != 0 {
                 shape = .ipv4Transport
-                flags[i] = plain == 6 ? .some : .none
+                mayBeTCP[i] = plain == 6
             } else {
                 shape = HeaderShape.of(p, readable: readable, length: length, acceptsTag: acceptsTag)
-                flags[i] = .unknown
+                mayBeTCP[i] = true
             }
             if mayBeLast, shape.rawValue == lastPattern.shape {
                 flows[i] = last
@@ -70,18 +75,16 @@ extension Pipeline {
             if shape != .slow {
                 let hash = store.hash(p, shape.rawValue, inPort)
                 cdpdk_prefetch(hints.bucket(hash))
-                (lookups + count).initialize(
-                    to: Lookup(
-                        packet: p, hash: hash, inPort: inPort, flow: 0, length: UInt16(truncatingIfNeeded: readable),
-                        place: UInt8(truncatingIfNeeded: i), shape: shape.rawValue))
+                (lookups + count).initialize(to: Lookup(p, readable, shape, hash, inPort, place: i))
                 count &+= 1
+            } else {
+                slow &+= 1
             }
             i &+= 1
         }
         var runs = queue.pointee.runs
         if triesLast {
-            // Those that are not looked up, but for the few without a shape, were of the last flow.
-            let same = n &- count
+            let same = n &- count &- slow
             runs &+= same &* 2 >= n ? 1 : -1
             if same > 0 { tally(.runHits, UInt64(same)) }
         }
@@ -147,10 +150,7 @@ extension Pipeline {
             let port = Recirculation.port(UInt32(truncatingIfNeeded: number), maskedHash: dpHash & recirculation.mask)
             let hash = store.hash(p, shape.rawValue, port)
             cdpdk_prefetch(store.hints.bucket(hash))
-            (lookups + count).initialize(
-                to: Lookup(
-                    packet: p, hash: hash, inPort: port, flow: 0, length: UInt16(truncatingIfNeeded: readable),
-                    place: UInt8(truncatingIfNeeded: k), shape: shape.rawValue))
+            (lookups + count).initialize(to: Lookup(p, readable, shape, hash, port, place: k))
             count &+= 1
         }
         if count > 0 { _ = resolve(count) }

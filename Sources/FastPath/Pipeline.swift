@@ -81,9 +81,9 @@ struct Pipeline: ~Copyable {
     var flushInterval: UInt64 = 0
     private var flushAt: UInt64 = 0
     let packets: UnsafeMutablePointer<Mbuf?>
-    /// By packet: its flow, or 0; and what is known of its flags.
+    /// By packet: its flow, or 0; and whether it may have TCP flags.
     let flows: UnsafeMutablePointer<UInt32>
-    let flags: UnsafeMutablePointer<Flags>
+    let mayBeTCP: UnsafeMutablePointer<Bool>
     /// The lookups of the batch.
     let lookups: UnsafeMutablePointer<Lookup>
     /// Packets of the batch that the main thread gets.
@@ -124,7 +124,7 @@ struct Pipeline: ~Copyable {
         recirculations = .allocate(capacity: Recirculation.limit)
         recirculations.initialize(repeating: Recirculation(), count: Recirculation.limit)
         flows = .allocate(capacity: Self.batch)
-        flags = .allocate(capacity: Self.batch)
+        mayBeTCP = .allocate(capacity: Self.batch)
         lookups = .allocate(capacity: Self.batch)
     }
 
@@ -137,7 +137,7 @@ struct Pipeline: ~Copyable {
         dropped.deallocate()
         recirculations.deallocate()
         flows.deallocate()
-        flags.deallocate()
+        mayBeTCP.deallocate()
         lookups.deallocate()
     }
 
@@ -169,7 +169,7 @@ struct Pipeline: ~Copyable {
         let is6 = shape.untagged.rawValue >= 3
         let protocolAt = n + (is6 ? 6 : 9)
         let at = n + (is6 ? 40 : 20)
-        for k in first..<end where flags[k] != .none {
+        for k in first..<end where mayBeTCP[k] {
             let m = packets[k].unsafelyUnwrapped
             let p = cdpdk_data(m).unsafelyUnwrapped
             guard p[protocolAt] == 6, Int(cdpdk_first_length(m)) >= at + 20 else { continue }
@@ -182,7 +182,7 @@ struct Pipeline: ~Copyable {
         let ticks = UInt32(truncatingIfNeeded: cdpdk_cycles() >> FlowEntry.tickBits)
         var hits = 0
         var dropCount = 0
-        let (packets, flows, flags, dropped) = (self.packets, self.flows, self.flags, self.dropped)
+        let (packets, flows, mayBeTCP, dropped) = (self.packets, self.flows, self.mayBeTCP, self.dropped)
         let entries = store.entries
         // Packets in a row that leave by one queue, whatever flows they have.
         var (first, leaving, queue) = (0, 0, 0)
@@ -197,13 +197,13 @@ struct Pipeline: ~Copyable {
             let e = entries + Int(index)
             var j = i
             var size = 0
-            var seen: UInt8 = 0
+            var isTCP = false
             repeat {
                 size &+= Int(cdpdk_length(packets[j].unsafelyUnwrapped))
-                seen |= flags[j].rawValue
+                isTCP = mayBeTCP[j] || isTCP
                 j &+= 1
             } while j < n && flows[j] == index
-            if seen != 0, e.pointee.countsFlags { countFlags(e, i, j) }
+            if isTCP, e.pointee.countsFlags { countFlags(e, i, j) }
             let run = j &- i
             switch e.pointee.kind {
             case .output:
@@ -283,7 +283,7 @@ struct Pipeline: ~Copyable {
     private mutating func actAgain(_ k: Int, _ length: Int, _ ticks: UInt32) -> Bool {
         let (index, m) = (flows[k], packets[k].unsafelyUnwrapped)
         let e = store.entries + Int(index)
-        if flags[k] != .none, e.pointee.countsFlags { countFlags(e, k, k &+ 1) }
+        if mayBeTCP[k], e.pointee.countsFlags { countFlags(e, k, k &+ 1) }
         switch e.pointee.kind {
         case .output:
             var own: Mbuf? = m

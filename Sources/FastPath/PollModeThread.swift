@@ -20,6 +20,7 @@ struct Command {
     var index: UInt32 = 0
     var flow: NewFlow?
     var bytes = HeaderBytes()
+    var shape = HeaderShape.slow
     var device: UInt16 = 0
     var queue: UInt16 = 0
     var port: UInt32 = 0
@@ -56,7 +57,7 @@ public final class PollModeThread: @unchecked Sendable {
     private let entries: UnsafeMutablePointer<FlowEntry>
     /// How many commands were given, as the main thread and as others see it, and how many are carried out. Invariant: a command's place is
     /// its number in the ring; the polling thread reads those from `done` to `published`, and the main thread writes no others.
-    private var given: UInt64 = 0
+    public private(set) var given: UInt64 = 0
     private let published: UnsafeMutablePointer<UInt64>
     private let done: UnsafeMutablePointer<UInt64>
     /// The main thread's: packets that it has taken, and room to put one together that is in pieces.
@@ -131,7 +132,7 @@ public final class PollModeThread: @unchecked Sendable {
         pthread_join(thread, nil)
         while takeUpcalls(last) {}
         pipeline.pointee.flush()
-        runCommands()
+        while !hasDone(given) { runCommands() }
         pipeline.deinitialize(count: 1)
         pipeline.deallocate()
         commands.deallocate()
@@ -162,10 +163,13 @@ public final class PollModeThread: @unchecked Sendable {
     /// Waits until the thread has done all that it was told, which takes it microseconds. Gives up after a tenth of a second.
     public func settle() {
         for _ in 0..<2_000_000 {
-            if cdpdk_observe(done) >= given { return }
+            if hasDone(given) { return }
             cdpdk_pause()
         }
     }
+
+    /// Whether the thread has done its first `number` commands.
+    public func hasDone(_ number: UInt64) -> Bool { cdpdk_observe(done) >= number }
 
     /// Puts a flow at an index that is not in use. The compiled actions become the thread's.
     public func insert(_ match: HeaderMatch, inPort: UInt32, actions: FlowProgram.Compiled, at index: UInt32) -> Bool {
@@ -186,6 +190,8 @@ public final class PollModeThread: @unchecked Sendable {
             flow.stepCount = UInt8(program.count)
         case .unable: break
         }
+        // The thread begins with nothing, too, but until it has the command the place holds what was there before.
+        counters(of: index).clear()
         guard give(Command(kind: .insert, index: index, flow: flow)) else {
             flow.steps?.deallocate()
             return false
@@ -193,12 +199,12 @@ public final class PollModeThread: @unchecked Sendable {
         return true
     }
 
-    /// Takes a flow out; its counters are final after `settle`, and its index is free then.
+    /// Takes a flow out; once that is done, its counters are final and its index is free.
     public func remove(_ index: UInt32) -> Bool { give(Command(kind: .remove, index: index)) }
 
-    /// A packet with these first bytes came by the main thread, though its flow is there.
-    public func hint(_ index: UInt32, _ bytes: HeaderBytes) {
-        _ = give(Command(kind: .hint, index: index, bytes: bytes))
+    /// A packet of this shape came by the main thread, though its flow is there.
+    public func hint(_ index: UInt32, _ packet: UnsafeRawBufferPointer, _ shape: HeaderShape) {
+        _ = give(Command(kind: .hint, index: index, bytes: HeaderBytes(packet), shape: shape))
     }
 
     /// Starts polling a queue. False when the thread is too far behind, or polls as many as it can.
@@ -388,7 +394,7 @@ public final class PollModeThread: @unchecked Sendable {
         switch c.kind {
         case .insert: if let flow = c.flow { pipeline.pointee.store.insert(flow, at: c.index) }
         case .remove: pipeline.pointee.store.remove(c.index)?.deallocate()
-        case .hint: pipeline.pointee.store.hint(c.index, c.bytes)
+        case .hint: pipeline.pointee.store.hint(c.index, c.bytes, c.shape)
         case .addReceiveQueue:
             guard pipeline.pointee.receiveQueueCount < Pipeline.receiveQueueLimit else { return }
             let counters = queueCounters + 2 * Int(c.index)

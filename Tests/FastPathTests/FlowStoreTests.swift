@@ -45,6 +45,8 @@ extension FlowStore {
     /// What is said of fields in constants.
     @Test func entryIsALine() {
         #expect(FlowEntry.size == 64 && MemoryLayout<FlowPattern>.stride == 64)
+        #expect(MemoryLayout<HeaderWindow>.offset(of: \.mask) == 0 && MemoryLayout<FlowPattern>.offset(of: \.window) == 0)
+        #expect(MemoryLayout<FlowStore.Relevant>.offset(of: \.window) == HeaderBytes.byteCount)
         #expect(MemoryLayout<FlowEntry>.offset(of: \.tcpFlags) == FlowEntry.tcpFlagsOffset)
         #expect(MemoryLayout<FlowEntry>.offset(of: \.used) == FlowEntry.usedOffset)
         #expect(MemoryLayout<FlowEntry>.offset(of: \.packets) == FlowEntry.packetsOffset)
@@ -57,7 +59,7 @@ extension FlowStore {
         #expect(entry.kind == .output && entry.countsFlags && entry.subtable == (1 << 20) - 1)
         let tick = UInt64(1) << FlowEntry.tickBits
         withUnsafeMutablePointer(to: &entry) { e in
-            let counters = FlowCounters(UnsafePointer(e))
+            let counters = FlowCounters(e)
             // The clock of ticks wraps, and the thread may be ahead of who reads.
             for start in [UInt64(0), 7, UInt64(UInt32.max)] {
                 FlowEntry.count(e, 3, 180, ticks: UInt32(truncatingIfNeeded: start))
@@ -70,6 +72,8 @@ extension FlowStore {
             #expect(counters.packets == 9 && counters.bytes == 540 && counters.tcpFlags == 0x812)
             e.pointee.free()
             #expect(e.pointee.kind == .free && e.pointee.inPort == .max && counters.packets == 9)
+            counters.clear()
+            #expect(counters.packets == 0 && counters.bytes == 0 && counters.tcpFlags == 0)
         }
     }
 
@@ -145,12 +149,22 @@ extension FlowStore {
             store.insert(NewFlow(match, inPort: 1, kind: .drop), at: i)
         }
         #expect(store.subtableCount < count)
+        let match = try #require(HeaderMatch(key: key(packet(1)), mask: FlowMask(), shape: .ipv4Transport))
         for i in [1, 70, count] {
             let bytes = HeaderBytes(packet(i))
-            store.hint(i, bytes)
+            store.hint(i, bytes, .ipv4Transport)
             #expect(store.find(bytes) == i)
         }
-        store.maintain()
+        // What only hints lead to is found however many buckets there are.
+        #expect(store.hints.bucketCount == 1024)
+        for i in 1...7000 { store.insert(NewFlow(match, inPort: 2, kind: .drop), at: count + UInt32(i)) }
+        #expect(store.hints.bucketCount == 2048)
+        for i in [1, 70, count] { #expect(store.find(HeaderBytes(packet(i))) == i) }
+        for i in 1...7000 { _ = store.remove(count + UInt32(i)) }
+        for i in 2000...count where i != count { _ = store.remove(i) }
+        for _ in 0..<200 { store.maintain() }
+        #expect(store.hints.bucketCount == 256)
+        for i in [1, 70, count] { #expect(store.find(HeaderBytes(packet(i))) == i) }
         for i in 1...count { _ = store.remove(i) }
         #expect(store.subtableCount == 0)
     }

@@ -23,7 +23,8 @@ final class PollModeThreads: FlowAccelerator {
     /// A thread and what it was given.
     final class Worker {
         let thread: PollModeThread
-        var freeIndices: [UInt32] = []
+        /// Indices of flows that are gone, and how many commands the thread must have done for that.
+        private var freeIndices: [(index: UInt32, after: UInt64)] = []
         /// Index 0 is no flow.
         var nextIndex: UInt32 = 1
         /// What its counters were when statistics were cleared.
@@ -32,11 +33,17 @@ final class PollModeThreads: FlowAccelerator {
         init(_ thread: PollModeThread) { self.thread = thread }
 
         func takeIndex() -> UInt32? {
-            if let index = freeIndices.popLast() { return index }
+            if let last = freeIndices.last, thread.hasDone(last.after) {
+                freeIndices.removeLast()
+                return last.index
+            }
             guard Int(nextIndex) < FlowStore.capacity else { return nil }
             nextIndex += 1
             return nextIndex - 1
         }
+
+        /// An index may be used again once the thread has done what it was told by now.
+        func free(_ index: UInt32) { freeIndices.append((index, thread.given)) }
     }
 
     /// A flow that a thread has. The megaflow keeps it, as `Megaflow.accelerated`, and with it those of other threads and shapes.
@@ -396,8 +403,8 @@ final class PollModeThreads: FlowAccelerator {
         while let copy = known {
             if copy.worker === worker, copy.shape == shape || copy.isPrefixOnly {
                 // Only the limit on subtables keeps a thread from finding what it has; otherwise the packet came before the flow.
-                guard bytes.count >= 64, worker.thread.counter(.subtables) > UInt64(FlowStore.subtableLimit) else { return }
-                worker.thread.hint(copy.index, start.loadUnaligned(as: HeaderBytes.self))
+                guard worker.thread.counter(.subtables) > UInt64(FlowStore.subtableLimit) else { return }
+                worker.thread.hint(copy.index, bytes, shape)
                 return
             }
             known = copy.next
@@ -423,7 +430,7 @@ final class PollModeThreads: FlowAccelerator {
         // The flow can be had once one of those is here that its packets come to.
         guard !isEarly, let index = worker.takeIndex() else { return }
         guard worker.thread.insert(match, inPort: inPort, actions: actions, at: index) else {
-            worker.freeIndices.append(index)
+            worker.free(index)
             return
         }
         var isPrefixOnly = match.isPrefixOnly
@@ -493,7 +500,7 @@ final class PollModeThreads: FlowAccelerator {
     private func free(_ flow: Megaflow) {
         var copy = copies(of: flow)
         while let current = copy {
-            current.worker.freeIndices.append(current.index)
+            current.worker.free(current.index)
             recirculations.left(current.role)
             copy = current.next
         }
