@@ -38,7 +38,7 @@ extension Pipeline {
         let acceptsTag = self.acceptsTag
         let last = queue.pointee.last
         let lastEntry = store.entries + Int(last)
-        let triesLast = queue.pointee.runs > 4 && last != 0 && lastEntry.pointee.inPort == inPort
+        let triesLast = queue.pointee.runs > Self.maybeRuns && last != 0 && lastEntry.pointee.inPort == inPort
         let lastPattern = store.patterns[lastEntry.pointee.subtable]
         let lastKey = lastEntry.pointee.key
         var (count, slow) = (0, 0)
@@ -95,7 +95,7 @@ extension Pipeline {
             if found != 0 { queue.pointee.last = found }
             if !triesLast, repeats &* 2 >= count || last == 0 { runs &+= 1 }
         }
-        queue.pointee.runs = max(0, min(16, runs))
+        queue.pointee.runs = max(0, min(Self.surelyRuns, runs))
     }
 
     /// Finds the flows that are looked for, whose buckets are being fetched. Returns how many were those of the lookup before, and how
