@@ -117,6 +117,52 @@ import Testing
         #expect(try daemon.waitForEnd() == 0)
     }
 
+    /// Batches in which all packets are of one flow are counted as others are: packets, bytes and TCP flags.
+    @Test(.enabled(if: canMakePorts, "needs /dev/net/tun for the bridge's local port"), arguments: ["output:2", "drop"])
+    func wholeBatchesAreCounted(actions: String) throws {
+        let daemon = try Self.daemon()
+        let input = "\(daemon.directory)/in.pcap"
+        // TCP with SYN, and with FIN.
+        let packets = [UInt8(0x02), 0x01].map { flags in
+            var b = Self.packet(1)
+            b[23] = 6
+            b[46] = 0x50
+            b[47] = flags
+            return b
+        }
+        try Self.capture(packets).write(to: URL(fileURLWithPath: input))
+        let bridge = "br\(UInt16.random(in: 1000...9999))"
+        _ = try daemon.vsctl(
+            "add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev", "fail_mode=secure", "--", "add-port", bridge, "out",
+            "--", "set", "interface", "out", "type=dpdk", "ofport_request=2", "options:dpdk-devargs=\"net_null0,no-rx=1\"")
+        _ = try daemon.run("ovs-ofctl", ["add-flow", bridge, "in_port=1,actions=\(actions)"])
+        _ = try daemon.vsctl(
+            "add-port", bridge, "in", "--", "set", "interface", "in", "type=dpdk", "ofport_request=1",
+            "options:dpdk-devargs=\"net_pcap0,rx_pcap=\(input),infinite_rx=1\"")
+        func number(_ name: String, in text: String) -> Int? {
+            text.split { " ,\n".contains($0) }.first { $0.hasPrefix(name) }.flatMap { Int($0.dropFirst(name.count)) }
+        }
+        var flow = ""
+        try daemon.wait("packets on the polling thread") {
+            flow = (try? daemon.run("ovs-appctl", ["dpctl/dump-flows", "netdev@ovs-netdev"]).output) ?? ""
+            return (number("packets:", in: flow) ?? 0) > 20_000
+        }
+        #expect(flow.contains("flags:SF"), "\(flow)")
+        let bytes = number("bytes:", in: flow) ?? 0
+        // Between two counts some may come.
+        #expect(bytes % 60 == 0 && bytes >= 60 * (number("packets:", in: flow) ?? 0), "\(flow)")
+        _ = try daemon.vsctl("del-port", "in")
+        let counted = try daemon.run("ovs-ofctl", ["dump-flows", bridge]).output
+        let count = try #require(number("n_packets=", in: counted))
+        #expect(number("n_bytes=", in: counted) == 60 * count)
+        if actions != "drop" {
+            let sent = try daemon.vsctl("get", "interface", "out", "statistics:tx_packets")
+            #expect(sent == "\(count)")
+        }
+        #expect(try daemon.appctl("exit") == "")
+        #expect(try daemon.waitForEnd() == 0)
+    }
+
     /// A group that selects by a hash: polling threads look its packets up a second time by themselves.
     @Test(
         .enabled(if: canMakePorts, "needs /dev/net/tun for the bridge's local port"),
