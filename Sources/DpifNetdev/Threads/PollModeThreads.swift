@@ -42,8 +42,8 @@ final class PollModeThreads: FlowAccelerator {
             return nextIndex - 1
         }
 
-        /// An index may be used again once the thread has done what it was told by now.
-        func free(_ index: UInt32) { freeIndices.append((index, thread.given)) }
+        /// An index may be used again once the thread has done so many commands.
+        func free(_ index: UInt32, after number: UInt64) { freeIndices.append((index, number)) }
     }
 
     /// A flow that a thread has. The megaflow keeps it, as `Megaflow.accelerated`, and with it those of other threads and shapes.
@@ -54,8 +54,8 @@ final class PollModeThreads: FlowAccelerator {
         let shape: HeaderShape
         let isPrefixOnly: Bool
         let role: RecirculationTable.Role
-        /// The thread does not have it any more; its counters are final.
-        var isRemoved = false
+        /// The thread does not have it any more, and its counters are final, once it has done so many commands.
+        var removal: UInt64?
         /// What has been added to the flow's statistics.
         var packets: UInt64 = 0
         var bytes: UInt64 = 0
@@ -430,7 +430,7 @@ final class PollModeThreads: FlowAccelerator {
         // The flow can be had once one of those is here that its packets come to.
         guard !isEarly, let index = worker.takeIndex() else { return }
         guard worker.thread.insert(match, inPort: inPort, actions: actions, at: index) else {
-            worker.free(index)
+            worker.free(index, after: 0)
             return
         }
         var isPrefixOnly = match.isPrefixOnly
@@ -500,7 +500,7 @@ final class PollModeThreads: FlowAccelerator {
     private func free(_ flow: Megaflow) {
         var copy = copies(of: flow)
         while let current = copy {
-            current.worker.free(current.index)
+            current.worker.free(current.index, after: current.removal ?? current.worker.thread.given)
             recirculations.left(current.role)
             copy = current.next
         }
@@ -521,9 +521,9 @@ final class PollModeThreads: FlowAccelerator {
         var copy = copies(of: flow)
         while let current = copy {
             copy = current.next
-            guard !current.isRemoved else { continue }
+            guard current.removal == nil else { continue }
             while !current.worker.thread.remove(current.index) { current.worker.thread.settle() }
-            current.isRemoved = true
+            current.removal = current.worker.thread.given
             isWaiting = true
         }
         return isWaiting
