@@ -13,6 +13,7 @@ import tempfile
 import threading
 import time
 
+import turns
 import unixctl
 
 OVS = "/usr/lib/openvswitch-switch-dpdk/ovs-vswitchd-dpdk"
@@ -108,26 +109,36 @@ class Sender(threading.Thread):
 # The switch
 
 class Switch:
-    """A daemon with a database of its own and a bridge br0 with these flows; ports are added to it."""
+    """A daemon with a database of its own and a bridge br0 with these flows; ports are added to it.
 
-    def __init__(self, command, flows, config=(), groups=(), cores=(CORE,)):
+    Two at once need a network namespace each, for br0 is an interface, too.
+    """
+
+    def __init__(self, command, flows, config=(), groups=(), cores=(CORE,), own_network=False):
+        try:
+            self.begin(["unshare", "--net", command] if own_network else [command], config, cores)
+            for group in groups:
+                self.ofctl("add-group", group)
+            self.add_flows(flows)
+        except BaseException:
+            self.stop()
+            raise
+
+    def begin(self, command, config, cores):
         self.directory = d = tempfile.mkdtemp(prefix="switch-")
         self.prefix = os.path.basename(d)
         self.environment = dict(os.environ, OVS_RUNDIR=d, OVS_LOGDIR=d, OVS_DBDIR=d, OVS_SYSCONFDIR=d)
-        self.processes = []
+        self.processes, self.sinks = [], []
         self.run("ovsdb-tool", "create", f"{d}/conf.db", "/usr/share/openvswitch/vswitch.ovsschema")
         self.start("ovsdb-server", f"{d}/conf.db", f"--remote=punix:{d}/db.sock", f"--unixctl={d}/db.ctl", "--no-chdir", "-vconsole:off")
         self.wait(lambda: os.path.exists(f"{d}/db.sock"))
         self.vsctl("--no-wait", "init", "--", "set", "o", ".", "other_config:dpdk-init=true", f"other_config:pmd-cpu-mask={mask(cores)}",
                    "other_config:dpdk-lcore-mask=1", "other_config:dpdk-socket-mem=1500",
                    f'other_config:dpdk-extra="--no-pci --file-prefix={self.prefix}"', *[f"other_config:{c}" for c in config])
-        self.daemon = self.start(command, f"unix:{d}/db.sock", "--no-chdir", f"--unixctl={d}/switch.ctl", f"--pidfile={d}/switch.pid",
+        self.daemon = self.start(*command, f"unix:{d}/db.sock", "--no-chdir", f"--unixctl={d}/switch.ctl", f"--pidfile={d}/switch.pid",
                                  f"--log-file={d}/switch.log", "-vconsole:off")
         self.wait(lambda: os.path.exists(f"{d}/switch.ctl"))
         self.vsctl("add-br", "br0", "--", "set", "bridge", "br0", "datapath_type=netdev", "fail_mode=secure")
-        for group in groups:
-            self.ofctl("add-group", group)
-        self.add_flows(flows)
 
     def add_flows(self, flows):
         with tempfile.NamedTemporaryFile("w", dir=self.directory, suffix=".txt") as f:
@@ -144,6 +155,7 @@ class Switch:
         self.check(number)
 
     def sink(self, number):
+        self.sinks.append(number)
         self.port(number, f"net_null{number},no-rx=1")
 
     def capture(self, number, path, *settings):
@@ -201,6 +213,10 @@ class Switch:
     def appctl(self, *words):
         return unixctl.ask(f"{self.directory}/switch.ctl", *words)
 
+    def signal(self, number):
+        """To the daemon alone; its database goes on."""
+        self.daemon.send_signal(number)
+
     def stop(self):
         for process in reversed(self.processes):
             process.kill()
@@ -225,14 +241,13 @@ class Switch:
         values = [int(v) if v.isdigit() else 0 for v in m.groups()]
         return dict(zip(("received", "receive_drops", "sent", "send_drops", "send_errors"), values))
 
+    def sent(self, *numbers):
+        """Packets that left by these ports, or by all sinks."""
+        return sum(self.counters(n)["sent"] for n in numbers or self.sinks)
+
     def rate(self, seconds, *numbers):
-        """Packets per second that leave by these ports (2)."""
-        def sent():
-            return sum(self.counters(n)["sent"] for n in numbers or (2,))
-        before, start = sent(), time.monotonic()
-        time.sleep(seconds)
-        after = sent()
-        return (after - before) / (time.monotonic() - start)
+        """Packets per second that leave by these ports, or by all sinks."""
+        return turns.rate(lambda: self.sent(*numbers), seconds)
 
     def megaflows(self):
         m = re.search(r"flows: (\d+)", self.appctl("dpctl/show"))

@@ -2,20 +2,24 @@
 """Forwarding rates: this switch, Open vSwitch with DPDK (as it comes, and with its signature cache), and testpmd.
 
 All read the same captures through DPDK's net_pcap in an endless loop, and send into net_null: what differs is the switching. Then pipelines
-that do more than send, two polling threads, and a virtual machine. Rounds are interleaved; ratios are of medians. Needs huge pages:
+that do more than send, two polling threads, and a virtual machine. Peers take turns (turns.py); ratios are the medians of the turns' ratios. Needs huge pages:
 4,096 of 2 MB for a million flows, 1,024 up to 100,000.
 """
 import argparse
+import contextlib
 import datetime
+import functools
 import os
 import random
 import re
+import signal
 import statistics
-import subprocess
 import tempfile
 import time
 
+import turns
 from dpdkswitch import CORE, OVS, Switch, acl_rules, cycles_per_second, machine, write_capture, write_captures
+from turns import Figures, Testpmd, take_turns
 
 #: Ports of the captures; port 2 is the sink, port 4 another.
 CAPTURES = (1, 3, 5, 6, 7)
@@ -30,20 +34,8 @@ PIPELINES = {
         + [f"table={i},priority=0,actions=resubmit(,{i + 1})" for i in range(2)] + ["table=10,actions=output:2"], []),
 }
 PIPELINE_FLOWS = 1000
-
-
-class Rounds:
-    """Figures by key, of rounds that are told while they go."""
-
-    def __init__(self, count):
-        self.count, self.figures = count, {}
-
-    def add(self, number, key, rate):
-        self.figures.setdefault(key, []).append(rate)
-        print(f"round {number + 1}, {', '.join(str(k) for k in key)}: {rate / 1e6:.2f} Mpps", flush=True)
-
-    def __getitem__(self, key):
-        return statistics.median(self.figures.get(key, [0]))
+#: Seconds until traffic has its flows.
+SETTLE = 2
 
 
 def peers(arguments, smc=False):
@@ -52,43 +44,38 @@ def peers(arguments, smc=False):
     return both + ([("OVS-DPDK, smc", OVS, ("smc-enable=true",))] if smc else [])
 
 
-class Testpmd:
-    """dpdk-testpmd, which prints what its ports do, once a second."""
-
-    def __init__(self, *words):
-        self.process = subprocess.Popen(["dpdk-testpmd", *words, "--auto-start", "--stats-period", "1"], stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-
-    def rate(self, seconds, what):
-        """Packets per second of all ports together, Rx or Tx; the median of as many seconds, after one."""
-        rates, end = [], time.monotonic() + seconds + 30
-        for line in self.process.stdout:
-            if "NIC statistics for port 0" in line:
-                rates.append(0)
-            elif m := re.search(rf"{what}-pps:\s+(\d+)", line):
-                rates[-1] += int(m.group(1))
-                # A period's first numbers are of all ports, when those of the next period begin.
-            full = [r for r in rates[:-1] if r > 0]
-            if len(full) > seconds or time.monotonic() > end:
-                break
-        full = [r for r in rates[:-1] if r > 0]
-        return statistics.median(full[1:] or full or [0])
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.kill()
-        self.process.wait()
-
-
-def testpmd_io(captures, seconds):
+def testpmd_io(captures):
     """The ceiling: the same devices in io mode, each capture with a sink of its own."""
     devices = [w for i, path in enumerate(captures)
                for w in ("--vdev", f"net_pcap{i},rx_pcap={path},infinite_rx=1", "--vdev", f"net_null{i},no-rx=1")]
-    with Testpmd("-l", f"0,{CORE}", "--in-memory", "--no-pci", "--file-prefix=ceiling", *devices, "--", "--forward-mode=io",
-                 f"--total-num-mbufs={262143 * len(captures)}") as process:
-        return process.rate(seconds, "Tx")
+    return Testpmd("-l", f"0,{CORE}", "--in-memory", "--no-pci", "--file-prefix=ceiling", *devices, "--", "--forward-mode=io",
+                   f"--total-num-mbufs={262143 * len(captures)}", ports=2 * len(captures))
+
+
+def measure(arguments, makers):
+    """Rates of peers, by name, that these make. They take turns; each is alone where not all have room."""
+    with contextlib.ExitStack() as stack:
+        peers = {}
+        for name, make in makers.items():
+            peers[name] = stack.enter_context(make())
+            # Its traffic has its flows, before it waits for the others.
+            time.sleep(SETTLE)
+            peers[name].signal(signal.SIGSTOP)
+        return take_turns(peers, arguments.turns, arguments.seconds)
+
+
+def forwarding(command, rules, config, captures, groups=(), sinks=(2,)):
+    """A switch that has its traffic."""
+    # A flow that has no packets while the others take their turns stays; nobody looks for idle ones.
+    switch = Switch(command, rules, [*config, "max-idle=600000", "max-revalidator=600000"], groups, own_network=True)
+    try:
+        for number in sinks:
+            switch.sink(number)
+        switch.captures(CAPTURES, captures)
+        return switch
+    except BaseException:
+        switch.stop()
+        raise
 
 
 # One core, more and more flows
@@ -97,34 +84,32 @@ def rates_by_flows(arguments, directory):
     counts = [int(n) for n in arguments.flows.split(",")]
     rules = {"port": [f"in_port={n},actions=output:2" for n in CAPTURES], "acl": [*acl_rules(), "priority=1,actions=output:2"]}
     captures = {n: write_captures(directory, n) for n in counts}
-    rounds = Rounds(arguments.rounds)
+    figures = Figures()
     for number in range(arguments.rounds):
         for n in counts:
             for case in rules:
-                for name, command, config in peers(arguments, smc=case == "acl"):
-                    with Switch(command, rules[case], config) as switch:
-                        switch.sink(2)
-                        switch.captures(CAPTURES, captures[n])
-                        time.sleep(1.5)
-                        rounds.add(number, (name, case, n), switch.rate(arguments.seconds))
-            rate = testpmd_io(captures[n], 3)
-            for case in rules:
-                rounds.add(number, ("testpmd io", case, n), rate)
-    plot(rounds.figures, counts, ["this switch", "OVS-DPDK", "OVS-DPDK, smc", "testpmd io"], arguments.plot)
+                makers = {name: functools.partial(forwarding, command, rules[case], config, captures[n])
+                          for name, command, config in peers(arguments, smc=case == "acl")}
+                makers["testpmd io"] = functools.partial(testpmd_io, captures[n])
+                # The pools of several captures take 8 GB, of which few machines have four.
+                for group in [makers] if len(captures[n]) == 1 else [{name: make} for name, make in makers.items()]:
+                    figures.add(number, (case, n), measure(arguments, group))
+    plot(figures, counts, ["this switch", "OVS-DPDK", "OVS-DPDK, smc", "testpmd io"], arguments.plot)
     hertz = cycles_per_second()
     lines = ["| rules | flows | this switch | OVS-DPDK | with smc | testpmd io | ratio to OVS-DPDK (best) | ratio to testpmd | cycles a packet "
              "| beyond testpmd |", "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|"]
     for case in rules:
         for n in counts:
-            a, b, t = (rounds[name, case, n] for name in ("this switch", "OVS-DPDK", "testpmd io"))
-            smc = rounds["OVS-DPDK, smc", case, n]
+            a, b, smc, t = (figures.median((case, n), name) for name in ("this switch", "OVS-DPDK", "OVS-DPDK, smc", "testpmd io"))
             if not a or not b or not t:
                 continue
+            to_ovs = figures.ratio((case, n), "this switch", "OVS-DPDK", "OVS-DPDK, smc")
+            to_testpmd = figures.ratio((case, n), "this switch", "testpmd io")
             beyond = 1e9 / a - 1e9 / t
             lines.append(
                 f"| {'port only' if case == 'port' else 'ACL'} | {n} | {a / 1e6:.1f} | {b / 1e6:.1f} | "
                 + (f"{smc / 1e6:.1f}" if smc else "–")
-                + f" | {t / 1e6:.1f} | {a / max(b, smc):.2f} | {a / t:.2f} | {hertz / a:.0f} "
+                + f" | {t / 1e6:.1f} | {to_ovs:.2f} | {to_testpmd:.2f} | {hertz / a:.0f} "
                 + f"| {beyond:.1f} ns, {beyond * hertz / 1e9:.0f} cycles |")
     return f"""*Beyond testpmd* is what switching costs on top of the devices. The ACL drops what its thousand rules under 49 masks match, and
 forwards the rest. Beyond 200,000 flows the captures are several, each on a port of its own of the same polling thread: a capture that is read in
@@ -161,21 +146,19 @@ def rates_by_masks(arguments, directory):
     for kind, flows in traffic.items():
         write_capture(captures[kind], flows)
     counts = (1, 10, 50, 200)
-    rounds = Rounds(arguments.rounds)
+    figures = Figures()
     for number in range(arguments.rounds):
         for count in counts:
             for kind, capture in captures.items():
-                for name, command, config in peers(arguments, smc=True):
-                    with Switch(command, mask_rules(count), config) as switch:
-                        switch.sink(2)
-                        switch.capture(1, capture)
-                        time.sleep(2)
-                        rounds.add(number, (name, count, kind), switch.rate(arguments.seconds))
+                makers = {name: functools.partial(forwarding, command, mask_rules(count), config, [capture])
+                          for name, command, config in peers(arguments, smc=True)}
+                figures.add(number, (count, kind), measure(arguments, makers))
     lines = ["| masks | traffic | this switch | OVS-DPDK | with smc | ratio (best) |", "|---:|---|---:|---:|---:|---:|"]
     for count in counts:
         for kind in captures:
-            a, b, smc = (rounds[name, count, kind] for name in ("this switch", "OVS-DPDK", "OVS-DPDK, smc"))
-            lines.append(f"| {count} | {kind} | {a / 1e6:.1f} | {b / 1e6:.1f} | {smc / 1e6:.1f} | {a / max(b, smc, 1):.2f} |")
+            a, b, smc = (figures.median((count, kind), name) for name in ("this switch", "OVS-DPDK", "OVS-DPDK, smc"))
+            ratio = figures.ratio((count, kind), "this switch", "OVS-DPDK", "OVS-DPDK, smc")
+            lines.append(f"| {count} | {kind} | {a / 1e6:.1f} | {b / 1e6:.1f} | {smc / 1e6:.1f} | {ratio:.2f} |")
     return f"""{MASK_FLOWS} flows, a megaflow each, under so many masks; by chance, all as often or as Zipf's law has it (exponent 1).
 
 {chr(10).join(lines)}
@@ -186,22 +169,18 @@ def rates_by_masks(arguments, directory):
 
 def rates_of_pipelines(arguments, directory):
     capture, = write_captures(directory, PIPELINE_FLOWS)
-    rounds = Rounds(arguments.rounds)
+    figures = Figures()
     for number in range(arguments.rounds):
         for title, (flows, groups) in PIPELINES.items():
-            for name, command, config in peers(arguments):
-                with Switch(command, flows, config, groups) as switch:
-                    switch.sink(2)
-                    switch.sink(4)
-                    switch.capture(1, capture)
-                    time.sleep(1.5)
-                    rounds.add(number, (name, title), switch.rate(arguments.seconds, 2, 4))
+            makers = {name: functools.partial(forwarding, command, flows, config, [capture], groups, (2, 4))
+                      for name, command, config in peers(arguments)}
+            figures.add(number, title, measure(arguments, makers))
     lines = ["| pipeline | this switch | OVS-DPDK | ratio | beyond output alone | OVS-DPDK's |", "|---|---:|---:|---:|---:|---:|"]
     for title in PIPELINES:
-        a, b = (rounds[name, title] for name in ("this switch", "OVS-DPDK"))
-        beyond = [1e9 / rounds[name, title] - 1e9 / rounds[name, "output"] if rounds[name, title] and rounds[name, "output"] else 0
-                  for name in ("this switch", "OVS-DPDK")]
-        lines.append(f"| {title} | {a / 1e6:.1f} | {b / 1e6:.1f} | {a / b if b else 0:.2f} | {beyond[0]:.1f} ns | {beyond[1]:.1f} ns |")
+        a, b = (figures.median(title, name) for name in ("this switch", "OVS-DPDK"))
+        beyond = [1e9 / figures.median(title, name) - 1e9 / figures.median("output", name) for name in ("this switch", "OVS-DPDK")]
+        ratio = figures.ratio(title, "this switch", "OVS-DPDK")
+        lines.append(f"| {title} | {a / 1e6:.1f} | {b / 1e6:.1f} | {ratio:.2f} | {beyond[0]:.1f} ns | {beyond[1]:.1f} ns |")
     return f"""{PIPELINE_FLOWS} flows on the same devices, one core; what is beyond plain output is the cost of the actions.
 
 {chr(10).join(lines)}
@@ -217,7 +196,7 @@ def rates_of_threads(arguments, directory):
         print(text)
         return text + "\n"
     captures = [*write_captures(directory, 1000), *write_captures(directory, 1001)]
-    rounds = Rounds(arguments.rounds)
+    figures = Figures()
     for number in range(arguments.rounds):
         for threads in (1, 2):
             for name, command, config in peers(arguments):
@@ -225,14 +204,14 @@ def rates_of_threads(arguments, directory):
                     switch.sink(2)
                     for port, path in zip(CAPTURES, captures):
                         switch.capture(port, path)
-                    time.sleep(1.5)
-                    rounds.add(number, (name, threads), switch.rate(arguments.seconds))
+                    time.sleep(SETTLE)
+                    figures.add(number, threads, {name: [switch.rate(arguments.seconds) for _ in range(arguments.turns)]})
     lines = ["| threads | this switch | OVS-DPDK | ratio |", "|---|---:|---:|---:|"]
     names = ("this switch", "OVS-DPDK")
     for threads in (1, 2):
-        a, b = (rounds[name, threads] for name in names)
-        lines.append(f"| {threads} | {a / 1e6:.1f} | {b / 1e6:.1f} | {a / b if b else 0:.2f} |")
-    gains = [rounds[name, 2] / rounds[name, 1] if rounds[name, 1] else 0 for name in names]
+        a, b = (figures.median(threads, name) for name in names)
+        lines.append(f"| {threads} | {a / 1e6:.1f} | {b / 1e6:.1f} | {figures.ratio(threads, *names):.2f} |")
+    gains = [figures.median(2, name) / figures.median(1, name) for name in names]
     return f"""Two captures of 1,000 flows into one sink, by one polling thread and by two, on processors {cores[0]} and {cores[1]}.
 
 {chr(10).join(lines)}
@@ -242,31 +221,60 @@ def rates_of_threads(arguments, directory):
 
 # A virtual machine
 
-def guest(paths, *words):
-    """testpmd as a virtual machine: its device is virtio-user, its processor 0."""
+@contextlib.contextmanager
+def guest(paths, flows):
+    """testpmd as a virtual machine: its devices are virtio-user, its processor 0. It makes packets on both and counts what comes."""
     devices = [f"--vdev=net_virtio_user{i},path={path},server=1,queue_size=1024" for i, path in enumerate(paths)]
-    return Testpmd("--lcores", "0@0,1@0", "--in-memory", "--single-file-segments", "--no-pci", "--file-prefix=guest", *devices, "--", "--total-num-mbufs=32768", *words)
+    with Testpmd("--lcores", "0@0,1@0", "--in-memory", "--single-file-segments", "--no-pci", "--file-prefix=guest", *devices, "--",
+                 "--total-num-mbufs=32768", "--forward-mode=flowgen", f"--flowgen-flows={flows}", "--txd=1024", "--rxd=1024",
+                 ports=len(paths)) as process:
+        yield process
+
+
+@contextlib.contextmanager
+def ceiling_with_guest(flows, directory):
+    """The ceiling between the machine's devices: testpmd has the other ends and passes packets in io mode."""
+    paths = [f"{directory}/ceiling{i}.sock" for i in (1, 2)]
+    with guest(paths, flows) as process:
+        while not all(os.path.exists(path) for path in paths):
+            time.sleep(0.02)
+        devices = [f"--vdev=net_vhost{i},iface={path},client=1" for i, path in enumerate(paths)]
+        with Testpmd("-l", f"0,{CORE}", "--in-memory", "--no-pci", "--file-prefix=ceiling", *devices, "--", "--forward-mode=io",
+                     "--total-num-mbufs=32768", "--txd=1024", "--rxd=1024", ports=len(paths)):
+            yield process
+    for path in paths:
+        os.unlink(path)
 
 
 def rates_of_guests(arguments, directory):
-    rounds = Rounds(arguments.rounds)
+    figures = Figures()
+    cycles = {}
+
+    def rates(process):
+        time.sleep(SETTLE)
+        return [turns.rate(lambda: process.packets("RX"), arguments.seconds) for _ in range(arguments.turns)]
+
     for number in range(arguments.rounds):
         for flows in (1, 1000):
             for name, command, config in peers(arguments):
                 with Switch(command, ["in_port=1,actions=output:2", "in_port=2,actions=output:1"], config) as switch:
                     paths = [switch.guest_port(n) for n in (1, 2)]
-                    with guest(paths, "--forward-mode=flowgen", f"--flowgen-flows={flows}", "--txd=1024", "--rxd=1024") as process:
+                    with guest(paths, flows) as process:
                         switch.wait_for_link(1, 2)
                         switch.appctl("dpif-netdev/pmd-stats-clear")
-                        rounds.add(number, (name, flows), process.rate(arguments.seconds + 2, "Rx"))
+                        figures.add(number, flows, {name: rates(process)})
                         text = switch.appctl("dpif-netdev/pmd-stats-show")
-                        cycles = re.search(r"avg processing cycles per packet: ([\d.]+)", text)
-                        rounds.figures.setdefault((name, flows, "cycles"), []).append(float(cycles.group(1)) if cycles else 0)
-    lines = ["| flows | this switch | OVS-DPDK | ratio | its busy cycles a packet | OVS-DPDK's |", "|---:|---:|---:|---:|---:|---:|"]
+                        found = re.search(r"avg processing cycles per packet: ([\d.]+)", text)
+                        cycles.setdefault((name, flows), []).append(float(found.group(1)) if found else 0)
+            with ceiling_with_guest(flows, directory) as process:
+                figures.add(number, flows, {"testpmd io": rates(process)})
+    lines = ["| flows | this switch | OVS-DPDK | testpmd io | ratio to OVS-DPDK | its busy cycles a packet | OVS-DPDK's | ratio |",
+             "|---:|---:|---:|---:|---:|---:|---:|---:|"]
     for flows in (1, 1000):
-        a, b = (rounds[name, flows] for name in ("this switch", "OVS-DPDK"))
-        cycles = [rounds[name, flows, "cycles"] for name in ("this switch", "OVS-DPDK")]
-        lines.append(f"| {flows} | {a / 1e6:.2f} | {b / 1e6:.2f} | {a / b if b else 0:.2f} | {cycles[0]:.0f} | {cycles[1]:.0f} |")
+        a, b, t = (figures.median(flows, name) for name in ("this switch", "OVS-DPDK", "testpmd io"))
+        own, other = (statistics.median(cycles[name, flows]) for name in ("this switch", "OVS-DPDK"))
+        lines.append(f"| {flows} | {a / 1e6:.2f} | {b / 1e6:.2f} | {t / 1e6:.2f} | {a / b if b else 0:.2f} | {own:.0f} | {other:.0f} "
+                     f"| {other / own if own else 0:.2f} |")
     return f"""A virtual machine with two `virtio-user` devices on two `dpdkvhostuserclient` ports: `dpdk-testpmd` makes 64-byte UDP on both (flowgen) and
 counts what comes out of the other. Packets are copied twice. The polling thread has processor {CORE} for itself; the machine shares processor 0
 with all other threads, so it may be what limits the rate: then the busy cycles a packet, which exclude waiting, tell the switches apart.
@@ -275,16 +283,15 @@ with all other threads, so it may be what limits the rate: then the busy cycles 
 """
 
 
-def plot(results, counts, names, path):
+def plot(figures, counts, names, path):
     import matplotlib
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
+    drawing, axes = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
     colours = dict(zip(names, ("tab:blue", "tab:orange", "tab:red", "tab:grey")))
     for axis, case in zip(axes, ("port", "acl")):
         for name in names:
-            values = [results.get((name, case, n)) for n in counts]
-            points = [(n, statistics.median(v) / 1e6) for n, v in zip(counts, values) if v]
+            points = [(n, rate / 1e6) for n in counts if (rate := figures.median((case, n), name))]
             if points:
                 axis.plot(*zip(*points), marker="o", label=name, color=colours[name], linestyle="--" if name == "testpmd io" else "-")
         axis.set_xscale("log")
@@ -294,8 +301,8 @@ def plot(results, counts, names, path):
     axes[0].set_ylabel("million packets a second, one core")
     axes[0].set_ylim(bottom=0)
     axes[1].legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=100)
+    drawing.tight_layout()
+    drawing.savefig(path, dpi=100)
 
 
 SECTIONS = {
@@ -307,8 +314,9 @@ SECTIONS = {
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--vswitchd", required=True)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--rounds", type=int, default=3, help="how often everything is started anew")
+    parser.add_argument("--turns", type=int, default=8, help="of each peer in a round")
+    parser.add_argument("--seconds", type=float, default=0.3, help="of a turn")
     parser.add_argument("--flows", default="1,1000,10000,100000,1000000")
     parser.add_argument("--sections", default=",".join(SECTIONS), help="which of these")
     parser.add_argument("--cores", help="processors of the two polling threads (1,2)")
@@ -324,8 +332,9 @@ def main():
     with open(arguments.output, "w") as f:
         f.write(f"""# Forwarding
 
-Million packets a second, 64-byte UDP, `net_pcap` (endless) into `net_null` unless it says otherwise, one polling thread; medians of
-{arguments.rounds} interleaved rounds by `Benchmarks/forward.py --vswitchd .build/release/vswitchd` on {datetime.date.today()}; {machine()}.
+Million packets a second, 64-byte UDP, `net_pcap` (endless) into `net_null` unless it says otherwise, one polling thread; `Benchmarks/forward.py --vswitchd .build/release/vswitchd` on {datetime.date.today()}; {machine()}. The peers run at once
+and take turns of {arguments.seconds} seconds, {arguments.turns} in each of {arguments.rounds} rounds; figures are medians of all turns, ratios the medians of the
+turns' ratios.
 
 """ + "\n".join(texts))
 

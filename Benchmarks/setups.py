@@ -79,13 +79,13 @@ def churn(command, arguments, captures, packets):
         try:
             switch.port(4, "net_af_packet4,iface=churn0")
             time.sleep(2)
-            before = statistics.median(switch.rate(1) for _ in range(3))
+            before = statistics.median(switch.rate(1, 2) for _ in range(3))
             came, went = switch.counters(4)["received"], switch.counters(5)["sent"]
             sender, begin = Sender("churn1", packets, arguments.rate), time.monotonic()
             sender.start()
             rates = []
             while time.monotonic() < begin + arguments.seconds:
-                rates.append(switch.rate(1))
+                rates.append(switch.rate(1, 2))
             megaflows = switch.megaflows()
             sender.stop()
             lasted = time.monotonic() - begin
