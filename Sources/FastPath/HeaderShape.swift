@@ -36,6 +36,9 @@ public struct HeaderShape: Equatable, Sendable {
     @inlinable public var isIP: Bool { self != .slow && rawValue & 7 != 0 }
     /// Where the network header starts.
     @inlinable public var networkOffset: Int { isTagged ? 18 : 14 }
+    @inlinable public var isIPv6: Bool { untagged.rawValue >= 3 }
+    /// Where an IP packet has its protocol.
+    @inlinable var protocolOffset: Int { networkOffset + (isIPv6 ? 6 : 9) }
     /// The same behind a tag.
     @inlinable public func tagged(_ tpid: UInt16) -> HeaderShape {
         HeaderShape(rawValue | (tpid == 0x88a8 ? Self.serviceTagged : Self.tagged))

@@ -33,7 +33,7 @@ extension Pipeline {
     mutating func match(_ n: Int, _ queue: UnsafeMutablePointer<ReceiveQueue>) {
         let inPort = queue.pointee.port
         // Copies, so that they stay in registers while memory is written.
-        let (packets, flows, mayBeTCP, lookups) = (self.packets, self.flows, self.mayBeTCP, self.lookups)
+        let (packets, flows, lookups) = (self.packets, self.flows, self.lookups)
         let hints = store.hints
         let acceptsTag = self.acceptsTag
         let last = queue.pointee.last
@@ -52,32 +52,25 @@ extension Pipeline {
                 triesLast && lastPattern.window.agrees(p, lastKey) && (lastPattern.window.isAll || store.agreesWhole(last, p))
             if mayBeLast, lastPattern.isPrefixOnly, readable >= Int(lastPattern.minimumLength) {
                 flows[i] = last
-                mayBeTCP[i] = true
                 i &+= 1
                 continue
             }
-            let shape: HeaderShape
             let length = Int(cdpdk_length(m))
-            let plain = HeaderShape.plainProtocol(p, readable: readable, length: length)
-            if plain != 0 {
-                shape = .ipv4Transport
-                mayBeTCP[i] = plain == 6
-            } else {
-                shape = HeaderShape.of(p, readable: readable, length: length, acceptsTag: acceptsTag)
-                mayBeTCP[i] = true
-            }
+            let shape =
+                HeaderShape.plainProtocol(p, readable: readable, length: length) != 0
+                ? .ipv4Transport : HeaderShape.of(p, readable: readable, length: length, acceptsTag: acceptsTag)
             if mayBeLast, shape.rawValue == lastPattern.shape {
                 flows[i] = last
                 i &+= 1
                 continue
             }
-            flows[i] = 0
             if shape != .slow {
                 let hash = store.hash(p, shape.rawValue, inPort)
                 cdpdk_prefetch(hints.bucket(hash))
                 (lookups + count).initialize(to: Lookup(p, readable, shape, hash, inPort, place: i))
                 count &+= 1
             } else {
+                flows[i] = 0
                 slow &+= 1
             }
             i &+= 1

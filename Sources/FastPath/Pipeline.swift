@@ -84,15 +84,16 @@ struct Pipeline: ~Copyable {
     var flushInterval: UInt64 = 0
     private var flushAt: UInt64 = 0
     let packets: UnsafeMutablePointer<Mbuf?>
-    /// By packet: its flow, or 0; and whether it may have TCP flags.
+    /// By packet: its flow, or 0.
     let flows: UnsafeMutablePointer<UInt32>
-    let mayBeTCP: UnsafeMutablePointer<Bool>
     /// The lookups of the batch.
     let lookups: UnsafeMutablePointer<Lookup>
     /// Packets of the batch that the main thread gets.
     private let over: UnsafeMutablePointer<Mbuf?>
     private var overCount = 0
+    /// Those that flows drop.
     private let dropped: UnsafeMutablePointer<Mbuf?>
+    private var dropCount = 0
     /// By the number that flows have.
     let recirculations: UnsafeMutablePointer<Recirculation>
     /// Where the packets lie in a transmit queue.
@@ -127,7 +128,6 @@ struct Pipeline: ~Copyable {
         recirculations = .allocate(capacity: Recirculation.limit)
         recirculations.initialize(repeating: Recirculation(), count: Recirculation.limit)
         flows = .allocate(capacity: Self.batch)
-        mayBeTCP = .allocate(capacity: Self.batch)
         lookups = .allocate(capacity: Self.batch)
     }
 
@@ -140,7 +140,6 @@ struct Pipeline: ~Copyable {
         dropped.deallocate()
         recirculations.deallocate()
         flows.deallocate()
-        mayBeTCP.deallocate()
         lookups.deallocate()
     }
 
@@ -166,21 +165,25 @@ struct Pipeline: ~Copyable {
 
     // MARK: Act
 
-    /// Gathers the TCP flags of packets that are TCP over IP, of one flow.
+    /// Gathers the TCP flags of those of a flow's packets that are TCP over IP.
     @inline(never)
-    private func countFlags(_ e: UnsafeMutablePointer<FlowEntry>, _ first: Int, _ end: Int) {
-        let shape = HeaderShape(store.patterns[e.pointee.subtable].shape)
-        let n = shape.networkOffset
-        let is6 = shape.untagged.rawValue >= 3
-        let protocolAt = n + (is6 ? 6 : 9)
-        let at = n + (is6 ? 40 : 20)
-        for k in first..<end where mayBeTCP[k] {
+    private static func countFlags(
+        _ e: UnsafeMutablePointer<FlowEntry>, _ shape: HeaderShape, _ packets: UnsafeMutablePointer<Mbuf?>, _ count: Int
+    ) {
+        let (protocolAt, headerAt) = (shape.protocolOffset, shape.networkOffset)
+        let at = headerAt + (shape.isIPv6 ? 40 : 20)
+        for k in 0..<count {
             let m = packets[k].unsafelyUnwrapped
             let p = cdpdk_data(m).unsafelyUnwrapped
-            guard p[protocolAt] == 6, Int(cdpdk_first_length(m)) >= at + 20 else { continue }
+            // A flow that looks at little has packets with options, too.
+            guard p[protocolAt] == 6, shape.isIPv6 || p[headerAt] == 0x45, Int(cdpdk_first_length(m)) >= at + 20 else { continue }
             FlowEntry.add(e, tcpFlags: UInt16(p[at + 12] & 0xf) << 8 | UInt16(p[at + 13]))
         }
     }
+
+    /// The shape of a flow's packets.
+    @inline(__always)
+    private func shape(of e: UnsafeMutablePointer<FlowEntry>) -> HeaderShape { HeaderShape(store.patterns[e.pointee.subtable].shape) }
 
     /// Passes a batch whose packets all have the flow of the last one, when the first bytes tell that and the flow sends or drops:
     /// one look at each packet then, and nothing is written but the flow's counts. False: nothing was done.
@@ -191,27 +194,36 @@ struct Pipeline: ~Copyable {
         let e = store.entries + Int(index)
         let kind = e.pointee.kind
         let pattern = store.patterns[e.pointee.subtable]
-        guard pattern.isPrefixOnly, pattern.window.isAll, kind == .output || kind == .drop, e.pointee.inPort == queue.pointee.port else {
-            return false
-        }
+        guard pattern.window.isAll, kind == .output || kind == .drop, e.pointee.inPort == queue.pointee.port else { return false }
         let key = e.pointee.key
         let shape = HeaderShape(pattern.shape)
-        let protocolAt = shape.networkOffset + (shape.untagged.rawValue >= 3 ? 6 : 9)
         let packets = self.packets
-        let minimum = Int(pattern.minimumLength)
         var size = 0
         var isTCP = false
-        for i in 0..<n {
-            let m = packets[i].unsafelyUnwrapped
-            let p = cdpdk_data(m).unsafelyUnwrapped
-            guard pattern.window.agrees(p, key), Int(cdpdk_first_length(m)) >= minimum else { return false }
-            size &+= Int(cdpdk_length(m))
-            isTCP = p[protocolAt] == 6 || isTCP
+        if pattern.isPrefixOnly {
+            let protocolAt = shape.protocolOffset
+            let minimum = Int(pattern.minimumLength)
+            for i in 0..<n {
+                let m = packets[i].unsafelyUnwrapped
+                let p = cdpdk_data(m).unsafelyUnwrapped
+                guard pattern.window.agrees(p, key), Int(cdpdk_first_length(m)) >= minimum else { return false }
+                size &+= Int(cdpdk_length(m))
+                isTCP = p[protocolAt] == 6 || isTCP
+            }
+        } else if shape == .ipv4Transport {
+            for i in 0..<n {
+                let m = packets[i].unsafelyUnwrapped
+                let p = cdpdk_data(m).unsafelyUnwrapped
+                let length = Int(cdpdk_length(m))
+                let plain = HeaderShape.plainProtocol(p, readable: Int(cdpdk_first_length(m)), length: length)
+                guard plain != 0, pattern.window.agrees(p, key) else { return false }
+                size &+= length
+                isTCP = plain == 6 || isTCP
+            }
+        } else {
+            return false
         }
-        if isTCP, e.pointee.countsFlags {
-            for i in 0..<n { mayBeTCP[i] = true }
-            countFlags(e, 0, n)
-        }
+        if isTCP, e.pointee.countsFlags { Self.countFlags(e, shape, packets, n) }
         tally(.runHits, UInt64(n))
         tally(.hits, UInt64(n))
         let ticks = UInt32(truncatingIfNeeded: cdpdk_cycles() >> FlowEntry.tickBits)
@@ -226,77 +238,75 @@ struct Pipeline: ~Copyable {
         return true
     }
 
-    @inline(__always)
+    /// Does with the packets of the batch what their flows say.
+    @inline(never)
     private mutating func act(_ n: Int) {
         let ticks = UInt32(truncatingIfNeeded: cdpdk_cycles() >> FlowEntry.tickBits)
+        let (packets, flows, entries) = (self.packets, self.flows, store.entries)
+        // Packets in a row that leave by one queue, whatever flows they have, are those from `first` on that are done.
+        var (first, queue) = (0, 0)
         var hits = 0
-        var dropCount = 0
-        let (packets, flows, mayBeTCP, dropped) = (self.packets, self.flows, self.mayBeTCP, self.dropped)
-        let entries = store.entries
-        // Packets in a row that leave by one queue, whatever flows they have.
-        var (first, leaving, queue) = (0, 0, 0)
         var i = 0
         while i < n {
             let index = flows[i]
-            if index == 0 {
-                keep(i, i &+ 1)
-                i &+= 1
-                continue
-            }
             let e = entries + Int(index)
-            var j = i
-            var size = 0
-            var isTCP = false
-            repeat {
+            var size = Int(cdpdk_length(packets[i].unsafelyUnwrapped))
+            var j = i &+ 1
+            while j < n, flows[j] == index {
                 size &+= Int(cdpdk_length(packets[j].unsafelyUnwrapped))
-                isTCP = mayBeTCP[j] || isTCP
                 j &+= 1
-            } while j < n && flows[j] == index
-            if isTCP, e.pointee.countsFlags { countFlags(e, i, j) }
-            let run = j &- i
-            switch e.pointee.kind {
-            case .output:
-                let output = Int(e.pointee.output)
-                if output == queue, first &+ leaving == i {
-                    leaving &+= run
-                } else {
-                    if leaving > 0 { transmit(packets + first, leaving, queue) }
-                    (first, leaving, queue) = (i, run, output)
-                }
-            case .drop:
-                for k in i..<j {
-                    dropped[dropCount] = packets[k]
-                    dropCount &+= 1
-                }
-            case .program:
-                // In the order of arrival.
-                if leaving > 0 { transmit(packets + first, leaving, queue) }
-                leaving = 0
-                let program = store.program(index)
-                for k in i..<j { execute(program, packets[k].unsafelyUnwrapped) }
-            case .recirculate:
-                if leaving > 0 { transmit(packets + first, leaving, queue) }
-                leaving = 0
-                recirculate(i, j, e, ticks)
-                i = j
-                continue
-            case .punt, .free:
-                // The main thread counts these.
-                keep(i, j)
-                i = j
-                continue
             }
-            hits &+= run
-            FlowEntry.count(e, run, size, ticks: ticks)
+            if e.pointee.countsFlags { Self.countFlags(e, shape(of: e), packets + i, j &- i) }
+            if e.pointee.kind == .output {
+                let output = Int(e.pointee.output)
+                if output != queue {
+                    if first < i { transmit(packets + first, i &- first, queue) }
+                    (first, queue) = (i, output)
+                }
+                hits &+= j &- i
+                FlowEntry.count(e, j &- i, size, ticks: ticks)
+            } else {
+                // In the order of arrival.
+                if first < i { transmit(packets + first, i &- first, queue) }
+                first = j
+                hits &+= actOnOthers(i, j, size, index, ticks)
+            }
             i = j
         }
-        if leaving > 0 { transmit(packets + first, leaving, queue) }
+        if first < n { transmit(packets + first, n &- first, queue) }
         tally(.hits, UInt64(hits))
         if dropCount > 0 {
             tally(.drops, UInt64(dropCount))
             cdpdk_free_all(dropped, UInt32(dropCount))
+            dropCount = 0
         }
         if overCount > 0 { handOver() }
+    }
+
+    /// Packets of one flow that does not just send. Returns how many of them are hits that are yet to be counted.
+    @inline(never)
+    private mutating func actOnOthers(_ first: Int, _ end: Int, _ size: Int, _ index: UInt32, _ ticks: UInt32) -> Int {
+        let e = store.entries + Int(index)
+        switch e.pointee.kind {
+        case .output: transmit(packets + first, end &- first, Int(e.pointee.output))
+        case .drop:
+            for k in first..<end {
+                dropped[dropCount] = packets[k]
+                dropCount &+= 1
+            }
+        case .program:
+            let program = store.program(index)
+            for k in first..<end { execute(program, packets[k].unsafelyUnwrapped) }
+        case .recirculate:
+            recirculate(first, end, e, ticks)
+            return 0
+        case .punt, .free:
+            // The main thread counts these.
+            keep(first, end)
+            return 0
+        }
+        FlowEntry.count(e, end &- first, size, ticks: ticks)
+        return end &- first
     }
 
     /// Leaves packets of the batch to the main thread.
@@ -332,7 +342,7 @@ struct Pipeline: ~Copyable {
     private mutating func actAgain(_ k: Int, _ length: Int, _ ticks: UInt32) -> Bool {
         let (index, m) = (flows[k], packets[k].unsafelyUnwrapped)
         let e = store.entries + Int(index)
-        if mayBeTCP[k], e.pointee.countsFlags { countFlags(e, k, k &+ 1) }
+        if e.pointee.countsFlags { Self.countFlags(e, shape(of: e), packets + k, 1) }
         switch e.pointee.kind {
         case .output:
             var own: Mbuf? = m

@@ -118,8 +118,10 @@ import Testing
     }
 
     /// Batches in which all packets are of one flow are counted as others are: packets, bytes and TCP flags.
-    @Test(.enabled(if: canMakePorts, "needs /dev/net/tun for the bridge's local port"), arguments: ["output:2", "drop"])
-    func wholeBatchesAreCounted(actions: String) throws {
+    @Test(
+        .enabled(if: canMakePorts, "needs /dev/net/tun for the bridge's local port"),
+        arguments: ["in_port=1", "tcp,in_port=1,nw_src=10.0.0.0/24,tp_dst=53"], ["output:2", "drop"])
+    func wholeBatchesAreCounted(match: String, actions: String) throws {
         let daemon = try Self.daemon()
         let input = "\(daemon.directory)/in.pcap"
         // TCP with SYN, and with FIN.
@@ -135,7 +137,7 @@ import Testing
         _ = try daemon.vsctl(
             "add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev", "fail_mode=secure", "--", "add-port", bridge, "out",
             "--", "set", "interface", "out", "type=dpdk", "ofport_request=2", "options:dpdk-devargs=\"net_null0,no-rx=1\"")
-        _ = try daemon.run("ovs-ofctl", ["add-flow", bridge, "in_port=1,actions=\(actions)"])
+        _ = try daemon.run("ovs-ofctl", ["add-flow", bridge, "\(match),actions=\(actions)"])
         _ = try daemon.vsctl(
             "add-port", bridge, "in", "--", "set", "interface", "in", "type=dpdk", "ofport_request=1",
             "options:dpdk-devargs=\"net_pcap0,rx_pcap=\(input),infinite_rx=1\"")
