@@ -36,6 +36,33 @@ struct FlowPattern {
     var unused = (0, 0)
 }
 
+/// Where the flows are that lookups compare with. A copy of this stays in registers while packets are looked at.
+struct FlowLines {
+    let entries: UnsafeMutablePointer<FlowEntry>
+    /// What a flow's packets begin with, for masks that look beside the window.
+    let wholes: UnsafeMutablePointer<HeaderBytes>
+    /// By subtable: what lookups by the cache need, and the mask where the window is not all.
+    let patterns: UnsafeMutablePointer<FlowPattern>
+    let masks: UnsafeMutablePointer<HeaderBytes>
+
+    /// Whether a packet's bytes are those of a flow, beside its window, too.
+    @inline(__always)
+    func agreesWhole(_ index: UInt32, _ p: UnsafeRawPointer) -> Bool {
+        wholes[Int(index)].agrees(p, under: masks[entries[Int(index)].subtable])
+    }
+
+    /// Whether the flow at an index covers a packet of which `length` bytes can be read.
+    /// - Parameter p: its first byte; 64 may be read, whatever they hold behind the packet's end.
+    @inline(__always)
+    func cover(_ index: UInt32, _ p: UnsafeRawPointer, _ inPort: UInt32, _ length: Int, _ shape: HeaderShape) -> Bool {
+        let e = entries + Int(index)
+        let pattern = patterns + e.pointee.subtable
+        guard pattern.pointee.window.agrees(p, e.pointee.key), e.pointee.inPort == inPort else { return false }
+        guard pattern.pointee.window.isAll || agreesWhole(index, p) else { return false }
+        return pattern.pointee.shape == shape.rawValue || (pattern.pointee.isPrefixOnly && length >= Int(pattern.pointee.minimumLength))
+    }
+}
+
 /// A flow table for one thread. Not copyable: it owns its memory.
 public struct FlowStore: ~Copyable {
     /// Flows at most; index 0 is none.
@@ -43,17 +70,16 @@ public struct FlowStore: ~Copyable {
     /// Subtables that one lookup tries.
     public static let subtableLimit = 64
 
-    let entries: UnsafeMutablePointer<FlowEntry>
-    /// What a flow's packets begin with, for masks that look beside the window.
-    let wholes: UnsafeMutablePointer<HeaderBytes>
+    let lines: FlowLines
+    var entries: UnsafeMutablePointer<FlowEntry> { lines.entries }
+    var wholes: UnsafeMutablePointer<HeaderBytes> { lines.wholes }
+    var patterns: UnsafeMutablePointer<FlowPattern> { lines.patterns }
+    var masks: UnsafeMutablePointer<HeaderBytes> { lines.masks }
     private let rests: UnsafeMutablePointer<FlowRest>
     private(set) var hints: HintCache
     private let hasher = FlowHash()
     /// For each shape, the bits that flows look at.
     private let relevant: UnsafeMutablePointer<Relevant>
-    /// By subtable: what lookups by the cache need, and the mask where the window is not all.
-    let patterns: UnsafeMutablePointer<FlowPattern>
-    let masks: UnsafeMutablePointer<HeaderBytes>
     private let subtables: UnsafeMutablePointer<Subtable>
     /// Of those that are looked up.
     private(set) var subtableCount = 0
@@ -111,13 +137,13 @@ public struct FlowStore: ~Copyable {
             defer { next += size }
             return next.bindMemory(to: T.self, capacity: size / MemoryLayout<T>.stride)
         }
-        entries = part(Self.sizes[0], FlowEntry.self)
+        let entries = part(Self.sizes[0], FlowEntry.self)
         hints = HintCache(part(Self.sizes[1], UInt32.self))
         // There are never more subtables than flows.
-        patterns = part(Self.sizes[2], FlowPattern.self)
-        masks = part(Self.sizes[3], HeaderBytes.self)
+        let patterns = part(Self.sizes[2], FlowPattern.self)
+        let masks = part(Self.sizes[3], HeaderBytes.self)
         subtables = part(Self.sizes[4], Subtable.self)
-        wholes = part(Self.sizes[5], HeaderBytes.self)
+        lines = FlowLines(entries: entries, wholes: part(Self.sizes[5], HeaderBytes.self), patterns: patterns, masks: masks)
         rests = part(Self.sizes[6], FlowRest.self)
         relevant = .allocate(capacity: HeaderShape.count)
         relevant.initialize(repeating: Relevant(), count: HeaderShape.count)
@@ -186,28 +212,11 @@ public struct FlowStore: ~Copyable {
         return hasher(p, UnsafePointer(UnsafeMutableRawPointer(pattern).assumingMemoryBound(to: HeaderWindow.self)), inPort)
     }
 
-    /// Whether a packet's bytes are those of a flow, beside its window, too.
-    @inline(__always)
-    func agreesWhole(_ index: UInt32, _ p: UnsafeRawPointer) -> Bool {
-        wholes[Int(index)].agrees(p, under: masks[entries[Int(index)].subtable])
-    }
-
-    /// Whether the flow at an index covers a packet of which `length` bytes can be read.
-    /// - Parameter p: its first byte; 64 may be read, whatever they hold behind the packet's end.
-    @inline(__always)
-    func covers(_ index: UInt32, _ p: UnsafeRawPointer, _ inPort: UInt32, _ length: Int, _ shape: HeaderShape) -> Bool {
-        let e = entries + Int(index)
-        let pattern = patterns + e.pointee.subtable
-        guard pattern.pointee.window.agrees(p, e.pointee.key), e.pointee.inPort == inPort else { return false }
-        guard pattern.pointee.window.isAll || agreesWhole(index, p) else { return false }
-        return pattern.pointee.shape == shape.rawValue || (pattern.pointee.isPrefixOnly && length >= Int(pattern.pointee.minimumLength))
-    }
-
     /// The flow that covers a packet, by the cache, or by the subtables when the cache does not know it; 0 when none does.
     mutating func find(_ p: UnsafeRawPointer, _ hash: UInt64, _ inPort: UInt32, _ length: Int, _ shape: HeaderShape) -> UInt32 {
         // A copy, which is some words, since the rest of the store is looked at meanwhile.
         var copy = hints
-        let hinted = copy.first(hash) { covers($0, p, inPort, length, shape) }
+        let hinted = copy.first(hash) { lines.cover($0, p, inPort, length, shape) }
         hints = copy
         if hinted != 0 { return hinted }
         for i in 0..<min(subtableCount, Self.subtableLimit) {
@@ -218,7 +227,7 @@ public struct FlowStore: ~Copyable {
             let h = self.hash(p, inSubtable: number, inPort)
             var index = heads[Int(truncatingIfNeeded: h >> UInt64(64 - t.pointee.headBits))]
             while index != 0 {
-                if covers(index, p, inPort, length, shape) {
+                if lines.cover(index, p, inPort, length, shape) {
                     t.pointee.hits &+= 1
                     if cacheInsertion == .max || Self.chance() < cacheInsertion { hints.remember(index, hash) }
                     return index

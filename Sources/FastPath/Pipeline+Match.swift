@@ -29,57 +29,19 @@ struct Lookup {
 
 extension Pipeline {
     /// Finds the flows of the first `n` packets, which came in by a queue.
-    @inline(__always)
+    @inline(never)
     mutating func match(_ n: Int, _ queue: UnsafeMutablePointer<ReceiveQueue>) {
-        let inPort = queue.pointee.port
-        // Copies, so that they stay in registers while memory is written.
-        let (packets, flows, lookups) = (self.packets, self.flows, self.lookups)
-        let hints = store.hints
-        let acceptsTag = self.acceptsTag
         let last = queue.pointee.last
-        let lastEntry = store.entries + Int(last)
-        let triesLast = queue.pointee.runs > Self.maybeRuns && last != 0 && lastEntry.pointee.inPort == inPort
-        let lastPattern = store.patterns[lastEntry.pointee.subtable]
-        let lastKey = lastEntry.pointee.key
-        var (count, slow) = (0, 0)
-        var i = 0
-        while i < n {
-            let m = packets[i].unsafelyUnwrapped
-            let p = cdpdk_data(m).unsafelyUnwrapped
-            let readable = Int(cdpdk_first_length(m))
-            // What `FlowStore.covers` says, by what is at hand.
-            let mayBeLast =
-                triesLast && lastPattern.window.agrees(p, lastKey) && (lastPattern.window.isAll || store.agreesWhole(last, p))
-            if mayBeLast, lastPattern.isPrefixOnly, readable >= Int(lastPattern.minimumLength) {
-                flows[i] = last
-                i &+= 1
-                continue
-            }
-            let length = Int(cdpdk_length(m))
-            let shape =
-                HeaderShape.plainProtocol(p, readable: readable, length: length) != 0
-                ? .ipv4Transport : HeaderShape.of(p, readable: readable, length: length, acceptsTag: acceptsTag)
-            if mayBeLast, shape.rawValue == lastPattern.shape {
-                flows[i] = last
-                i &+= 1
-                continue
-            }
-            if shape != .slow {
-                let hash = store.hash(p, shape.rawValue, inPort)
-                cdpdk_prefetch(hints.bucket(hash))
-                (lookups + count).initialize(to: Lookup(p, readable, shape, hash, inPort, place: i))
-                count &+= 1
-            } else {
-                flows[i] = 0
-                slow &+= 1
-            }
-            i &+= 1
-        }
+        let triesLast = queue.pointee.runs > Self.maybeRuns && last != 0 && store.entries[Int(last)].inPort == queue.pointee.port
         var runs = queue.pointee.runs
+        let count: Int
         if triesLast {
-            let same = n &- count &- slow
+            let same: Int
+            (count, same) = prepare(n, queue.pointee.port, last: last)
             runs &+= same &* 2 >= n ? 1 : -1
             if same > 0 { tally(.runHits, UInt64(same)) }
+        } else {
+            (count, _) = prepare(n, queue.pointee.port, last: 0)
         }
         if count > 0 {
             let (repeats, misses) = resolve(count)
@@ -91,38 +53,94 @@ extension Pipeline {
         queue.pointee.runs = max(0, min(Self.surelyRuns, runs))
     }
 
+    /// Looks at each packet once: whether it has the flow of the last packet, if there is one; else what its lookup needs. Inlined twice, so
+    /// that traffic of many flows does not carry what that flow has.
+    ///
+    /// - Parameter last: that flow; 0: none.
+    /// - Returns: for how many packets flows are to be looked for, and how many have the last one.
+    @inline(__always)
+    private mutating func prepare(_ n: Int, _ inPort: UInt32, last: UInt32) -> (lookups: Int, same: Int) {
+        // Copies, so that they stay in registers while memory is written.
+        let (packets, flows, lookups) = (self.packets, self.flows, self.lookups)
+        let hints = store.hints
+        let acceptsTag = self.acceptsTag
+        let lines = store.lines
+        let lastEntry = lines.entries + Int(last)
+        let lastPattern = lines.patterns[lastEntry.pointee.subtable]
+        let lastKey = lastEntry.pointee.key
+        var (next, same) = (lookups, 0)
+        var mayBeTCP: UInt32 = 0
+        for i in 0..<n {
+            let m = packets[i].unsafelyUnwrapped
+            let p = cdpdk_data(m).unsafelyUnwrapped
+            let readable = Int(cdpdk_first_length(m))
+            // What `FlowStore.covers` says, by what is at hand.
+            let mayBeLast =
+                last != 0 && lastPattern.window.agrees(p, lastKey) && (lastPattern.window.isAll || lines.agreesWhole(last, p))
+            if mayBeLast, lastPattern.isPrefixOnly, readable >= Int(lastPattern.minimumLength) {
+                flows[i] = last
+                same &+= 1
+                mayBeTCP |= 1 &<< UInt32(i)
+                continue
+            }
+            let length = Int(cdpdk_length(m))
+            let plain = HeaderShape.plainProtocol(p, readable: readable, length: length)
+            let shape = plain != 0 ? .ipv4Transport : HeaderShape.of(p, readable: readable, length: length, acceptsTag: acceptsTag)
+            if plain != 17 { mayBeTCP |= 1 &<< UInt32(i) }
+            if mayBeLast, shape.rawValue == lastPattern.shape {
+                flows[i] = last
+                same &+= 1
+                continue
+            }
+            guard shape != .slow else {
+                flows[i] = 0
+                continue
+            }
+            let hash = store.hash(p, shape.rawValue, inPort)
+            cdpdk_prefetch(hints.bucket(hash))
+            next.initialize(to: Lookup(p, readable, shape, hash, inPort, place: i))
+            next += 1
+        }
+        self.mayBeTCP = mayBeTCP
+        return (next - lookups, same)
+    }
+
     /// Finds the flows that are looked for, whose buckets are being fetched. Returns how many were those of the lookup before, and how
     /// many the cache did not know.
     @inline(__always)
     private mutating func resolve(_ count: Int) -> (repeats: Int, misses: Int) {
         let (flows, lookups) = (self.flows, self.lookups)
         let hints = store.hints
-        let (entries, wholes) = (store.entries, store.wholes)
+        let lines = store.lines
         let looksAtWholes = store.wholeCount > 0
-        let end = lookups + count
-        var l = lookups
-        while l < end {
-            let index = hints.candidate(l.pointee.hash)
-            l.pointee.flow = index
-            cdpdk_prefetch(entries + Int(index))
-            if looksAtWholes { cdpdk_prefetch(wholes + Int(index)) }
-            l += 1
+        for k in 0..<count {
+            let index = hints.candidate(lookups[k].hash)
+            lookups[k].flow = index
+            cdpdk_prefetch(lines.entries + Int(index))
+            if looksAtWholes { cdpdk_prefetch(lines.wholes + Int(index)) }
         }
+        // Those that the cache did not know, by bits, so that the loop that finds nearly all calls nothing.
+        var unknown: UInt32 = 0
         var previous: UInt32 = 0
-        var (repeats, misses) = (0, 0)
-        l = lookups
-        while l < end {
-            var index = l.pointee.flow
-            let (length, shape) = (Int(l.pointee.length), HeaderShape(l.pointee.shape))
-            if index == 0 || !store.covers(index, l.pointee.packet, l.pointee.inPort, length, shape) {
-                misses &+= 1
-                index = store.find(l.pointee.packet, l.pointee.hash, l.pointee.inPort, length, shape)
-                l.pointee.flow = index
+        var repeats = 0
+        for k in 0..<count {
+            let l = lookups + k
+            let index = l.pointee.flow
+            let shape = HeaderShape(l.pointee.shape)
+            if index == 0 || !lines.cover(index, l.pointee.packet, l.pointee.inPort, Int(l.pointee.length), shape) {
+                unknown |= 1 &<< UInt32(k)
             }
             flows[Int(l.pointee.place)] = index
             if index == previous { repeats &+= 1 }
             previous = index
-            l += 1
+        }
+        let misses = unknown.nonzeroBitCount
+        while unknown != 0 {
+            let l = lookups + unknown.trailingZeroBitCount
+            unknown &= unknown &- 1
+            let (length, shape) = (Int(l.pointee.length), HeaderShape(l.pointee.shape))
+            l.pointee.flow = store.find(l.pointee.packet, l.pointee.hash, l.pointee.inPort, length, shape)
+            flows[Int(l.pointee.place)] = l.pointee.flow
         }
         return (repeats, misses)
     }

@@ -86,6 +86,8 @@ struct Pipeline: ~Copyable {
     let packets: UnsafeMutablePointer<Mbuf?>
     /// By packet: its flow, or 0.
     let flows: UnsafeMutablePointer<UInt32>
+    /// A bit for each packet that may have TCP flags.
+    var mayBeTCP: UInt32 = 0
     /// The lookups of the batch.
     let lookups: UnsafeMutablePointer<Lookup>
     /// Packets of the batch that the main thread gets.
@@ -242,7 +244,7 @@ struct Pipeline: ~Copyable {
     @inline(never)
     private mutating func act(_ n: Int) {
         let ticks = UInt32(truncatingIfNeeded: cdpdk_cycles() >> FlowEntry.tickBits)
-        let (packets, flows, entries) = (self.packets, self.flows, store.entries)
+        let (packets, flows, entries, mayBeTCP) = (self.packets, self.flows, store.entries, self.mayBeTCP)
         // Packets in a row that leave by one queue, whatever flows they have, are those from `first` on that are done.
         var (first, queue) = (0, 0)
         var hits = 0
@@ -256,7 +258,10 @@ struct Pipeline: ~Copyable {
                 size &+= Int(cdpdk_length(packets[j].unsafelyUnwrapped))
                 j &+= 1
             }
-            if e.pointee.countsFlags { Self.countFlags(e, shape(of: e), packets + i, j &- i) }
+            // The bits of these packets.
+            if mayBeTCP & ((2 &<< UInt32(j &- 1)) &- (1 &<< UInt32(i))) != 0, e.pointee.countsFlags {
+                Self.countFlags(e, shape(of: e), packets + i, j &- i)
+            }
             if e.pointee.kind == .output {
                 let output = Int(e.pointee.output)
                 if output != queue {

@@ -115,7 +115,7 @@ enum RandomPacket {
                     bytes.baseAddress.map { HeaderShape.of($0, readable: bytes.count, length: bytes.count, acceptsTag: true) } ?? .slow
                 }
                 let got = withUnsafePointer(to: HeaderBytes(second)) {
-                    store.covers(1, UnsafeRawPointer($0), 1, second.count, itsShape)
+                    store.lines.cover(1, UnsafeRawPointer($0), 1, second.count, itsShape)
                 }
                 #expect(!got || key(second).nwProto != 6 || match.mayBeTCP, "seed \(g.seed): \(second) is TCP")
                 let plain = second.withUnsafeBytes { bytes in
