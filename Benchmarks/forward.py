@@ -2,8 +2,8 @@
 """Forwarding rates: this switch, Open vSwitch with DPDK (as it comes, and with its signature cache), and testpmd.
 
 All read the same captures through DPDK's net_pcap in an endless loop, and send into net_null: what differs is the switching. Then pipelines
-that do more than send, two polling threads, and a virtual machine. Peers take turns (turns.py); ratios are the medians of the turns' ratios. Needs huge pages:
-4,096 of 2 MB for a million flows, 1,024 up to 100,000.
+that do more than send, two polling threads, and a virtual machine. Peers take turns (turns.py); ratios are the medians of the turns' ratios.
+Needs 4,096 huge pages of 2 MB.
 """
 import argparse
 import contextlib

@@ -20,7 +20,7 @@ if wanted forwarding || wanted attack || wanted setups || wanted latency || want
     scripts/setup.sh openvswitch-switch-dpdk dpdk python3-matplotlib
     # The package puts itself in front of the ordinary daemon, which the other comparisons mean.
     update-alternatives --set ovs-vswitchd /usr/lib/openvswitch-switch/ovs-vswitchd > /dev/null
-    # A million flows take 8 GB of packets, and all else 2 GB.
+    # Forwarding takes 8 GB of packets, of a million flows or of three switches at once, and all else 2 GB.
     pages=$(cat /proc/sys/vm/nr_hugepages)
     restore="$restore; echo $pages > /proc/sys/vm/nr_hugepages"
     needed=1024
