@@ -69,7 +69,7 @@ extension Pipeline {
         let lastPattern = lines.patterns[lastEntry.pointee.subtable]
         let lastKey = lastEntry.pointee.key
         var (next, same) = (lookups, 0)
-        var mayBeTCP: UInt32 = 0
+        var mayBeTCP: UInt64 = 0
         for i in 0..<n {
             let m = packets[i].unsafelyUnwrapped
             let p = cdpdk_data(m).unsafelyUnwrapped
@@ -80,13 +80,13 @@ extension Pipeline {
             if mayBeLast, lastPattern.isPrefixOnly, readable >= Int(lastPattern.minimumLength) {
                 flows[i] = last
                 same &+= 1
-                mayBeTCP |= 1 &<< UInt32(i)
+                mayBeTCP |= 1 &<< UInt64(i)
                 continue
             }
             let length = Int(cdpdk_length(m))
             let plain = HeaderShape.plainProtocol(p, readable: readable, length: length)
             let shape = plain != 0 ? .ipv4Transport : HeaderShape.of(p, readable: readable, length: length, acceptsTag: acceptsTag)
-            if plain != 17 { mayBeTCP |= 1 &<< UInt32(i) }
+            if plain != 17 { mayBeTCP |= 1 &<< UInt64(i) }
             if mayBeLast, shape.rawValue == lastPattern.shape {
                 flows[i] = last
                 same &+= 1
@@ -120,7 +120,7 @@ extension Pipeline {
             if looksAtWholes { cdpdk_prefetch(lines.wholes + Int(index)) }
         }
         // Those that the cache did not know, by bits, so that the loop that finds nearly all calls nothing.
-        var unknown: UInt32 = 0
+        var unknown: UInt64 = 0
         var previous: UInt32 = 0
         var repeats = 0
         for k in 0..<count {
@@ -128,7 +128,7 @@ extension Pipeline {
             let index = l.pointee.flow
             let shape = HeaderShape(l.pointee.shape)
             if index == 0 || !lines.cover(index, l.pointee.packet, l.pointee.inPort, Int(l.pointee.length), shape) {
-                unknown |= 1 &<< UInt32(k)
+                unknown |= 1 &<< UInt64(k)
             }
             flows[Int(l.pointee.place)] = index
             if index == previous { repeats &+= 1 }

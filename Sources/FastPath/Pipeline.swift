@@ -66,7 +66,7 @@ public enum ThreadCounter: Int, CaseIterable, Sendable {
 
 /// All that a polling thread works on. It owns this memory.
 struct Pipeline: ~Copyable {
-    static let batch = 32
+    static let batch = 64
     /// How far `ReceiveQueue.runs` goes up, and above what the guess is tried.
     static var surelyRuns: Int { 16 }
     static var maybeRuns: Int { 4 }
@@ -87,7 +87,7 @@ struct Pipeline: ~Copyable {
     /// By packet: its flow, or 0.
     let flows: UnsafeMutablePointer<UInt32>
     /// A bit for each packet that may have TCP flags.
-    var mayBeTCP: UInt32 = 0
+    var mayBeTCP: UInt64 = 0
     /// The lookups of the batch.
     let lookups: UnsafeMutablePointer<Lookup>
     /// Packets of the batch that the main thread gets.
@@ -259,7 +259,7 @@ struct Pipeline: ~Copyable {
                 j &+= 1
             }
             // The bits of these packets.
-            if mayBeTCP & ((2 &<< UInt32(j &- 1)) &- (1 &<< UInt32(i))) != 0, e.pointee.countsFlags {
+            if mayBeTCP & ((2 &<< UInt64(j &- 1)) &- (1 &<< UInt64(i))) != 0, e.pointee.countsFlags {
                 Self.countFlags(e, shape(of: e), packets + i, j &- i)
             }
             if e.pointee.kind == .output {
@@ -427,7 +427,8 @@ struct Pipeline: ~Copyable {
             drop(run, count, at: q)
             return
         }
-        if count == Self.batch, q.pointee.count == 0 {
+        // Many go as they lie.
+        if count >= Self.batch / 2, q.pointee.count == 0 {
             send(q, run, count)
             return
         }
