@@ -236,8 +236,7 @@ def ceiling_with_guest(flows, directory):
     """The ceiling between the machine's devices: testpmd has the other ends and passes packets in io mode."""
     paths = [f"{directory}/ceiling{i}.sock" for i in (1, 2)]
     with guest(paths, flows) as process:
-        while not all(os.path.exists(path) for path in paths):
-            time.sleep(0.02)
+        # The machine makes one socket after the other has been connected to; who connects tries until it is there.
         devices = [f"--vdev=net_vhost{i},iface={path},client=1" for i, path in enumerate(paths)]
         with Testpmd("-l", f"0,{CORE}", "--in-memory", "--no-pci", "--file-prefix=ceiling", *devices, "--", "--forward-mode=io",
                      "--total-num-mbufs=32768", "--txd=1024", "--rxd=1024", ports=len(paths)):
