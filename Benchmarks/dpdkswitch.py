@@ -1,4 +1,5 @@
 """What the benchmarks on DPDK's devices share: a switch with a database of its own, its counters, packets, and what the machine is."""
+import contextlib
 import os
 import platform
 import random
@@ -76,6 +77,21 @@ def acl_rules():
         destination = "10.128.%d.%d" % tuple(chance.randrange(256) for _ in range(2))
         port = f",tp_dst={chance.randrange(1, 65535)}" if with_port else ""
         yield f"priority={100 + i % 100},udp,nw_src={source}/{s},nw_dst={destination}/{d}{port},actions=drop"
+
+
+# The machine
+
+@contextlib.contextmanager
+def without_slow_pages():
+    """Huge pages that are far slower than the others are set aside (slowpages.c), so that none of the peers gets them by chance."""
+    with tempfile.TemporaryDirectory() as directory:
+        program = f"{directory}/slowpages"
+        subprocess.run(["cc", "-O2", "-o", program, os.path.join(os.path.dirname(os.path.abspath(__file__)), "slowpages.c")], check=True)
+        with subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+            print("slow huge pages set aside:", process.stdout.readline().strip(), flush=True)
+            # It keeps them until its input ends, as it does with this process.
+            yield
+            process.stdin.close()
 
 
 class Sender(threading.Thread):

@@ -3,7 +3,7 @@
 
 All read the same captures through DPDK's net_pcap in an endless loop, and send into net_null: what differs is the switching. Then pipelines
 that do more than send, two polling threads, and a virtual machine. Peers take turns (turns.py); ratios are the medians of the turns' ratios.
-Needs 4,096 huge pages of 2 MB.
+Needs 4,096 huge pages of 2 MB, besides those that are set aside as slow.
 """
 import argparse
 import contextlib
@@ -18,7 +18,7 @@ import tempfile
 import time
 
 import turns
-from dpdkswitch import CORE, OVS, Switch, acl_rules, cycles_per_second, machine, write_capture, write_captures
+from dpdkswitch import CORE, OVS, Switch, acl_rules, cycles_per_second, machine, without_slow_pages, write_capture, write_captures
 from turns import Figures, Testpmd, take_turns
 
 #: Ports of the captures; port 2 is the sink, port 4 another.
@@ -323,7 +323,7 @@ def main():
     parser.add_argument("--plot", required=True)
     arguments = parser.parse_args()
     texts = []
-    with tempfile.TemporaryDirectory(prefix="forward-in-") as directory:
+    with tempfile.TemporaryDirectory(prefix="forward-in-") as directory, without_slow_pages():
         for key in arguments.sections.split(","):
             title, section = SECTIONS[key]
             texts.append(f"## {title}\n\n{section(arguments, directory)}")

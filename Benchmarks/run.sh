@@ -20,11 +20,11 @@ if wanted forwarding || wanted attack || wanted setups || wanted latency || want
     scripts/setup.sh openvswitch-switch-dpdk dpdk python3-matplotlib
     # The package puts itself in front of the ordinary daemon, which the other comparisons mean.
     update-alternatives --set ovs-vswitchd /usr/lib/openvswitch-switch/ovs-vswitchd > /dev/null
-    # Forwarding takes 8 GB of packets, of a million flows or of three switches at once, and all else 2 GB.
+    # Forwarding takes 8 GB of packets, of a million flows or of three switches at once, and 2 GB that may be slow; all else 2 GB.
     pages=$(cat /proc/sys/vm/nr_hugepages)
     restore="$restore; echo $pages > /proc/sys/vm/nr_hugepages"
     needed=1024
-    ! wanted forwarding || needed=4096
+    ! wanted forwarding || needed=5120
     [ "$pages" -ge "$needed" ] || echo "$needed" > /proc/sys/vm/nr_hugepages
     mountpoint -q /dev/hugepages || { mkdir -p /dev/hugepages && mount -t hugetlbfs nodev /dev/hugepages; }
     # Debian's Python, which has Debian's matplotlib.

@@ -12,7 +12,7 @@ import statistics
 import tempfile
 import time
 
-from dpdkswitch import OVS, Sender, Switch, acl_rules, delete_veth, flow_packet, in_own_network, machine, make_veth, write_capture
+from dpdkswitch import OVS, Sender, Switch, acl_rules, delete_veth, flow_packet, in_own_network, machine, make_veth, without_slow_pages, write_capture
 
 #: Through three tables to one port, and every bit of both addresses is looked at. What comes in at port 4 leaves by port 5.
 RULES = ["table=0,actions=load:0x1->NXM_NX_REG0[],resubmit(,1)",
@@ -124,7 +124,7 @@ def main():
     commands = {"this switch": os.path.abspath(arguments.vswitchd), "OVS-DPDK": OVS}
     results = {name: [] for name in commands}
     packets = [flow_packet(FIRST_NEW + i) for i in range(int(arguments.rate * (arguments.seconds + 5)))]
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, without_slow_pages():
         captures = {}
         for name, count in (("one", 1), ("steady", STEADY_FLOWS), ("all", arguments.flows)):
             captures[name] = f"{directory}/{name}.pcap"
