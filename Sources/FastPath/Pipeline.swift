@@ -104,17 +104,19 @@ struct Pipeline: ~Copyable {
     let counters: UnsafeMutablePointer<UInt64>
     private var drops: UnsafeMutablePointer<UInt64> { counters + ThreadCounter.count }
     static var counterCount: Int { ThreadCounter.count + transmitQueueLimit }
-    /// Packets for the main thread.
+    /// Packets for the main thread, and the pool of these.
     let upcalls: OpaquePointer
+    private let upcallPool: OpaquePointer
     var acceptsTag = true
     /// Set when the main thread has to be woken.
     var mustWake = false
 
     /// Nil when there is no memory for flows.
-    init?(upcalls: OpaquePointer, counters: UnsafeMutablePointer<UInt64>) {
+    init?(upcalls: OpaquePointer, upcallPool: OpaquePointer, counters: UnsafeMutablePointer<UInt64>) {
         guard let store = FlowStore() else { return nil }
         self.store = store
         self.upcalls = upcalls
+        self.upcallPool = upcallPool
         self.counters = counters
         packetsOffset = MemoryLayout<TransmitQueue>.offset(of: \.packets) ?? 0
         receiveQueues = .allocate(capacity: Self.receiveQueueLimit)
@@ -363,18 +365,28 @@ struct Pipeline: ~Copyable {
         return true
     }
 
-    /// Gives packets to the main thread, as far as it has room.
+    /// Gives copies of packets to the main thread, as far as it has room.
+    ///
+    /// The few packets that a thread receives into and sends from again and again lie side by side in its caches. Were they given away,
+    /// those that come instead from afar would take their places one by one, and all traffic would be slower, long after.
+    @inline(never)
     private mutating func handOver() {
         let count = overCount
         overCount = 0
-        let put = over.withMemoryRebound(to: UnsafeMutableRawPointer?.self, capacity: Self.batch) {
-            Int(cdpdk_ring_put(upcalls, $0, UInt32(count)))
+        var copies = 0
+        let room = min(count, Int(cdpdk_ring_room(upcalls)))
+        withUnsafeTemporaryAllocation(of: UnsafeMutableRawPointer?.self, capacity: Self.batch) { copied in
+            while copies < room, let copy = cdpdk_copy_to(over[copies].unsafelyUnwrapped, upcallPool) {
+                copied[copies] = UnsafeMutableRawPointer(copy)
+                copies &+= 1
+            }
+            // There is room, for nobody else puts anything there.
+            _ = cdpdk_ring_put(upcalls, copied.baseAddress, UInt32(copies))
         }
-        tally(.handedOver, UInt64(put))
+        cdpdk_free_all(over, UInt32(count))
+        tally(.handedOver, UInt64(copies))
+        tally(.lost, UInt64(count &- copies))
         mustWake = true
-        guard put < count else { return }
-        tally(.lost, UInt64(count &- put))
-        cdpdk_free_all(over + put, UInt32(count &- put))
     }
 
     /// Runs a program on a packet, which ends with it.

@@ -38,6 +38,7 @@ public final class PollModeThread: @unchecked Sendable {
     public let core: Int
     private let commands: UnsafeMutablePointer<Command>
     private let upcalls: OpaquePointer
+    private let upcallPool: OpaquePointer
     private let pipeline: UnsafeMutablePointer<Pipeline>
     private let counterMemory: UnsafeMutablePointer<UInt64>
     /// Packets and cycles of each receive queue, by its slot.
@@ -79,9 +80,14 @@ public final class PollModeThread: @unchecked Sendable {
     public init?(core: Int, wake: @escaping @Sendable () -> Void) {
         let number = Self.serial.wrappingAdd(1, ordering: .relaxed).newValue
         guard let upcalls = rte_ring_create("upcalls\(number)", Self.upcallCapacity, -1, cdpdk_ring_flags()) else { return nil }
+        guard let upcallPool = rte_pktmbuf_pool_create("upcalls\(number)", 2 * Self.upcallCapacity - 1, 64, 0, 2176, -1) else {
+            rte_ring_free(upcalls)
+            return nil
+        }
         self.core = core
         commands = .allocate(capacity: Self.commandCapacity)
         self.upcalls = upcalls
+        self.upcallPool = upcallPool
         self.wake = wake
         counterMemory = .allocate(capacity: Pipeline.counterCount)
         counterMemory.initialize(repeating: 0, count: Pipeline.counterCount)
@@ -95,7 +101,7 @@ public final class PollModeThread: @unchecked Sendable {
         taken.initialize(repeating: nil, count: Self.upcallBatch)
         pieces = .allocate(capacity: Self.longestPacket)
         pipeline = .allocate(capacity: 1)
-        guard let made = Pipeline(upcalls: upcalls, counters: counterMemory) else {
+        guard let made = Pipeline(upcalls: upcalls, upcallPool: upcallPool, counters: counterMemory) else {
             pipeline.deallocate()
             counterMemory.deallocate()
             queueCounters.deallocate()
@@ -105,6 +111,7 @@ public final class PollModeThread: @unchecked Sendable {
             pieces.deallocate()
             commands.deallocate()
             rte_ring_free(upcalls)
+            rte_mempool_free(upcallPool)
             return nil
         }
         pipeline.initialize(to: made)
@@ -137,6 +144,7 @@ public final class PollModeThread: @unchecked Sendable {
         pipeline.deallocate()
         commands.deallocate()
         rte_ring_free(upcalls)
+        rte_mempool_free(upcallPool)
         counterMemory.deallocate()
         queueCounters.deallocate()
         published.deallocate()

@@ -54,6 +54,7 @@ static inline void cdpdk_free_all(struct rte_mbuf **m, unsigned count) { rte_pkt
 static inline struct rte_mbuf *cdpdk_alloc(struct rte_mempool *pool) { return rte_pktmbuf_alloc(pool); }
 static inline struct rte_mempool *cdpdk_pool(const struct rte_mbuf *m) { return m->pool; }
 static inline struct rte_mbuf *cdpdk_copy(const struct rte_mbuf *m) { return rte_pktmbuf_copy(m, m->pool, 0, UINT32_MAX); }
+static inline struct rte_mbuf *cdpdk_copy_to(const struct rte_mbuf *m, struct rte_mempool *pool) { return rte_pktmbuf_copy(m, pool, 0, UINT32_MAX); }
 static inline uint8_t *cdpdk_append(struct rte_mbuf *m, uint16_t size) { return (uint8_t *)rte_pktmbuf_append(m, size); }
 static inline uint8_t *cdpdk_prepend(struct rte_mbuf *m, uint16_t size) { return (uint8_t *)rte_pktmbuf_prepend(m, size); }
 static inline uint8_t *cdpdk_remove(struct rte_mbuf *m, uint16_t size) { return (uint8_t *)rte_pktmbuf_adj(m, size); }
@@ -69,6 +70,7 @@ static inline unsigned cdpdk_ring_put(struct rte_ring *r, void **objects, unsign
 static inline unsigned cdpdk_ring_take(struct rte_ring *r, void **objects, unsigned count) {
     return rte_ring_sc_dequeue_burst(r, objects, count, NULL);
 }
+static inline unsigned cdpdk_ring_room(const struct rte_ring *r) { return rte_ring_free_count(r); }
 static inline unsigned cdpdk_ring_flags(void) { return RING_F_SP_ENQ | RING_F_SC_DEQ; }
 
 // Counters that one thread writes and others read.
